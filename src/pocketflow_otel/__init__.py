@@ -1,0 +1,45 @@
+"""See what PocketFlow flows and pflow workflows do.
+
+    import pocketflow_otel
+
+    pocketflow_otel.configure()
+    flow.run(shared)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from pocketflow_otel.config import Config
+from pocketflow_otel.context import run_name, using
+from pocketflow_otel.instrument.instrumentor import PocketFlowInstrumentor
+
+if TYPE_CHECKING:
+    from pocketflow_otel.export.console import ConsoleSpanExporter
+    from pocketflow_otel.export.file import FileSpanExporter
+    from pocketflow_otel.sdk import configure
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Config",
+    "ConsoleSpanExporter",
+    "FileSpanExporter",
+    "PocketFlowInstrumentor",
+    "configure",
+    "run_name",
+    "using",
+]
+
+_NEEDS_SDK = {
+    "ConsoleSpanExporter": "pocketflow_otel.export.console",
+    "FileSpanExporter": "pocketflow_otel.export.file",
+    "configure": "pocketflow_otel.sdk",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs the OpenTelemetry SDK only when it is asked for (PEP 562)."""
+    if name in _NEEDS_SDK:
+        from importlib import import_module
+
+        return getattr(import_module(_NEEDS_SDK[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

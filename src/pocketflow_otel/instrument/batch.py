@@ -1,0 +1,119 @@
+"""Batches: the items of a batch node, the rounds of a batch flow."""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from pocketflow_otel import semconv
+from pocketflow_otel.capture.shared import MAX_NAMES, name_text
+from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument.attempts import Attempts
+from pocketflow_otel.instrument.spans import TracedScope
+from pocketflow_otel.run import BatchBegun, ItemUntraced
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from opentelemetry.util.types import AttributeValue
+
+_COUNTING: Final = guard("count a batch item")
+_SIZED: Final = frozenset({list, tuple, dict, set, frozenset, str, range})
+
+
+class Batch:
+    """The batch of one node or flow: its size, once known, and what it ran."""
+
+    __slots__ = ("_scope", "indices", "parallel", "size", "untraced")
+
+    def __init__(self, scope: TracedScope, *, parallel: bool) -> None:
+        self._scope = scope
+        self.parallel = parallel
+        self.indices = count()
+        self.size: int | None = None
+        self.untraced = 0
+
+    @property
+    def mode(self) -> str:
+        """Return the value of `pocketflow.batch.mode`."""
+        return semconv.PARALLEL if self.parallel else semconv.SEQUENTIAL
+
+    def begin(self, items: Any) -> None:
+        """Say how many items there are; a generator, or a user's own type, is not asked."""
+        if items is None:
+            self.size = 0
+        elif type(items) in _SIZED:
+            self.size = len(items)
+        self._scope.run.publish(self._scope, BatchBegun(self.size, self.parallel))
+
+    def describe(self, attributes: dict[str, AttributeValue]) -> None:
+        """Add the attributes that are known at the end."""
+        if self.size is not None:
+            attributes[semconv.BATCH_SIZE] = self.size
+        if self.untraced:
+            attributes[semconv.BATCH_UNTRACED] = self.untraced
+
+
+class BatchItem(TracedScope):
+    """One item or round. Beyond the limit of spans it has one only if it fails."""
+
+    __slots__ = ("_batch", "_described", "_started_at")
+
+    def __init__(self, batch: Batch, within: TracedScope) -> None:
+        super().__init__("item", within.owner, within.shared, within, within.tracing)
+        self._batch = batch
+        self._described: dict[str, AttributeValue] = {}
+        self._started_at = 0
+
+    def open(self, params: object = None) -> None:
+        """Begin the item; `params` are those of a round."""
+        index = next(self._batch.indices)
+        attributes: dict[str, AttributeValue] = {semconv.BATCH_INDEX: index}
+        if self._batch.size is not None:
+            attributes[semconv.BATCH_SIZE] = self._batch.size
+        if type(params) is dict and params:
+            attributes[semconv.PARAMS_KEYS] = [name_text(key) for key in params][:MAX_NAMES]
+        if index < self.tracing.config.max_batch_items:
+            self.open_span(semconv.BATCH_ITEM, attributes)
+        else:
+            self._described = attributes
+            self._started_at = time.time_ns()
+            self.open_without_span()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if self._started_at:
+            with _COUNTING:
+                self._count(failed=error is not None)
+        super().__exit__(exc_type, error, tb)
+
+    def _count(self, *, failed: bool) -> None:
+        if failed:
+            self.start_span(semconv.BATCH_ITEM, self._described, start_time=self._started_at)
+        else:
+            with self.run.lock:
+                self._batch.untraced += 1
+            self.run.publish(self, ItemUntraced())
+
+
+class ItemScope(BatchItem):
+    """One item of a batch node, with attempts of its own."""
+
+    __slots__ = ("attempts",)
+
+    executing = True
+
+    def __init__(self, batch: Batch, within: TracedScope) -> None:
+        super().__init__(batch, within)
+        self.attempts = Attempts(self)
+
+    def describe_end(self, error: BaseException | None) -> None:
+        attributes: dict[str, AttributeValue] = {}
+        self.attempts.describe(attributes)
+        self.span.set_attributes(attributes)
+

@@ -1,0 +1,265 @@
+"""Which methods of PocketFlow are replaced, and by what.
+
+Classes are patched, never instances: flows run copies. `_run*` and `exec*` are replaced on every
+class that defines them, the user's included, so that an override without `super()` gives a span,
+and each attempt is seen; `_exec` and `_orch*` on PocketFlow's own classes. The wrappers are plain
+functions (bound methods must pickle), and sync and async differ by one `await`.
+"""
+
+from __future__ import annotations
+
+import sys
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from opentelemetry.context import get_current
+
+from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument.batch import ItemScope
+from pocketflow_otel.instrument.naming import BUILDER, builder_name
+from pocketflow_otel.instrument.patch import Patches
+from pocketflow_otel.instrument.spans import Pass
+from pocketflow_otel.instrument.steps import ExecPhase, FlowScope, NodeScope, Preparation, RoundScope
+from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Scope, scope_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import ModuleType, TracebackType
+
+    from opentelemetry.context import Context
+
+    from pocketflow_otel.instrument.attempts import Attempts, Fallback
+    from pocketflow_otel.instrument.spans import Tracing
+
+_OPENING: Final = guard("open a span")
+_NAMING: Final = guard("name a flow")
+_PATCHING: Final = guard("instrument a class")
+
+
+class Around(Protocol):
+    """What stands around one call of the user's: entered before it, left however it ends."""
+
+    result: object
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+Args = tuple[Any, ...]
+Call = dict[str, Any]
+
+
+def around(open_: Callable[[Any, Args, Call], Around | None]) -> Callable[[Any], Callable[..., Any]]:
+    """Make a factory of wrappers that put what `open_(self, args, kwargs)` returns around a call.
+
+    `None` lets the call pass. Inside a run that is not recorded nothing is opened at all.
+    """
+
+    def make(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(self: Any, *args: Any, **call: Any) -> Any:
+            if get_current().get(SCOPE_KEY) is UNTRACED:
+                return function(self, *args, **call)
+            opened = None
+            with _OPENING:
+                opened = open_(self, args, call)
+            if opened is None:
+                return function(self, *args, **call)
+            with opened:
+                result = opened.result = function(self, *args, **call)
+                return result
+
+        async def async_wrapper(self: Any, *args: Any, **call: Any) -> Any:
+            if get_current().get(SCOPE_KEY) is UNTRACED:
+                return await function(self, *args, **call)
+            opened = None
+            with _OPENING:
+                opened = open_(self, args, call)
+            if opened is None:
+                return await function(self, *args, **call)
+            with opened:
+                result = opened.result = await function(self, *args, **call)
+                return result
+
+        return async_wrapper if iscoroutinefunction(function) else wrapper
+
+    return make
+
+
+class PocketFlow:
+    """One copy of PocketFlow: its classes, and the methods replaced on them and their subclasses.
+
+    Args:
+        module: `pocketflow`, or a module with classes of the same names.
+        tracing: Where spans come from.
+    """
+
+    def __init__(self, module: ModuleType, tracing: Tracing) -> None:
+        self._tracing = tracing
+        self._patches = Patches()
+        self._node: type = module.BaseNode
+        self._flow: type = module.Flow
+        self._batch_node: type = module.BatchNode
+        self._batch_flow: type = module.BatchFlow
+        self._parallel: tuple[type, ...] = (module.AsyncParallelBatchNode, module.AsyncParallelBatchFlow)
+        self._own = frozenset(
+            cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, self._node)
+        )
+        self._step = around(self._open_step)
+
+    def patch(self) -> None:
+        """Replace the methods of every class there is, and see to those still to come."""
+        self._tracing.enabled = True
+        self._patches.replace(self._flow, "__init__", self._naming)
+        for cls in self._own:
+            items = issubclass(cls, self._batch_node)
+            self._patches.replace(cls, "_exec", around(_open_batch if items else _open_exec))
+            for name in ("_orch", "_orch_async"):
+                self._patches.replace(cls, name, around(_open_round))
+        for cls in _with_subclasses(self._node):
+            self._patch_class(cls)
+        if "__init_subclass__" not in self._node.__dict__:
+            self._patches.add(self._node, "__init_subclass__", classmethod(self._subclassed))
+
+    def undo(self) -> None:
+        """Put every method back, and let calls pass where others have wrapped ours since."""
+        self._tracing.enabled = False
+        self._patches.undo()
+
+    def _subclassed(self, cls: type, **kwargs: Any) -> None:
+        super(self._node, cls).__init_subclass__(**kwargs)
+        with _PATCHING:
+            self._patch_class(cls)
+
+    def _patch_class(self, cls: type) -> None:
+        prepares = issubclass(cls, self._batch_flow)
+        for base in cls.__mro__:  # mixins define methods too
+            self._replace(base, "_run", self._step)
+            self._replace(base, "exec", around(_open_attempt))
+            self._replace(base, "exec_fallback", around(_open_fallback))
+            if prepares and base not in self._own:
+                self._replace(base, "prep", around(_open_preparation))
+
+    def _replace(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+        """Replace a method and its async twin, if that really is async."""
+        self._patches.replace(cls, name, make)
+        if iscoroutinefunction(cls.__dict__.get(f"{name}_async")):
+            self._patches.replace(cls, f"{name}_async", make)
+
+    def _naming(self, function: Callable[..., None]) -> Callable[..., None]:
+        def __init__(flow: Any, *args: Any, **kwargs: Any) -> None:
+            function(flow, *args, **kwargs)
+            if type(flow) in self._own:  # A subclass has a name of its own.
+                with _NAMING:
+                    builder = builder_name(sys._getframe(1))
+                    if builder is not None:
+                        flow.__dict__[BUILDER] = builder
+
+        return __init__
+
+    def _open_step(self, node: Any, args: Args, call: Call) -> Around | None:
+        if not isinstance(node, self._node):
+            return None
+        # By position from PocketFlow's releases, by name from the head of its repository.
+        shared = args[0] if args else call.get("shared")
+        tracing = self._tracing
+        below = tracing.parent_of(node, shared)
+        if below is None:
+            return None
+        if isinstance(below, Scope):
+            return self._opened(node, shared, below, None)
+        if not tracing.adopt_provider():
+            return Pass(below)
+        return self._opened(node, shared, None, tracing.with_remote_parent(below))
+
+    def _opened(self, node: Any, shared: object, parent: Scope | None, context: Context | None) -> Around:
+        if not isinstance(node, self._flow):
+            step = NodeScope(node, shared, parent, self._tracing)
+            step.open(context, parallel=self._parallel_mode(node, self._batch_node))
+            return step
+        cls = type(node)
+        flow = FlowScope(node, shared, parent, self._tracing)
+        flow.open(
+            context,
+            plain=cls in self._own,
+            stock=all(self._defines(cls, name) for name in ("_orch", "_orch_async", "get_next_node")),
+            parallel=self._parallel_mode(node, self._batch_flow),
+        )
+        return flow
+
+    def _parallel_mode(self, node: Any, batch: type) -> bool | None:
+        return isinstance(node, self._parallel) if isinstance(node, batch) else None
+
+    def _defines(self, cls: type, name: str) -> bool:
+        """Tell whether `cls` has `name` from PocketFlow itself, or has none."""
+        return next((base in self._own for base in cls.__mro__ if name in base.__dict__), True)
+
+
+def _open_round(flow: Any, args: Args, call: Mapping[str, Any]) -> RoundScope | None:
+    scope = scope_of()
+    if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.batch is None:
+        return None
+    round_ = RoundScope(scope.batch, scope)
+    round_.open(args[1] if len(args) > 1 else call.get("params"))
+    return round_
+
+
+def _open_preparation(flow: Any, args: Args, call: Call) -> Preparation | None:
+    scope = scope_of()
+    if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.preparing:
+        return None
+    return Preparation(scope)
+
+
+def _open_batch(node: Any, args: Args, call: Mapping[str, Any]) -> ExecPhase | None:
+    scope = _step_of(node)
+    if scope is None or scope.batch is None or scope.phase == "exec":
+        return None
+    phase = ExecPhase(scope)
+    scope.batch.begin(args[0] if args else call.get("prep_res", call.get("items")))
+    return phase
+
+
+def _open_exec(node: Any, args: Args, call: Call) -> Around | None:
+    scope = _step_of(node)
+    if scope is None:
+        return None
+    if scope.batch is not None:
+        item = ItemScope(scope.batch, scope)
+        item.open()
+        return item
+    return None if scope.executing else ExecPhase(scope)
+
+
+def _open_attempt(node: Any, args: Args, call: Call) -> Attempts | None:
+    scope = _executing(node)
+    return None if scope is None or scope.attempts.open else scope.attempts
+
+
+def _open_fallback(node: Any, args: Args, call: Call) -> Fallback | None:
+    scope = _executing(node)
+    return None if scope is None else scope.attempts.falling_back()
+
+
+def _step_of(node: Any) -> NodeScope | None:
+    scope = scope_of()
+    return scope if isinstance(scope, NodeScope) and scope.owner is node else None
+
+
+def _executing(node: Any) -> NodeScope | ItemScope | None:
+    scope = scope_of()
+    if isinstance(scope, NodeScope | ItemScope) and scope.owner is node and scope.executing:
+        return scope
+    return None
+
+
+def _with_subclasses(cls: type) -> Iterator[type]:
+    yield cls
+    for subclass in cls.__subclasses__():
+        yield from _with_subclasses(subclass)

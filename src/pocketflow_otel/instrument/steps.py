@@ -1,0 +1,331 @@
+"""What a flow and a node say about themselves: attributes, events, the diff of the store."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
+
+from pocketflow_otel import semconv
+from pocketflow_otel.capture.redact import value_text
+from pocketflow_otel.capture.shared import MAX_NAMES, Diff, name_text, type_text
+from pocketflow_otel.capture.stores import Watch
+from pocketflow_otel.context import given_run_name
+from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument import naming
+from pocketflow_otel.instrument.attempts import Attempts
+from pocketflow_otel.instrument.batch import Batch, BatchItem
+from pocketflow_otel.instrument.spans import TracedScope
+from pocketflow_otel.run import ActionUnmatched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.util.types import AttributeValue
+
+    from pocketflow_otel.run import Scope
+
+_LOOKING: Final = guard("look at the shared store")
+_TIMING: Final = guard("time the phases of a step")
+_SIZING: Final = guard("see the size of a batch")
+
+
+def orchestrates(scope: Scope | None) -> TypeGuard[FlowScope | RoundScope]:
+    """Tell whether a scope runs nodes one after the other, by their actions."""
+    return isinstance(scope, FlowScope | RoundScope)
+
+
+def visit_of(node: Any, within: Scope | None) -> int:
+    """Count a visit of a node, from 1, in the flow or round it runs in.
+
+    Flows run copies; `copy.copy` shares the successors of the original, which tell it apart.
+    """
+    if not orchestrates(within):
+        return 1
+    key = id(node.__dict__.get("successors", node))
+    visit = within.visits[key] = within.visits.get(key, 0) + 1
+    return visit
+
+
+def _names(keys: tuple[object, ...]) -> list[str]:
+    return [name_text(key) for key in keys[:MAX_NAMES]]
+
+
+def _types(keys: tuple[object, ...], items: Mapping[Any, object]) -> list[str]:
+    return [type_text(items[key]) for key in keys[:MAX_NAMES]]
+
+
+class StoreScope(TracedScope):
+    """A flow or node: it is given a store, and its span says what became of that."""
+
+    __slots__ = ("_mine",)
+
+    def __init__(self, kind: Any, owner: Any, shared: object, parent: Any, tracing: Any) -> None:
+        super().__init__(kind, owner, shared, parent, tracing)
+        self._mine: Watch | None = None
+
+    def look(self, attributes: dict[str, AttributeValue]) -> None:
+        """Take a snapshot before the step; its names and types go on the span."""
+        with _LOOKING:
+            siblings = self.parent if orchestrates(self.parent) and self.parent.stock else None
+            self.watch = self._mine = Watch(self.shared, self.watch, siblings)
+            snapshot = self._mine.snapshot
+            if snapshot is not None:
+                attributes[semconv.SHARED_SCHEMA] = snapshot.schema()
+                if snapshot.truncated:
+                    attributes[semconv.SHARED_TRUNCATED] = True
+
+    def look_again(self, attributes: dict[str, AttributeValue]) -> None:
+        """Compare the store with what it was."""
+        watch, self._mine = self._mine, None
+        if watch is None:
+            return
+        with _LOOKING:
+            snapshot, diff = watch.snapshot, watch.close()
+            if watch.concurrent:
+                attributes[semconv.SHARED_CONCURRENT] = True
+            if snapshot is not None and diff is not None:
+                self._describe(diff, snapshot.items, attributes)
+
+    def _describe(
+        self, diff: Diff, items: Mapping[Any, object], attributes: dict[str, AttributeValue]
+    ) -> None:
+        if diff.added:
+            attributes[semconv.SHARED_ADDED_KEYS] = _names(diff.added)
+            attributes[semconv.SHARED_ADDED_TYPES] = _types(diff.added, items)
+        if diff.modified:
+            attributes[semconv.SHARED_MODIFIED_KEYS] = _names(diff.modified)
+            attributes[semconv.SHARED_MODIFIED_TYPES] = _types(diff.modified, items)
+        if diff.removed:
+            attributes[semconv.SHARED_REMOVED_KEYS] = _names(diff.removed)
+        if max(len(diff.added), len(diff.modified), len(diff.removed)) > MAX_NAMES:
+            attributes[semconv.SHARED_TRUNCATED] = True
+        if diff.bounded:
+            attributes[semconv.SHARED_BOUNDED] = True
+        if self.tracing.config.capture_values:
+            values = self._values((*diff.added, *diff.modified), items)
+            if values:
+                attributes[semconv.SHARED_VALUES] = "{" + ",".join(values) + "}"
+
+    def _values(self, keys: Iterable[object], items: Mapping[Any, object]) -> list[str]:
+        """Return `"name":value` of the keys a user asked to see."""
+        config = self.tracing.config
+        named = ((name_text(key), items[key]) for key in keys)
+        return [
+            f"{value_text('', name, None)}:{value_text(name, value, config.mask)}"
+            for name, value in named
+            if any(fnmatchcase(name, pattern) for pattern in config.capture_values)
+        ][:MAX_NAMES]
+
+    def follow(self, action: str) -> Any | None:
+        """Return the node the action leads to; tell when the flow knows no way for it."""
+        if not orchestrates(self.parent):
+            return None
+        ways = naming.successors(self.owner)
+        if ways and action not in ways:
+            known = tuple(naming.action_name(way) for way in ways)
+            self.span.add_event(
+                semconv.ACTION_UNMATCHED,
+                {semconv.UNMATCHED_ACTION: action, semconv.UNMATCHED_KNOWN: known},
+            )
+            self.run.publish(self, ActionUnmatched(action, known))
+        return ways.get(action)
+
+    def close(self) -> None:
+        if self._mine is not None:  # The description failed half-way; let go of the store.
+            self._mine.close()
+        super().close()
+
+
+class FlowScope(StoreScope):
+    """One execution of a flow.
+
+    Attributes:
+        batch: The rounds of a batch flow.
+        stock: Whether nothing but PocketFlow's own code runs between two nodes.
+        visits: How often each node ran, for `visit_of`.
+    """
+
+    __slots__ = ("batch", "preparing", "stock", "visits")
+
+    def __init__(self, owner: Any, shared: object, parent: Scope | None, tracing: Any) -> None:
+        super().__init__("flow", owner, shared, parent, tracing)
+        self.batch: Batch | None = None
+        self.preparing = False
+        self.stock = False
+        self.visits: dict[int, int] = {}
+
+    def continues(self, shared: object) -> bool:
+        return self.shared is shared
+
+    def open(self, context: Context | None, *, plain: bool, stock: bool, parallel: bool | None) -> None:
+        """Start the span.
+
+        Args:
+            context: Where the flow is a run of its own; else `None`.
+            plain: Whether its class is one of PocketFlow's.
+            stock: Whether its class orchestrates nodes by PocketFlow's own code.
+            parallel: How a batch flow runs its rounds; `None` for other flows.
+        """
+        flow = self.owner
+        name = given_run_name() if self.parent is None else None
+        name = name or naming.flow_name(flow, plain=plain)
+        attributes: dict[str, AttributeValue] = {
+            semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_WORKFLOW,
+            semconv.FLOW_CLASS: type(flow).__name__,
+        }
+        if name:
+            attributes[semconv.GEN_AI_WORKFLOW_NAME] = name
+        start = naming.start_node(flow)
+        if start is not None:
+            attributes[semconv.FLOW_START_NODE] = naming.node_name(start)
+        if self.parent is not None:
+            attributes[semconv.FLOW_NESTED] = True
+            attributes[semconv.RUN_ID] = self.run.id
+        if parallel is not None:
+            self.batch = Batch(self, parallel=parallel)
+            attributes[semconv.BATCH_MODE] = self.batch.mode
+        self.look(attributes)
+        self.stock = stock
+        span_name = f"{semconv.INVOKE_WORKFLOW} {name}" if name else semconv.INVOKE_WORKFLOW
+        self.open_span(span_name, attributes, context)
+
+    def describe_end(self, error: BaseException | None) -> None:
+        attributes: dict[str, AttributeValue] = {semconv.FLOW_STEPS: self.steps}
+        if error is None:
+            action = attributes[semconv.FLOW_ACTION] = naming.action_name(self.result)
+            self.follow(action)
+        if self.batch is not None:
+            self.batch.describe(attributes)
+        self.look_again(attributes)
+        self.span.set_attributes(attributes)
+
+
+class RoundScope(BatchItem):
+    """One round of a batch flow: it runs the nodes of the flow once, with its own params."""
+
+    __slots__ = ("stock", "visits")
+
+    def __init__(self, batch: Batch, within: FlowScope) -> None:
+        super().__init__(batch, within)
+        self.stock = within.stock
+        self.visits: dict[int, int] = {}
+
+
+class NodeScope(StoreScope):
+    """One step: one execution of a node.
+
+    Attributes:
+        attempts: Of a node that is no batch node.
+        batch: The items of a batch node.
+        phase: `prep`, `exec` or `post`: what runs now, or ran last.
+        exec_started, exec_ended: The borders of `exec`, by `Tracing.now`; 0.0 until then.
+    """
+
+    __slots__ = ("attempts", "batch", "exec_ended", "exec_started", "phase")
+
+    def __init__(self, owner: Any, shared: object, parent: Scope | None, tracing: Any) -> None:
+        super().__init__("node", owner, shared, parent, tracing)
+        self.attempts = Attempts(self)
+        self.batch: Batch | None = None
+        self.phase = semconv.PREP
+        self.exec_started = 0.0
+        self.exec_ended = 0.0
+
+    def continues(self, shared: object) -> bool:
+        # A node that runs itself again from its own exec makes a new step.
+        return self.shared is shared and self.phase != semconv.EXEC
+
+    @property
+    def executing(self) -> bool:
+        """Whether a call of `exec` now is an attempt of this step."""
+        return self.phase == semconv.EXEC and self.batch is None
+
+    def open(self, context: Context | None, *, parallel: bool | None) -> None:
+        """Start the span; `parallel` says how a batch node runs its items, `None` for others."""
+        node = self.owner
+        name = naming.node_name(node)
+        attributes: dict[str, AttributeValue] = {
+            semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_NODE,
+            semconv.NODE_NAME: name,
+            semconv.NODE_CLASS: type(node).__name__,
+            semconv.NODE_VISIT: visit_of(node, self.parent),
+        }
+        max_retries = node.__dict__.get("max_retries")
+        if type(max_retries) is int:
+            attributes[semconv.NODE_MAX_RETRIES] = max_retries
+        if parallel is not None:
+            self.batch = Batch(self, parallel=parallel)
+            attributes[semconv.BATCH_MODE] = self.batch.mode
+        self.look(attributes)
+        self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
+
+    def describe_end(self, error: BaseException | None) -> None:
+        attributes: dict[str, AttributeValue] = {}
+        if error is None:
+            action = attributes[semconv.NODE_ACTION] = naming.action_name(self.result)
+            following = self.follow(action)
+            if following is not None:
+                attributes[semconv.NODE_NEXT] = naming.node_name(following)
+        if self.batch is None:
+            self.attempts.describe(attributes)
+        else:
+            self.batch.describe(attributes)
+        with _TIMING:
+            self._describe_phases(attributes)
+        self.look_again(attributes)
+        self.span.set_attributes(attributes)
+
+    def _describe_phases(self, attributes: dict[str, AttributeValue]) -> None:
+        began, ended = self.exec_started, self.exec_ended
+        if began:
+            attributes[semconv.NODE_PREP_DURATION] = round(began - self.started, 6)
+            attributes[semconv.NODE_EXEC_DURATION] = round(ended - began, 6)
+        if self.phase == semconv.POST:
+            attributes[semconv.NODE_POST_DURATION] = round(self.tracing.now() - ended, 6)
+
+    def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
+        return {**super().describe_error(error), semconv.ERROR_PHASE: self.phase}
+
+
+class ExecPhase:
+    """The exec phase of a step: its borders give the times of all three phases."""
+
+    __slots__ = ("_step", "result")
+
+    def __init__(self, step: NodeScope) -> None:
+        self._step = step
+        self.result: object = None
+
+    def __enter__(self) -> None:
+        self._step.exec_started = self._step.tracing.now()
+        self._step.phase = semconv.EXEC
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: object, tb: TracebackType | None
+    ) -> None:
+        self._step.exec_ended = self._step.tracing.now()
+        if exc_type is None:  # Else the step failed in exec, and that is where it stays.
+            self._step.phase = semconv.POST
+
+
+class Preparation:
+    """The `prep` of a batch flow: what it returns is the batch."""
+
+    __slots__ = ("_flow", "result")
+
+    def __init__(self, flow: FlowScope) -> None:
+        self._flow = flow
+        self.result: object = None
+
+    def __enter__(self) -> None:
+        self._flow.preparing = True
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: object, tb: TracebackType | None
+    ) -> None:
+        self._flow.preparing = False
+        if exc_type is None and self._flow.batch is not None:
+            with _SIZING:
+                self._flow.batch.begin(self.result)
