@@ -1,9 +1,9 @@
 """See what PocketFlow flows and pflow workflows do.
 
-    import pocketflow_otel
+import pocketflow_otel
 
-    pocketflow_otel.configure()
-    flow.run(shared)
+pocketflow_otel.configure()
+flow.run(shared)
 """
 
 from typing import TYPE_CHECKING, Any

@@ -48,7 +48,7 @@ class Config:
     def __post_init__(self) -> None:
         _one_of("console", self.console, get_args(ConsoleMode))
         _one_of("file", self.file, get_args(FileMode))
-        if isinstance(self.capture_values, str):
+        if type(self.capture_values) is not tuple:
             raise ValueError(f"capture_values={self.capture_values!r}: give a tuple of names")
         if self.max_batch_items < 0:
             raise ValueError(f"max_batch_items={self.max_batch_items}: a number of at least 0")
@@ -76,7 +76,7 @@ class Config:
             if not text:
                 continue
             try:
-                value = _PARSERS[field.name](text)
+                value: Any = _PARSERS[field.name](text)
                 cls(**{field.name: value})
             except ValueError as error:
                 problem = f"{PREFIX}{field.name.upper()}={text!r}: {_reason(error)}"
@@ -141,3 +141,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
 
 VARIABLES: Final = tuple(PREFIX + field.name.upper() for field in dataclasses.fields(Config))
 """Every variable that `Config.from_env` reads."""
+
+
+def no_report(problem: str) -> None:
+    """Pass over a bad value: the instrumentor reports each, once."""

@@ -1,8 +1,8 @@
-"""`capture_spans()`: look at the spans of a flow in a test.
+r"""`capture_spans()`: look at the spans of a flow in a test.
 
-    with capture_spans() as captured:
-        flow.run({})
-    assert captured.tree() == "invoke_workflow greet\\n  invoke_node Greet"
+with capture_spans() as captured:
+    flow.run({})
+assert captured.tree() == "invoke_workflow greet\n  invoke_node Greet"
 """
 
 from __future__ import annotations
@@ -74,8 +74,11 @@ class CapturedSpans:
                 above = span.parent.span_id if span.parent else None
                 if (above if above in known else None) != parent:
                     continue
-                shown = [f"{name.rpartition('.')[2]}={span.attributes[name]}" for name in attributes
-                         if span.attributes and name in span.attributes]
+                shown = [
+                    f"{name.rpartition('.')[2]}={span.attributes[name]!s}"
+                    for name in attributes
+                    if span.attributes and name in span.attributes
+                ]
                 lines.append("  " * depth + " ".join([span.name, *shown]))
                 add(span.context.span_id, depth + 1)
 
@@ -112,7 +115,9 @@ def capture_spans(
         fixed: Whether ids count from 1 and the clock advances one millisecond at each look.
     """
     if module is None:
-        import pocketflow as module  # type: ignore[no-redef]
+        import pocketflow
+
+        module = pocketflow
     from pocketflow_otel.instrument.pocketflow import PocketFlow
     from pocketflow_otel.instrument.spans import Tracing
 

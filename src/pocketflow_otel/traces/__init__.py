@@ -1,0 +1,1 @@
+"""The reading side: files to model to text."""

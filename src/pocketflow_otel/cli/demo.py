@@ -1,0 +1,31 @@
+"""`pocketflow-otel demo`: a built-in flow that shows everything, offline, in three seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="D",
+    help="Where the trace file goes.  [default: ~/.pflow/traces]",
+)
+def demo(*, directory: Path | None) -> None:
+    """Run a built-in flow with a loop, a retry, a nested flow and a parallel batch.
+
+    Its model is canned: no key, no network. The view goes to stderr, the answer to stdout.
+    """
+    import pocketflow_otel
+    from pocketflow_otel.cli.travel import create_travel_advice
+
+    pocketflow_otel.configure(directory=directory, service_name="pocketflow-otel-demo")
+    shared: dict[str, Any] = {"question": "Where should I go in autumn?"}
+    asyncio.run(create_travel_advice().run_async(shared))
+    click.echo(shared["answer"])

@@ -1,0 +1,310 @@
+"""`pocketflow-otel doctor`: why do I see nothing?"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from importlib import metadata, util
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
+
+import click
+
+from pocketflow_otel.config import PREFIX, VARIABLES, Config, no_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Level = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found, and what to type where something is wrong."""
+
+    level: Level
+    what: str
+    fix: str = ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def doctor(*, as_json: bool) -> None:
+    """Say why nothing is to be seen, and what to type.
+
+    Looks at what is installed, which distro and exporters win, the variables that switch tracing,
+    the trace directory and the endpoint. Exits with 1 when something is wrong.
+    """
+    findings = [finding for check in CHECKS for finding in check()]
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        marks = {"ok": "ok      ", "note": "note    ", "problem": "PROBLEM "}
+        for finding in findings:
+            click.echo(marks[finding.level] + finding.what)
+            if finding.fix:
+                click.echo(" " * 8 + finding.fix)
+    if any(finding.level == "problem" for finding in findings):
+        raise SystemExit(1)
+
+
+def check_installation() -> Iterator[Finding]:
+    """What of ours is installed here, and whether OpenTelemetry finds it."""
+    yield Finding("ok", f"Python {sys.version.split()[0]} in {sys.prefix}")
+    try:
+        version = metadata.version("pocketflow-otel")
+    except metadata.PackageNotFoundError:
+        yield Finding(
+            "problem",
+            "pocketflow-otel is on the path but not installed, so OpenTelemetry finds no entry points of it",
+            f"{sys.executable} -m pip install pocketflow-otel",
+        )
+        return
+    yield Finding("ok", f"pocketflow-otel {version}")
+    spec = util.find_spec("opentelemetry")
+    if spec is not None and spec.origin is not None:
+        yield Finding(
+            "problem",
+            f"{spec.origin} hides the rest of the opentelemetry namespace",
+            f"rm {spec.origin}",
+        )
+
+
+def check_pocketflow() -> Iterator[Finding]:
+    """Which PocketFlow there is to trace."""
+    try:
+        version = metadata.version("pocketflow")
+    except metadata.PackageNotFoundError:
+        yield Finding(
+            "problem", "pocketflow is not installed here", f"{sys.executable} -m pip install pocketflow"
+        )
+        return
+    import pocketflow
+
+    missing = {"BaseNode", "Node", "BatchNode", "Flow", "BatchFlow", "AsyncFlow"} - set(vars(pocketflow))
+    if missing:
+        yield Finding(
+            "problem",
+            f"{pocketflow.__file__} is not the framework: it has no {', '.join(sorted(missing))}",
+            "look for a file of your own named pocketflow.py, and rename it",
+        )
+    else:
+        yield Finding("ok", f"pocketflow {version}")
+
+
+def check_pflow() -> Iterator[Finding]:
+    """Whether the `pflow` command belongs to this environment."""
+    command = shutil.which("pflow")
+    here = _has("pflow-cli")
+    if command is None:
+        return
+    home = Path(command).resolve().parent
+    if home == Path(sys.executable).parent.resolve() or (here and home == Path(sys.prefix, "bin").resolve()):
+        yield Finding("ok", f"pflow {metadata.version('pflow-cli') if here else ''} in this environment")
+        return
+    manager = "pipx inject pflow-cli pocketflow-otel"
+    if "uv" in home.parts:
+        manager = "uv tool install pflow-cli --with pocketflow-otel"
+    elif "pipx" not in home.parts:
+        manager = f"{home / 'python'} -m pip install pocketflow-otel"
+    yield Finding(
+        "problem", f"pflow lives in another environment ({home.parent}), which has none of ours", manager
+    )
+
+
+def check_auto_instrumentation() -> Iterator[Finding]:
+    """Which distro and configurator `opentelemetry-instrument` would take."""
+    for what, variable in (("distro", "OTEL_PYTHON_DISTRO"), ("configurator", "OTEL_PYTHON_CONFIGURATOR")):
+        names = [point.name for point in metadata.entry_points(group=f"opentelemetry_{what}")]
+        chosen = os.environ.get(variable)
+        if chosen is not None and chosen not in names:
+            yield Finding(
+                "problem",
+                f"{variable}={chosen} names no {what} that is installed ({', '.join(names)})",
+                f"unset {variable}",
+            )
+        elif len(set(names)) > 1 and chosen is None:
+            yield Finding(
+                "problem",
+                f"more than one {what} is installed ({', '.join(names)}), and the first found is taken",
+                "export OTEL_PYTHON_DISTRO=pocketflow OTEL_PYTHON_CONFIGURATOR=pocketflow",
+            )
+        elif chosen is not None and chosen != "pocketflow":
+            yield Finding(
+                "note", f"{variable}={chosen}: ours saves no trace file unless POCKETFLOW_OTEL_FILE=all"
+            )
+        else:
+            yield Finding("ok", f"{what}: {chosen or ', '.join(names)}")
+    disabled = _list("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")
+    for name in ("pocketflow", "*"):
+        if name in disabled:
+            yield Finding(
+                "problem",
+                f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS switches {name} off",
+                "unset OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+            )
+
+
+def check_sdk() -> Iterator[Finding]:
+    """Whether the SDK is on, and what its sampler does."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        yield Finding("problem", "OTEL_SDK_DISABLED=true: no spans at all", "unset OTEL_SDK_DISABLED")
+    sampler = os.environ.get("OTEL_TRACES_SAMPLER", "").strip()
+    argument = os.environ.get("OTEL_TRACES_SAMPLER_ARG", "1")
+    if sampler.endswith("always_off"):
+        yield Finding(
+            "problem",
+            f"OTEL_TRACES_SAMPLER={sampler}: every run is sampled out, so it has no view and no file",
+            "unset OTEL_TRACES_SAMPLER",
+        )
+    elif sampler.endswith("traceidratio"):
+        yield Finding(
+            "note",
+            f"OTEL_TRACES_SAMPLER={sampler} keeps {argument} of the runs; the others leave nothing",
+        )
+    parent = os.environ.get("TRACEPARENT")
+    if parent is not None:
+        match = re.fullmatch(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-([0-9a-f]{2})", parent)
+        if match is None:
+            yield Finding(
+                "problem", f"TRACEPARENT={parent} is not valid: runs have no parent", "unset TRACEPARENT"
+            )
+        elif not int(match[1], 16) & 1:
+            yield Finding(
+                "problem",
+                "TRACEPARENT says that its trace is not sampled (it ends in -00), so runs are not either",
+                "unset TRACEPARENT",
+            )
+        else:
+            yield Finding("note", f"runs join the trace of TRACEPARENT={parent}")
+
+
+def check_exporters() -> Iterator[Finding]:
+    """Whether the exporters that are asked for exist, and their endpoint answers."""
+    names = _list("OTEL_TRACES_EXPORTER")
+    known = {point.name for point in metadata.entry_points(group="opentelemetry_traces_exporter")} | {"otlp"}
+    for name in names:
+        if name not in known and name != "none":
+            yield Finding(
+                "problem",
+                f"OTEL_TRACES_EXPORTER names {name}, which is not installed; nothing at all is traced then",
+                f"export OTEL_TRACES_EXPORTER={_nearest(name, known)}",
+            )
+    protocol = os.environ.get(
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    )
+    if protocol is not None and protocol not in ("grpc", "http/protobuf"):
+        yield Finding(
+            "problem",
+            f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is refused by the SDK; nothing at all is traced then",
+            "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+        )
+    endpoint = os.environ.get(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    if endpoint is None and any(name.startswith("otlp") for name in names):
+        endpoint = "http://localhost:4318" if protocol == "http/protobuf" else "http://localhost:4317"
+    if endpoint is None:
+        yield Finding("ok", "no OTLP endpoint is set: nothing leaves this machine")
+    else:
+        yield _check_endpoint(endpoint, protocol)
+
+
+def _check_endpoint(endpoint: str, protocol: str | None) -> Finding:
+    url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}", scheme="http")
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        with socket.create_connection((url.hostname or "localhost", port), timeout=2):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Finding(
+            "problem",
+            f"the OTLP endpoint {endpoint} does not answer: {reason}",
+            "start the collector, or unset OTEL_EXPORTER_OTLP_ENDPOINT",
+        )
+    if protocol != "http/protobuf" and port == _HTTP_PORT:
+        return Finding(
+            "problem",
+            f"{endpoint} is the port of OTLP over HTTP, but the protocol is gRPC",
+            "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+        )
+    return Finding("ok", f"the OTLP endpoint {endpoint} answers")
+
+
+_HTTP_PORT: Final = 4318
+
+
+def check_variables() -> Iterator[Finding]:
+    """Whether our own variables are spelled and set right."""
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in VARIABLES:
+            yield Finding(
+                "problem",
+                f"{name} is no variable of ours",
+                f"unset {name}   # {_nearest(name, set(VARIABLES))}?",
+            )
+    problems: list[str] = []
+    config = Config.from_env(report=problems.append)
+    for problem in problems:
+        yield Finding("problem", problem, f"unset {problem.partition('=')[0]}")
+    if config.file == "off":
+        yield Finding("note", "POCKETFLOW_OTEL_FILE=off: no trace files")
+
+
+def check_directory() -> Iterator[Finding]:
+    """Whether trace files can be written."""
+    directory = Config.from_env(report=no_report).dir.expanduser()
+    nearest = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    if not nearest.is_dir():
+        yield Finding(
+            "problem",
+            f"{nearest} is no directory, so {directory} cannot be made",
+            "export POCKETFLOW_OTEL_DIR=~/traces",
+        )
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        yield Finding("problem", f"{nearest} cannot be written", "export POCKETFLOW_OTEL_DIR=~/traces")
+    elif shutil.disk_usage(nearest).free < _LITTLE:
+        yield Finding(
+            "problem", f"the disk of {nearest} is full", f"rm {directory}/*.json   # or free space elsewhere"
+        )
+    else:
+        yield Finding("ok", f"trace files go to {directory}")
+
+
+_LITTLE: Final = 1_000_000
+
+
+def _has(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _list(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    return next(iter(get_close_matches(name, known, 1, 0.0)))
+
+
+CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
+    check_installation,
+    check_pocketflow,
+    check_pflow,
+    check_auto_instrumentation,
+    check_sdk,
+    check_exporters,
+    check_variables,
+    check_directory,
+)

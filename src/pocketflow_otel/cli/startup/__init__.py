@@ -1,0 +1,20 @@
+"""What `pocketflow-otel run` hands to the process that becomes the target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, TypedDict
+
+VARIABLE: Final = "POCKETFLOW_OTEL_LAUNCH"
+"""Name of the variable that carries the settings; gone before the target's first line."""
+
+FOLDER: Final = str(Path(__file__).parent)
+"""The folder with our `sitecustomize`."""
+
+
+class Settings(TypedDict):
+    """How to trace the target, and the PYTHONPATH to give back to it."""
+
+    console: str | None
+    directory: str | None
+    pythonpath: str | None

@@ -1,0 +1,197 @@
+"""The view on disk: a journal while a run goes, a trace file when it has ended."""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from pocketflow_otel.config import Config
+from pocketflow_otel.export.finished import FinishedRuns
+from pocketflow_otel.export.processor import OpenRun
+from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.guard import guard
+from pocketflow_otel.run import run_id
+from pocketflow_otel.traces import journal, store
+from pocketflow_otel.traces.text import WARN, Part, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from pocketflow_otel.config import FileMode
+    from pocketflow_otel.run import Event
+    from pocketflow_otel.traces.model import SpanRecord
+
+_EXPORTING: Final = guard("save finished spans")
+_LONG: Final = 1_000_000
+"""Bytes of a journal from which on a thread makes the trace file: the flow does not wait."""
+
+
+class FileView:
+    """Keeps runs in a directory.
+
+    A disk that is full or a directory that cannot be written costs one warning; the run then goes
+    on without a file, or with what its journal has.
+
+    Args:
+        mode: Keep every run (`all`), or those that failed.
+        directory: Where to; made when needed, for the user alone.
+        stream: Where to say that it does not work; stderr as it is now by default.
+    """
+
+    def __init__(self, mode: FileMode, directory: Path, stream: LineStream | None = None) -> None:
+        self.mode = mode
+        self._directory = directory.expanduser()
+        self._stream = LineStream() if stream is None else stream
+        self._journals: dict[OpenRun, _Journal] = {}
+        self._finishing: list[threading.Thread] = []
+        self._warned = False
+
+    def run_started(self, run: OpenRun) -> None:
+        try:
+            self._journals[run] = opened = _Journal(self._directory, run)
+            run.path = opened.path.with_suffix(".json")
+        except OSError as error:
+            self._warn(f"no trace file in {self._directory}", error)
+
+    def span_started(self, run: OpenRun, span: SpanRecord) -> None:
+        self._write(run, journal.start_line, span)
+
+    def happened(self, run: OpenRun, span_id: str, time: int, event: Event) -> None:
+        """Leave it to the span's end: events are part of the span."""
+
+    def span_ended(self, run: OpenRun, span: SpanRecord) -> None:
+        self._write(run, journal.end_line, span)
+
+    def run_ended(self, run: OpenRun, root: SpanRecord) -> None:
+        opened = self._journals.pop(run, None)
+        if opened is None:
+            run.path = None
+            return
+        if run.spans:
+            opened.write(journal.late_line(len(run.spans)))
+        opened.close()
+        if self.mode == "failed" and not root.failed:
+            opened.path.unlink(missing_ok=True)
+            run.path = None
+        elif opened.size > _LONG:
+            thread = threading.Thread(target=self._finish, args=(opened.path,), name="pocketflow-otel")
+            self._finishing = [other for other in self._finishing if other.is_alive()]
+            self._finishing.append(thread)
+            thread.start()
+        else:
+            self._finish(opened.path)
+
+    def shutdown(self) -> None:
+        for thread in self._finishing:
+            thread.join()
+
+    def _write(self, run: OpenRun, line_of: Callable[[SpanRecord], bytes], span: SpanRecord) -> None:
+        opened = self._journals.get(run)
+        if opened is None:
+            return
+        try:
+            opened.write(line_of(span))
+        except OSError as error:
+            self._warn(f"the trace of run {run.id} stops here", error)
+            del self._journals[run]
+            opened.close()
+
+    def _finish(self, path: Path) -> None:
+        try:
+            store.finish(path)
+        except (OSError, ValueError) as error:
+            self._warn(f"no trace file made of {path.name}", error)
+
+    def _warn(self, what: str, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self._stream.write((Part("pocketflow-otel: ", WARN), Part(f"{escape(what)}: {escape(reason)}")))
+
+
+class _Journal:
+    """A journal that is being written: one system call for each line, none held back."""
+
+    def __init__(self, directory: Path, run: OpenRun) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path, self._file = _create(directory, run.id)
+        self.size = 0
+        self.write(
+            journal.header_line(
+                journal.Header(
+                    run_id=self.path.stem,
+                    trace_id=run.trace_id,
+                    root_id=run.root_id,
+                    start=run.start,
+                    pid=os.getpid(),
+                    resource=journal.resource_json(run.resource.attributes),
+                    resource_schema_url=run.resource.schema_url,
+                )
+            )
+        )
+
+    def write(self, line: bytes) -> None:
+        self.size += len(line)
+        while line:  # A full disk, or a signal, may take only a part.
+            line = line[os.write(self._file, line) :]
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _create(directory: Path, name: str) -> tuple[Path, int]:
+    """Create a journal that nobody else has, with a number behind the name if need be."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    for stem in chain([name], (f"{name}-{number}" for number in count(2))):
+        path = directory / f"{stem}.jsonl"
+        if not path.with_suffix(".json").exists():
+            try:
+                return path, os.open(path, flags, 0o600)
+            except FileExistsError:
+                continue
+    raise AssertionError
+
+
+class FileSpanExporter(SpanExporter):
+    """Saves a run when it has ended, for those who wire span processors themselves.
+
+    Args:
+        directory: Where to; by default that of `POCKETFLOW_OTEL_DIR`, or `~/.pflow/traces`.
+    """
+
+    def __init__(self, directory: Path | str | None = None) -> None:
+        target = Path(directory) if directory is not None else Config.from_env().dir
+        self._view = FileView("all", target)
+        self._runs = FinishedRuns()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        with _EXPORTING:
+            for root, run in self._runs.add(spans):
+                self._save(run, root.resource)
+        return SpanExportResult.SUCCESS
+
+    def _save(self, spans: Sequence[SpanRecord], resource: Resource) -> None:
+        root = spans[-1]
+        name = run_id(root.start, int(root.span_id, 16))
+        run = OpenRun(name, root.trace_id, root.span_id, root.start, resource)
+        self._view.run_started(run)
+        for span in sorted(spans, key=lambda span: span.start):
+            self._view.span_started(run, span)
+        for span in spans:
+            self._view.span_ended(run, span)
+        self._view.run_ended(run, root)
+
+    def shutdown(self) -> None:
+        self._runs.clear()
+        self._view.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True

@@ -1,0 +1,172 @@
+"""Follow runs from their first span to their last, and tell the views.
+
+One processor of ours per provider, whoever asks for views and how often: the file's view first, so
+that a line on stderr says nothing that is not on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from opentelemetry.context import get_current
+from opentelemetry.sdk.trace import SpanProcessor
+
+from pocketflow_otel.context import user_attributes
+from pocketflow_otel.export.records import record_of
+from pocketflow_otel.guard import guard
+from pocketflow_otel.run import run_id, scope_of
+from pocketflow_otel.semconv import SCOPE_NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+    from pocketflow_otel.run import Event, Run, Scope
+    from pocketflow_otel.traces.model import SpanRecord
+
+_STARTING: Final = guard("show that a span started")
+_HAPPENING: Final = guard("show what happened in a step")
+_ENDING: Final = guard("show that a span ended")
+
+
+@dataclass(eq=False, slots=True)
+class OpenRun:
+    """A run as the views see it.
+
+    Attributes:
+        id: The run's id.
+        trace_id, root_id: Of its root span, in hex.
+        start: Of the root span, in nanoseconds since the epoch.
+        resource: What the process says about itself.
+        spans: How many of its spans are open.
+        path: Its trace file, once there is one to come.
+    """
+
+    id: str
+    trace_id: str
+    root_id: str
+    start: int
+    resource: Resource
+    spans: set[int] = field(default_factory=set)
+    path: Path | None = None
+
+
+class View(Protocol):
+    """What a run is shown to. Called in the thread where it happens, one call at a time a run."""
+
+    def run_started(self, run: OpenRun) -> None: ...
+
+    def span_started(self, run: OpenRun, span: SpanRecord) -> None: ...
+
+    def happened(self, run: OpenRun, span_id: str, time: int, event: Event) -> None: ...
+
+    def span_ended(self, run: OpenRun, span: SpanRecord) -> None: ...
+
+    def run_ended(self, run: OpenRun, root: SpanRecord) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+
+class RunProcessor(SpanProcessor):
+    """Groups spans by run, and hands runs to views."""
+
+    def __init__(self) -> None:
+        self.views: tuple[View, ...] = ()
+        self.enabled = True
+        self._reset()
+        ref = weakref.WeakMethod(self._reset)
+        os.register_at_fork(after_in_child=lambda: (reset := ref()) is not None and reset())
+
+    def _reset(self) -> None:
+        """Forget open runs: after a fork they are the parent's."""
+        self._lock = threading.RLock()
+        self._runs: dict[Run, OpenRun] = {}
+        self._by_span: dict[int, tuple[Run, OpenRun]] = {}
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        if not self.enabled:
+            return
+        with _STARTING:
+            context = get_current() if parent_context is None else parent_context
+            given = user_attributes(context)
+            scope_of_span = span.instrumentation_scope
+            if given and (scope_of_span is None or scope_of_span.name != SCOPE_NAME):
+                span.set_attributes(given)  # Ours have them already.
+            scope = scope_of(context)
+            if scope is not None:
+                self._started(span, scope.run)
+
+    def _started(self, span: Span, run: Run) -> None:
+        span_id = span.get_span_context().span_id
+        with self._lock:
+            open_run = self._runs.get(run)
+            if open_run is None:
+                if run.id:
+                    return  # It started before us, or has ended: its file could not be whole.
+                open_run = self._runs[run] = _open_run(span)
+                run.observe(self._happened)
+                for view in self.views:
+                    with _STARTING:
+                        view.run_started(open_run)
+            open_run.spans.add(span_id)
+            self._by_span[span_id] = run, open_run
+            record = record_of(span)
+            for view in self.views:
+                with _STARTING:
+                    view.span_started(open_run, record)
+
+    def _happened(self, scope: Scope, event: Event) -> None:
+        with _HAPPENING, self._lock:
+            open_run = self._runs.get(scope.run)
+            if open_run is not None:
+                while scope.parent is not None and not scope.span.is_recording():
+                    scope = scope.parent  # An item without a span: its batch speaks for it.
+                span_id = f"{scope.span.get_span_context().span_id:016x}"
+                for view in self.views:
+                    with _HAPPENING:
+                        view.happened(open_run, span_id, time.time_ns(), event)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with _ENDING, self._lock:
+            context = span.get_span_context()
+            found = self._by_span.pop(context.span_id, None) if context is not None else None
+            if found is not None:
+                self._ended(record_of(span), *found)
+
+    def _ended(self, record: SpanRecord, run: Run, open_run: OpenRun) -> None:
+        open_run.spans.discard(int(record.span_id, 16))
+        for view in self.views:
+            with _ENDING:
+                view.span_ended(open_run, record)
+        if record.span_id == open_run.root_id:
+            del self._runs[run]
+            for late in open_run.spans:
+                del self._by_span[late]
+            for view in self.views:
+                with _ENDING:
+                    view.run_ended(open_run, record)
+
+    def shutdown(self) -> None:
+        for view in self.views:
+            with _ENDING:
+                view.shutdown()
+
+
+def _open_run(root: Span) -> OpenRun:
+    context = root.get_span_context()
+    start = root.start_time or time.time_ns()
+    return OpenRun(
+        id=run_id(start, context.span_id),
+        trace_id=f"{context.trace_id:032x}",
+        root_id=f"{context.span_id:016x}",
+        start=start,
+        resource=root.resource,
+    )

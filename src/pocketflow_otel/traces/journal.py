@@ -1,0 +1,96 @@
+"""The journal: one line of JSON for each start and end of a span, written while a run goes.
+
+The first line says which run it is; `{"start": span}` and `{"end": span, "scope": ...}` follow,
+the spans as OTLP/JSON has them. A process that dies leaves it; its last line may be cut off.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pocketflow_otel.traces import otlp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pocketflow_otel.traces.model import Attributes, SpanRecord
+
+FORMAT: Final = "pocketflow-otel-journal/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of a journal. `resource` is the OTLP/JSON of the process's resource."""
+
+    run_id: str
+    trace_id: str
+    root_id: str
+    start: int
+    pid: int
+    resource: dict[str, Any]
+    resource_schema_url: str = ""
+
+
+def header_line(header: Header) -> bytes:
+    """Return the first line."""
+    return _line(
+        {
+            "format": FORMAT,
+            "run_id": header.run_id,
+            "trace_id": header.trace_id,
+            "root_id": header.root_id,
+            "start": header.start,
+            "pid": header.pid,
+            "resource": header.resource,
+            "schema_url": header.resource_schema_url,
+        }
+    )
+
+
+def resource_json(attributes: Attributes) -> dict[str, Any]:
+    """Return the OTLP/JSON of a resource."""
+    return {"attributes": otlp.encode_attributes(attributes)}
+
+
+def start_line(span: SpanRecord) -> bytes:
+    """Return the line of a span that started."""
+    return _line({"start": otlp.encode_span(span), "scope": otlp.encode_scope(span.scope)})
+
+
+def end_line(span: SpanRecord) -> bytes:
+    """Return the line of a span that ended."""
+    line: dict[str, Any] = {"end": otlp.encode_span(span), "scope": otlp.encode_scope(span.scope)}
+    if span.scope.schema_url:
+        line["schema_url"] = span.scope.schema_url
+    return _line(line)
+
+
+def late_line(spans: int) -> bytes:
+    """Return the line that says how many spans were open when the root ended."""
+    return _line({"late": spans})
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield a journal's lines; a last line that was cut off is left out.
+
+    Raises:
+        ValueError: A line that is not the last is no JSON object.
+    """
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                content = json.loads(line)
+            except ValueError:
+                if line.endswith(b"\n"):
+                    raise ValueError(f"{path}, line {number}: no JSON") from None
+                return
+            if not isinstance(content, dict):
+                raise ValueError(f"{path}, line {number}: no JSON object")
+            yield content

@@ -1,0 +1,104 @@
+"""Plain values for spans, events and runs: what views and readers work on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pocketflow_otel import semconv
+
+Attributes = Mapping[str, Any]
+
+UNSET, OK, ERROR = 0, 1, 2
+"""Codes of a span's status, as in OTLP."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """A span's event; `time` in nanoseconds since the epoch."""
+
+    name: str
+    time: int
+    attributes: Attributes = field(default_factory=dict)
+    dropped_attributes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """A link to another span; ids in hex."""
+
+    trace_id: str
+    span_id: str
+    trace_state: str = ""
+    attributes: Attributes = field(default_factory=dict)
+    dropped_attributes: int = 0
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRecord:
+    """What made a span: the instrumentation's name and version."""
+
+    name: str = ""
+    version: str = ""
+    schema_url: str = ""
+    attributes: Attributes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRecord:
+    """A span, open (`end` is 0) or finished.
+
+    Ids are hex, as OTLP/JSON has them; `parent_id` is empty at the root of a trace. Times are
+    nanoseconds since the epoch. `kind`, `flags` and `status` are OTLP's numbers.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    start: int
+    end: int = 0
+    kind: int = 1
+    flags: int = 0
+    trace_state: str = ""
+    attributes: Attributes = field(default_factory=dict)
+    events: Sequence[EventRecord] = ()
+    links: Sequence[LinkRecord] = ()
+    status: int = UNSET
+    status_message: str = ""
+    scope: ScopeRecord = ScopeRecord()
+    dropped_attributes: int = 0
+    dropped_events: int = 0
+    dropped_links: int = 0
+
+    @property
+    def duration(self) -> float:
+        """Seconds; 0.0 while the span is open."""
+        return (self.end - self.start) / 1e9 if self.end else 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended in an error."""
+        return self.status == ERROR
+
+    @property
+    def role(self) -> str:
+        """`flow`, `node` or `item` for spans of ours; empty for others."""
+        operation = self.attributes.get(semconv.GEN_AI_OPERATION_NAME)
+        if self.scope.name != semconv.SCOPE_NAME:
+            return ""
+        if operation == semconv.INVOKE_WORKFLOW:
+            return "flow"
+        return "node" if operation == semconv.INVOKE_NODE else "item"
+
+    @property
+    def title(self) -> str:
+        """What people call it: the flow's or node's name; empty for a flow without one."""
+        key = semconv.NODE_NAME if self.role == "node" else semconv.GEN_AI_WORKFLOW_NAME
+        return str(self.attributes.get(key, ""))
+
+    def has_event(self, name: str) -> bool:
+        """Tell whether an event of this name was recorded."""
+        return any(event.name == name for event in self.events)
