@@ -1,0 +1,1 @@
+"""What tracing costs: `python -m benchmarks` measures it and prints it beside the aims."""

@@ -1,0 +1,62 @@
+"""The benchmarks run and print every row; how fast anything is, a test cannot tell."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_benchmarks_print_every_comparison_with_its_aim() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "benchmarks", "--rounds", "2"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUTF8": "1"},
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [re.sub(r"\d+\.\d+", "N", line, count=3) for line in done.stdout.splitlines()]
+    assert [re.split(r"  +", row.strip()) for row in rows] == [
+        ["CPU time per step in µs", "ours", "other", "result", "at most"],
+        ["traced step / SDK span", "N", "N", "× N"],
+        ["(traced − bare step) / SDK span", "N", "N", "× N", "× 1.5"],
+        ["traced step / step with a span by hand", "N", "N", "× N"],
+        ["step without an SDK − bare step", "N", "N", "+ N µs", "+ 1 µs"],
+        ["1,000 keys / 10 keys", "N", "N", "× N", "× 1.6"],
+        ["10,000 keys / 10 keys", "N", "N", "× N"],
+        ["a chat of 50 messages / 10 plain keys", "N", "N", "× N"],
+    ]
+
+
+def test_a_benchmark_takes_ratios_within_a_round_and_then_the_median(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.measure import Rounds
+
+    timed = Rounds([{"one": 2.0, "other": 1.0}, {"one": 9.0, "other": 3.0}, {"one": 40.0, "other": 10.0}])
+    assert (timed.time("one"), timed.ratio("one", "other")) == (9.0, 3.0)
+    assert timed.median(lambda t: t["one"] - t["other"]) == 6.0
+
+
+def test_each_contestant_of_a_benchmark_is_warmed_up_and_then_called_once_a_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.measure import measure
+
+    calls: list[str] = []
+    timed = measure(2, steps=1, a=lambda: calls.append("a"), b=lambda: calls.append("b"))
+    assert calls == ["a", "b", "a", "b", "b", "a"]
+    assert [set(timings) for timings in timed] == [{"a", "b"}] * 2
