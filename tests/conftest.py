@@ -6,11 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pocketflow_otel.guard import set_strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Machines are slow now and then; a test says what is right, not how long it takes.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

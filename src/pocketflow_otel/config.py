@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +15,11 @@ PREFIX: Final = "POCKETFLOW_OTEL_"
 
 ConsoleMode = Literal["live", "summary", "saved", "off"]
 FileMode = Literal["all", "failed", "off"]
+CostAction = Literal["warn", "stop"]
+COMPAT: Final = ("openinference", "langfuse")
 Mask = Callable[[str, object], object]
+
+_LIMIT: Final = "a number of at least 0, or all"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,8 +36,18 @@ class Config:
         mask: Called as `mask(key, value)` for each value about to be recorded; what it returns is
             recorded instead. In the environment `module:function`.
         mask_errors: Leave the messages of exceptions out of spans.
+        prices: A TOML file of prices, which win over the table: see `capture.pricing.read_prices`.
+        max_cost: US dollars; a run that costs more says so once.
+        max_cost_action: What else it does then: nothing (`warn`), or raise `BudgetExceeded` before
+            its next step (`stop`).
         max_batch_items: Item spans of one batch; beyond it items are counted, and failed ones
             still get a span.
+        compat: Back ends that look for attributes of their own, which spans then have as well:
+            `openinference`, `langfuse`.
+        keep_runs: How many runs, the newest, stay in `dir` after a run; `None` is no limit, as is
+            `all` in the environment. The newest 20 stay whatever the limits are.
+        keep_days: How many days they stay.
+        keep_bytes: How many bytes they may take together.
 
     Raises:
         ValueError: A value is not allowed; the text names the field, the value and what is allowed.
@@ -43,15 +59,35 @@ class Config:
     capture_values: tuple[str, ...] = ()
     mask: Mask | None = None
     mask_errors: bool = False
+    prices: Path | None = None
+    max_cost: float | None = None
+    max_cost_action: CostAction = "warn"
     max_batch_items: int = 200
+    compat: tuple[str, ...] = ()
+    keep_runs: int | None = 200
+    keep_days: float | None = 30
+    keep_bytes: int | None = 500_000_000
 
     def __post_init__(self) -> None:
         _one_of("console", self.console, get_args(ConsoleMode))
         _one_of("file", self.file, get_args(FileMode))
-        if type(self.capture_values) is not tuple:
-            raise ValueError(f"capture_values={self.capture_values!r}: give a tuple of names")
+        _one_of("max_cost_action", self.max_cost_action, get_args(CostAction))
+        if self.max_cost is not None and not 0 <= self.max_cost < math.inf:
+            raise ValueError(f"max_cost={self.max_cost}: US dollars, at least 0")
+        names = self.capture_values
+        if type(names) is not tuple or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"capture_values={names!r}: give a tuple of names")
+        unknown = [name for name in self.compat if name not in COMPAT]
+        if type(self.compat) is not tuple or unknown:
+            raise ValueError(f"compat={self.compat!r}: choose among {', '.join(COMPAT)}")
+        if self.mask is not None and not callable(self.mask):
+            raise ValueError(f"mask={self.mask!r}: give a function")
         if self.max_batch_items < 0:
             raise ValueError(f"max_batch_items={self.max_batch_items}: a number of at least 0")
+        for field in ("keep_runs", "keep_days", "keep_bytes"):
+            limit = getattr(self, field)
+            if limit is not None and not 0 <= limit < math.inf:
+                raise ValueError(f"{field}={limit}: {_LIMIT}")
 
     @classmethod
     def from_env(
@@ -64,7 +100,8 @@ class Config:
 
         Args:
             environ: The variables; those of the process by default.
-            report: Called with one sentence for each bad value, whose default then stands.
+            report: Called with one sentence for each bad value, whose default then stands. What
+                keeps things private stands closed instead: everything is masked.
 
         Raises:
             ValueError: A value is not allowed, and there is no `report`.
@@ -83,6 +120,8 @@ class Config:
                 if report is None:
                     raise ValueError(problem) from None
                 report(problem)
+                if field.name in _CLOSED:
+                    settings[field.name] = _CLOSED[field.name]
             else:
                 settings[field.name] = value
         return cls(**settings)
@@ -112,21 +151,58 @@ def _number(text: str) -> int:
         raise ValueError("a number of at least 0") from None
 
 
+def _dollars(text: str) -> float:
+    try:
+        return float(text.removeprefix("$"))
+    except ValueError:
+        raise ValueError("US dollars, at least 0") from None
+
+
+def _limit(text: str) -> int | None:
+    if text.lower() == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(_LIMIT) from None
+
+
+def _days(text: str) -> float | None:
+    if text.lower() == "all":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(_LIMIT) from None
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _function(text: str) -> Mask:
-    import importlib
+class ImportedMask:
+    """A mask named `module:function`, imported when the first value is about to be recorded.
 
-    module, _, name = text.partition(":")
-    try:
-        found: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        raise ValueError("give module:function, and both must exist") from None
-    if not callable(found):
-        raise ValueError("give module:function, and it must be callable")
-    return found  # type: ignore[no-any-return]  # callable() narrows to (...) -> object
+    Not before: the program's own folder is on Python's path only once the program runs.
+
+    Raises:
+        ValueError: The name is not like that.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._module, colon, self._name = text.partition(":")
+        if not (self._module and colon and self._name.isidentifier()):
+            raise ValueError("give module:function")
+
+    def __call__(self, key: str, value: object) -> object:
+        """Return what to record; without the function nothing is."""
+        function: Mask = getattr(importlib.import_module(self._module), self._name)
+        return function(key, value)
+
+
+def _hide(key: str, value: object) -> object:
+    """Mask everything: what stands in for a mask that was asked for and is not one."""
+    return "***"
 
 
 _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
@@ -134,10 +210,19 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "file": str.lower,
     "dir": Path,
     "capture_values": _names,
-    "mask": _function,
+    "mask": ImportedMask,
     "mask_errors": _boolean,
+    "prices": Path,
+    "max_cost": _dollars,
+    "max_cost_action": str.lower,
+    "compat": _names,
     "max_batch_items": _number,
+    "keep_runs": _limit,
+    "keep_days": _days,
+    "keep_bytes": _limit,
 }
+
+_CLOSED: Final[Mapping[str, object]] = {"mask": _hide, "mask_errors": True}
 
 VARIABLES: Final = tuple(PREFIX + field.name.upper() for field in dataclasses.fields(Config))
 """Every variable that `Config.from_env` reads."""

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("pocketflow_otel")
 
 _reported: set[str] = set()
+
+
+class Deliberate(Exception):  # noqa: N818 - a kind of exception, not one
+    """An exception of ours that a user asked for: guards let it through."""
+
+
 _strict = False
 
 
@@ -43,6 +49,8 @@ class guard:  # noqa: N801 - reads as a statement: `with guard("open a span"):`
         traceback: TracebackType | None,
     ) -> bool:
         if exc_type is None or _strict or not issubclass(exc_type, Exception):
+            return False
+        if issubclass(exc_type, Deliberate):
             return False
         if self.place not in _reported:
             _reported.add(self.place)

@@ -13,18 +13,22 @@ if TYPE_CHECKING:
 MAX_TEXT: Final = 1000
 MAX_ITEMS: Final = 20
 MAX_DEPTH: Final = 4
+MAX_BITS: Final = 1024
 MAX_VALUE: Final = 4000
 MASKED: Final = "***"
 
 _SECRET_NAME: Final = re.compile(
     r"api[-_ ]?key|secret|passw|passphrase|credential|authorization|cookie|private[-_ ]?key"
-    r"|access[-_ ]?key|(?:^|[-_ ])(?:auth|bearer|token|jwt|pin|pwd)(?:$|[-_ ])",
+    r"|access[-_ ]?key|(?:^|[-_ ])(?:auth|bearer|token|jwt|pin|pwd)(?:$|[-_ ])"
+    r"|(?-i:[a-z0-9](?:Auth|Bearer|Token|Jwt|Pin|Pwd)(?![a-z]))",
     re.IGNORECASE,
 )
 _SECRET_TEXT: Final = re.compile(
     r"\bsk-[\w-]{16,}|\bgh[pousr]_\w{20,}|\bAKIA[0-9A-Z]{16}\b|\bxox[abprs]-[\w-]{10,}"
+    r"|\bgithub_pat_\w{20,}|\b(?:hf|gsk)_\w{20,}|\bAIza[\w-]{30,}"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+|\bBearer\s+[\w.~+/-]{8,}=*",
 )
+_PASSWORD_IN_URL: Final = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
 
 
 def shorten(text: str, limit: int) -> str:
@@ -33,11 +37,14 @@ def shorten(text: str, limit: int) -> str:
     >>> shorten("a long story", 6)
     'a lon…'
     """
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text
+    text = _cut(text, limit)
+    if text.isascii():
+        return text
+    return _cut(text.encode("utf-8", "backslashreplace").decode("utf-8"), limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def value_text(key: str, value: object, mask: Callable[[str, object], object] | None) -> str:
@@ -53,22 +60,24 @@ def value_text(key: str, value: object, mask: Callable[[str, object], object] | 
     return text if len(text) <= MAX_VALUE else json.dumps(shorten(text, MAX_VALUE), ensure_ascii=False)
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain(value: Any, depth: int) -> Any:  # noqa: PLR0911 - one per type
     """Return `value` in JSON's types; user code is not asked, so other objects show their type."""
     kind = type(value)
-    if value is None or kind in (bool, int):
+    if value is None or kind is bool:
         return value
+    if kind is int:  # Python refuses to print very long ones.
+        return value if value.bit_length() <= MAX_BITS else f"<int of {value.bit_length()} bits>"
     if kind is float:
         return value if value - value == 0 else str(value)  # JSON has no infinity
     if kind is str:
-        return shorten(_SECRET_TEXT.sub(MASKED, value[: 4 * MAX_TEXT]), MAX_TEXT)
+        text = _PASSWORD_IN_URL.sub(rf"\1{MASKED}@", value[: 4 * MAX_TEXT])
+        return shorten(_SECRET_TEXT.sub(MASKED, text), MAX_TEXT)
     if kind in (list, tuple, set, frozenset, dict) and depth == 0:
         return f"<{kind.__name__} of {len(value)}>"
     if kind is dict:
+        named = ((str(_plain(key, 0)), child) for key, child in islice(value.items(), MAX_ITEMS))
         return {
-            name: MASKED if _SECRET_NAME.search(name) else _plain(child, depth - 1)
-            for name, child in ((str(key), child) for key, child in islice(value.items(), MAX_ITEMS)
-                                if type(key) in (str, int, float, bool))
+            name: MASKED if _SECRET_NAME.search(name) else _plain(child, depth - 1) for name, child in named
         } | ({"…": f"{len(value) - MAX_ITEMS} more"} if len(value) > MAX_ITEMS else {})
     if kind in (list, tuple, set, frozenset):
         shown = [_plain(child, depth - 1) for child in islice(value, MAX_ITEMS)]

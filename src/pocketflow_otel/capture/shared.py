@@ -2,8 +2,9 @@
 
 Looking never calls user code: values are told apart by identity, exact built-in scalars by value,
 and only exact built-in containers are opened. What was changed *in place* inside such a container
-is found too, down to `MAX_DEPTH` levels and `MAX_ELEMENTS` elements a value, `MAX_TOTAL` a store; a
-store in which something lay beyond that says so (`Diff.bounded`).
+is found too, down to `MAX_DEPTH` levels, for `MAX_ELEMENTS` elements a container, `MAX_VALUE` a
+value with all it holds, `MAX_TOTAL` a store; a store in which something lay beyond that says so
+(`Diff.bounded`).
 
     >>> store = {"question": "why?", "history": [], "draft": None}
     >>> snapshot = Snapshot.take(store)
@@ -16,36 +17,37 @@ store in which something lay beyond that says so (`Diff.bounded`).
 
 from __future__ import annotations
 
-import gc
-from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass
 from itertools import compress, islice
 from json.encoder import encode_basestring
 from operator import is_not
-from types import MappingProxyType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.capture.listing import (
+    CONTAINERS,
+    DICTS,
+    SCALARS,
+    equal_scalars,
+    kinds,
+    list_items,
+    name_text,
+    type_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_NAMES: Final = 64
 """Names in one attribute: a span holds 128 attributes, and an array costs by the element."""
-MAX_NAME_LENGTH: Final = 128
 MAX_DEPTH: Final = 8
 MAX_ELEMENTS: Final = 1024
+MAX_VALUE: Final = 2048
 MAX_TOTAL: Final = 4096
 _LOOK_COST: Final = 16
 """What opening one container costs, in elements."""
+_SEPARATOR: Final = "\0"
 _SAMPLE: Final = 32
 """Elements looked at on each end of a container too large to be read whole."""
-
-_SCALARS: Final = frozenset({str, int, float, bool, bytes, complex, type(None)})
-_DICTS: Final = frozenset({dict, OrderedDict, defaultdict, Counter})
-_SETS: Final = frozenset({set, frozenset})
-_CONTAINERS: Final = frozenset({list, tuple, set, deque, bytearray}) | _DICTS
-_SIZED: Final = _CONTAINERS | {frozenset, bytes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,17 @@ class Snapshot:
     It keeps the values alive until then: an identity means nothing once its object is gone.
     """
 
-    __slots__ = ("_bounded", "_cost", "_fragments", "_looks", "items")
+    __slots__ = ("_cost", "_fragments", "_looks", "_names", "_schema", "_skipped", "items")
 
     def __init__(self, items: dict[Any, object]) -> None:
         self.items = items
+        self._names = _joined(items)
+        self._schema: str | None = None
         self._looks: dict[Any, _Look] = {}
         self._fragments: dict[Any, str] = {}
         self._cost = 0
-        self._bounded = False
-        if not _CONTAINERS.isdisjoint(map(type, items.values())):
+        self._skipped = False
+        if not CONTAINERS.isdisjoint(kinds(items.values())):
             self._open(items)
 
     @classmethod
@@ -86,26 +90,61 @@ class Snapshot:
 
     def update(self, shared: object) -> Diff:
         """Look again, and return what changed since the last look."""
-        now = list_items(shared)
-        if now is None:
-            return Diff()
-        was, self.items = self.items, now
-        added, rebound, removed = _compare_keys(was, now)
-        mutated = [] if not self._looks else self._mutated(now, {*rebound, *removed})
-        for key in (*rebound, *removed):
-            self._looks.pop(key, None)
-            self._fragments.pop(key, None)
-        for key in mutated:
+        was, size = self.items, len(self.items)
+        now = self._with_new_names(shared)
+        removed: list[object] = []
+        if now is not None:
+            added = list(islice(now, size, None))
+            rebound = _rebound(was, now)
+            if not (added or rebound or self._looks):
+                self.items = now
+                return Diff(bounded=self._skipped)
+        else:
+            now = list_items(shared)
+            if now is None:
+                return Diff()
+            added, rebound, removed = _compare_keys(was, now)
+            self._names = _joined(now)
+        self.items = now
+        gone = {*rebound, *removed}
+        mutated = self._look_again(gone) if self._looks else []
+        for key in gone:
             self._fragments.pop(key, None)
         self._open((*added, *rebound))
+        if added or gone or mutated:
+            self._schema = None
         modified = rebound
         if mutated:
             changed = {*rebound, *mutated}
             modified = [key for key in now if key in changed]
-        return Diff(tuple(added), tuple(modified), tuple(removed), self._bounded)
+        bounded = self._skipped or any(look.bounded for look in self._looks.values())
+        return Diff(tuple(added), tuple(modified), tuple(removed), bounded)
+
+    def _with_new_names(self, shared: Any) -> dict[Any, object] | None:
+        """Return a copy of a store that has the names it had, in their order, and perhaps more.
+
+        That is nearly every store after nearly every step, told by comparing the names as one text:
+        in a quarter of the time that looking at each takes. `None` where it is not so simple.
+        """
+        names = self._names
+        if not names or type(shared) is not dict:
+            return None
+        now = shared.copy()
+        joined = _joined(now)
+        if joined is None or not joined.startswith(names) or len(now) < len(self.items):
+            return None
+        if joined[len(names) : len(names) + 1] not in ("", _SEPARATOR):
+            return None
+        new = islice(reversed(now), max(len(now) - len(self.items), 1))
+        if any(type(key) is not str for key in new):
+            return None
+        self._names = joined
+        return now
 
     def schema(self) -> str:
         """Return names and types as one JSON object string, at most `MAX_NAMES` names."""
+        if self._schema is not None:
+            return self._schema
         fragments, items = self._fragments, self.items
         parts = []
         for key in islice(items, MAX_NAMES):
@@ -113,9 +152,13 @@ class Snapshot:
             if part is None:
                 value = items[key]
                 part = f"{encode_basestring(name_text(key))}:{encode_basestring(type_text(value))}"
-                fragments[key] = part
+                if key in self._looks or id(type(value)) not in CONTAINERS:
+                    fragments[key] = part
             parts.append(part)
-        return "{" + ",".join(parts) + "}"
+        schema = "{" + ",".join(parts) + "}"
+        if len(parts) <= len(fragments):  # Else the size of a container nobody reads is in it.
+            self._schema = schema
+        return schema
 
     @property
     def truncated(self) -> bool:
@@ -126,99 +169,118 @@ class Snapshot:
         """Look into the mutable containers under `keys`, while the store's budget lasts."""
         items = self.items
         for key in keys:
-            if type(items[key]) not in _CONTAINERS:
+            value = items[key]
+            if id(type(value)) not in CONTAINERS:
                 continue
             if self._cost > MAX_TOTAL:
-                self._bounded = True
+                self._skipped = True
                 return
-            look = _Look(items[key])
-            self._cost += _LOOK_COST + len(look.leaves)
-            self._bounded |= look.bounded
-            if type(items[key]) is not tuple or look.nested:
+            look = _Look(value)
+            self._cost += look.cost
+            if look.mutable:
                 self._looks[key] = look
 
-    def _mutated(self, now: dict[Any, object], gone: set[object]) -> list[object]:
+    def _look_again(self, gone: set[object]) -> list[object]:
         """Look again into the containers that are still there, and return the changed keys."""
-        changed, cost, bounded = [], 0, False
-        for key, before in self._looks.items():
-            if key in gone:
+        changed, cost = [], 0
+        for key, before in list(self._looks.items()):
+            if key in gone or cost > MAX_TOTAL:
+                self._skipped |= key not in gone
+                del self._looks[key]
+                self._fragments.pop(key, None)
                 continue
-            look = _Look(now[key])
-            cost += _LOOK_COST + len(look.leaves)
-            bounded |= look.bounded
+            look = self._looks[key] = _Look(self.items[key])
+            cost += look.cost
             if not look.same_as(before):
                 changed.append(key)
-                self._looks[key] = look
-        self._bounded = bounded or self._cost > MAX_TOTAL
-        self._cost = cost if not self._bounded else max(cost, self._cost)
+                self._fragments.pop(key, None)
+        self._cost = cost
         return changed
 
 
 class _Look:
     """The content of one built-in container, to be compared without calling user code.
 
-    `shape` holds what the walk met (types and lengths, so `==` is safe), `leaves` every element
-    by reference. A walk visits nested containers last to first: what grows, grows at the end.
+    `shape` holds what was met (types, lengths and built-in scalars, so `==` is safe), `leaves` every
+    element by reference. Nested containers are read last to first: what grows, grows at the end; and
+    each only once, so that containers which hold each other come to an end.
     """
 
-    __slots__ = ("bounded", "leaves", "nested", "shape")
+    __slots__ = ("bounded", "cost", "leaves", "mutable", "shape")
 
     def __init__(self, value: object) -> None:
         self.shape: list[object] = []
         self.leaves: list[object] = []
+        self.cost = _LOOK_COST
         self.bounded = False
-        self.nested = False
+        self.mutable = type(value) is not tuple
         try:
-            self._walk(value, MAX_DEPTH)
-        except (RuntimeError, TypeError):
-            # Changed by another thread while we read it, or holds a value whose *type* cannot
-            # be hashed: what was read so far is compared, and the step says it was not all.
+            self._read(value)
+        except RuntimeError:
+            # Changed by another thread while we read it: what was read so far is compared, and
+            # the step says it was not all.
             self.bounded = True
+        self.mutable |= self.bounded
 
     def same_as(self, other: _Look) -> bool:
         if self.shape != other.shape or len(self.leaves) != len(other.leaves):
             return False
         differs = map(is_not, self.leaves, other.leaves)
         return all(
-            _equal_scalars(mine, theirs)
+            equal_scalars(mine, theirs)
             for mine, theirs in compress(zip(self.leaves, other.leaves, strict=True), differs)
         )
 
-    def _walk(self, value: Any, depth: int) -> None:
-        kind, size = type(value), len(value)
-        self.shape += (kind, size)
-        whole = size <= MAX_ELEMENTS - len(self.leaves)
-        self.bounded |= not whole
-        if kind is bytearray:
-            self.shape.append(bytes(value if whole else value[:_SAMPLE] + value[-_SAMPLE:]))
-            return
-        if kind in _DICTS:
-            keys, children = (list(value), list(value.values())) if whole else _ends_of_dict(value)
-            self.leaves += keys
-        elif kind is set:
-            # Iteration order may change while the content does not.
-            children = sorted(value, key=id) if whole else list(islice(value, _SAMPLE))
-        else:
-            children = list(value) if whole else _ends(value)
-        self.leaves += children
-        if _CONTAINERS.isdisjoint(map(type, children)):
-            return
-        self.nested = True
-        if depth == 0:
-            self.bounded = True
-            return
-        for child in reversed(children):
-            if type(child) in _CONTAINERS:
-                self._walk(child, depth - 1)
+    def _read(self, container: Any) -> None:
+        shape, leaves = self.shape, self.leaves
+        seen: set[int] = set()
+        to_read = [(container, MAX_DEPTH)]
+        while to_read:
+            value, depth = to_read.pop()
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            kind, size = type(value), len(value)
+            shape += (kind, size)
+            if self.cost > MAX_VALUE or depth < 0:
+                self.bounded |= size > 0
+                continue
+            whole = size <= MAX_ELEMENTS
+            self.bounded |= not whole
+            self.cost += size if whole else 2 * _SAMPLE
+            if kind in DICTS:
+                leaves += value if whole else _ends(value)
+                children = list(value.values()) if whole else _ends(value.values())
+            elif kind is bytearray:
+                shape.append(bytes(value if whole else value[:_SAMPLE] + value[-_SAMPLE:]))
+                continue
+            elif kind is set:
+                children = list(value if whole else islice(value, _SAMPLE))
+                if SCALARS.issuperset(kinds(children)):
+                    shape.append(frozenset(children))
+                    continue
+                children.sort(key=id)  # Their order may change while the content does not.
+            else:
+                children = list(value) if whole else _ends(value)
+            leaves += children
+            nested = [(child, depth - 1) for child in children if id(type(child)) in CONTAINERS]
+            if nested:
+                self.mutable = True
+                to_read += nested
+
+
+def _joined(names: Iterable[Any]) -> str | None:
+    """Return names as one text; `None` if one is no string, or the text could be cut otherwise."""
+    names = list(names)
+    try:
+        joined = _SEPARATOR.join(names)
+    except TypeError:
+        return None
+    return joined if joined.count(_SEPARATOR) == len(names) - 1 else None
 
 
 def _ends(value: Any) -> list[object]:
     return [*islice(value, _SAMPLE), *islice(reversed(value), _SAMPLE)]
-
-
-def _ends_of_dict(value: Any) -> tuple[list[object], list[object]]:
-    pairs = _ends(value.items())
-    return [key for key, _ in pairs], [child for _, child in pairs]  # type: ignore[misc]
 
 
 def _compare_keys(
@@ -227,72 +289,14 @@ def _compare_keys(
     """Return the keys added, bound to another value, and removed."""
     size = len(was)
     if len(now) >= size and list(was) == list(islice(now, size)):
-        # The usual step: the old keys in their order, new ones behind. All of it at C speed.
-        rebound = list(compress(now, map(is_not, was.values(), now.values())))
-        added, removed = list(islice(now, size, None)), []
-    else:
-        rebound = [key for key in now if key in was and was[key] is not now[key]]
-        added = [key for key in now if key not in was]
-        removed = [key for key in was if key not in now]
-    return added, [key for key in rebound if not _equal_scalars(was[key], now[key])], removed
+        return list(islice(now, size, None)), _rebound(was, now), []
+    rebound = [key for key in now if key in was and was[key] is not now[key]]
+    added = [key for key in now if key not in was]
+    removed = [key for key in was if key not in now]
+    return added, [key for key in rebound if not equal_scalars(was[key], now[key])], removed
 
 
-def _equal_scalars(one: object, other: object) -> bool:
-    return type(one) is type(other) and type(one) in _SCALARS and one == other
-
-
-def list_items(shared: Any) -> dict[Any, object] | None:
-    """Return a copy of the names and values of a shared store, or `None` if it has none to list.
-
-    Dicts and their subclasses by what the dict itself holds; mapping proxies by what they stand
-    for; objects (dataclasses, namespaces) by their attributes; other mappings by the one dict they
-    keep, if they keep just one. Keys that are not of a built-in scalar type are left out.
-    """
-    kind = type(shared)
-    if kind is dict:
-        items = shared.copy()
-    elif issubclass(kind, dict):
-        items = dict.copy(shared)
-    elif kind is MappingProxyType:
-        return list_items(gc.get_referents(shared)[0])
-    else:
-        found = _attributes(shared, kind)
-        if found is None:
-            return None
-        items = found
-    if not _SCALARS.issuperset(map(type, items)):
-        items = {key: value for key, value in items.items() if type(key) in _SCALARS}
-    return items
-
-
-def _attributes(shared: Any, kind: type) -> dict[Any, object] | None:
-    try:
-        held = object.__getattribute__(shared, "__dict__")
-    except AttributeError:
-        held = {}
-    if type(held) is not dict:
-        return None
-    items = held.copy()
-    classes = kind.__mro__
-    for cls in classes:
-        for name, member in cls.__dict__.items():
-            if type(member) is MemberDescriptorType:
-                try:
-                    items[name] = member.__get__(shared)
-                except AttributeError:
-                    continue
-    if any("__getitem__" in cls.__dict__ for cls in classes):
-        backing = [value for value in items.values() if issubclass(type(value), dict)]
-        return list_items(backing[0]) if len(backing) == 1 else None
-    return items or None
-
-
-def name_text(key: object) -> str:
-    """Return a key as attributes show it: a string as it is (shortened), the rest by `repr`."""
-    return shorten(key if type(key) is str else repr(key), MAX_NAME_LENGTH)
-
-
-def type_text(value: object) -> str:
-    """Return the type's name, with the size of built-in containers: `list[3]`."""
-    kind = type(value)
-    return f"{kind.__name__}[{len(value)}]" if kind in _SIZED else kind.__name__  # type: ignore[arg-type]
+def _rebound(was: dict[Any, object], now: dict[Any, object]) -> list[object]:
+    """Return the keys bound to another value, where all old keys come first, in their order."""
+    differs = compress(now, map(is_not, was.values(), now.values()))
+    return [key for key in differs if not equal_scalars(was[key], now[key])]

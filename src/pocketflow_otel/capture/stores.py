@@ -7,23 +7,35 @@ second finds. Steps that overlap on one store see each other's writes; both are 
 from __future__ import annotations
 
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pocketflow_otel.capture.listing import store_of
 from pocketflow_otel.capture.shared import Diff, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class _Store:
-    """One store, from the first step that opens on it to the last that closes."""
+    """One store, from the first step that opens on it to the last that closes.
 
-    __slots__ = ("left", "left_for", "open")
+    Attributes:
+        open: The steps open on it.
+        alone: Those of them that have not overlapped with another.
+        left, left_for: The snapshot a step left, and what runs the step that may take it.
+    """
+
+    __slots__ = ("alone", "left", "left_for", "open")
 
     def __init__(self) -> None:
         self.open: set[Watch] = set()
+        self.alone: set[Watch] = set()
         self.left: Snapshot | None = None
         self.left_for: object = None
 
 
-_lock: Final = threading.Lock()
+# Reentrant: a garbage collection in here may close an abandoned coroutine, and the step in it.
+_lock: Final = threading.RLock()
 _stores: Final[dict[int, _Store]] = {}
 
 
@@ -35,58 +47,76 @@ class Watch:
         parent: The watch of the step this one runs in, if any.
         siblings: What runs this step and its neighbours one after the other with nothing
             between them that could write; `None` when that is not certain.
+
+    Attributes:
+        snapshot: What the store held at the last look; `None` if it cannot be listed.
+        concurrent: Whether a step that is no ancestor or descendant was open at the same time.
     """
 
-    __slots__ = ("_level", "_shared", "_siblings", "_store", "concurrent", "parent", "snapshot")
+    __slots__ = ("_holder", "_shared", "_siblings", "_store", "concurrent", "parent", "snapshot")
 
     def __init__(self, shared: object, parent: Watch | None, siblings: object) -> None:
         self._shared = shared
+        self._holder = store_of(shared)
         self._siblings = siblings
         self.parent = parent
         self.concurrent = False
-        left = None
-        with _lock:
-            store = self._store = _stores.setdefault(id(shared), _Store())
-            self._level = self._ancestors_open()
-            if len(store.open) > self._level:
-                self._mark_overlap()
-            elif siblings is not None and store.left_for is siblings:
-                left = store.left
-            store.left = store.left_for = None
-            store.open.add(self)
-        # Outside the lock: a large store takes a while.
-        self.snapshot = left or Snapshot.take(shared)
+        self.snapshot = self._open()
+        try:
+            if self.snapshot is None:  # Outside the lock: a large store takes a while.
+                self.snapshot = Snapshot.take(shared)
+        except BaseException:
+            self._leave()
+            raise
 
     def close(self) -> Diff | None:
         """Return what changed in the store since this step began; `None` if it cannot be listed."""
-        diff = None
+        snapshot, self.snapshot = self.snapshot, None
         try:
-            if self.snapshot is not None:
-                diff = self.snapshot.update(self._shared)
+            diff = None if snapshot is None else snapshot.update(self._shared)
+            self.snapshot = snapshot  # One that failed half-way is of no use to the next step.
         finally:
-            with _lock:
-                store = self._store
-                store.open.discard(self)
-                if not store.open:
-                    _stores.pop(id(self._shared), None)
-                elif self._siblings is not None and not self.concurrent:
-                    store.left, store.left_for = self.snapshot, self._siblings
-            self.snapshot = None
+            self._leave()
         return diff
 
-    def _ancestors_open(self) -> int:
-        parent = self.parent
-        while parent is not None:
-            if parent._store is self._store:
-                return parent._level + 1
-            parent = parent.parent
-        return 0
+    def _open(self) -> Snapshot | None:
+        """Join the steps open on the store; return the snapshot a neighbour left for this one."""
+        left = None
+        with _lock:
+            store = _stores.get(id(self._holder))
+            if store is None:
+                store = _stores[id(self._holder)] = _Store()
+            self._store = store
+            around = {watch for watch in self._ancestors() if watch in store.open}
+            if len(store.open) > len(around):
+                self.concurrent = True
+                for other in store.alone - around:
+                    other.concurrent = True
+                store.alone &= around
+            else:
+                store.alone.add(self)
+                if store.left_for is self._siblings:
+                    left = store.left
+            store.left = store.left_for = None
+            store.open.add(self)
+        return left
 
-    def _mark_overlap(self) -> None:
-        ancestors = set()
-        parent = self.parent
-        while parent is not None:
-            ancestors.add(parent)
-            parent = parent.parent
-        for other in self._store.open - ancestors:
-            other.concurrent = self.concurrent = True
+    def _leave(self) -> None:
+        """Leave them, and the snapshot to the neighbour that follows."""
+        with _lock:
+            store = self._store
+            store.open.discard(self)
+            store.alone.discard(self)
+            if not store.open:
+                _stores.pop(id(self._holder), None)
+            elif self._siblings is not None and not self.concurrent:
+                store.left, store.left_for = self.snapshot, self._siblings
+            if self.snapshot is None:  # Nothing is said about the store, so nobody disturbed it.
+                self.concurrent = False
+            self.snapshot = None
+
+    def _ancestors(self) -> Iterator[Watch]:
+        watch = self.parent
+        while watch is not None:
+            yield watch
+            watch = watch.parent
