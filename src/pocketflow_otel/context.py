@@ -1,14 +1,21 @@
-"""What a user calls around a flow: `using()` and `run_name()`."""
+"""What a user calls around a flow, `using()` and `run_name()`, and in one: `record_usage()`, `progress()`."""
 
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.context import attach, create_key, detach, get_current, get_value, set_value
+from opentelemetry.propagate import get_global_textmap, inject
 
 from pocketflow_otel import semconv
+from pocketflow_otel.capture.tally import Call
+from pocketflow_otel.capture.usage import read_usage
+from pocketflow_otel.guard import guard, logger
+from pocketflow_otel.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +25,8 @@ if TYPE_CHECKING:
 
 _ATTRIBUTES_KEY: Final = create_key("pocketflow-otel-attributes")
 _NAME_KEY: Final = create_key("pocketflow-otel-run-name")
+_RECORDING: Final = guard("record usage")
+_PROGRESSING: Final = guard("tell of progress")
 
 
 @contextmanager
@@ -64,6 +73,88 @@ def run_name(name: str) -> Iterator[None]:
         yield
     finally:
         detach(token)
+
+
+def record_usage(
+    response_or_usage: object,
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    base_url: str | None = None,
+) -> None:
+    """Count a model call's usage for the step that is running.
+
+    Not needed where the client's own instrumentation makes spans, nor for `shared["llm_usage"]`.
+    What is told here replaces what spans of clients below the same step say. Outside a traced run
+    it does nothing.
+
+        response = client.chat.completions.create(model="gpt-4o-mini", messages=messages)
+        record_usage(response)
+
+    Args:
+        response_or_usage: A response of a model, or the usage in one, of any known shape; or a
+            list of them: see `capture.usage.read_usage`.
+        model: The model, where that names none.
+        provider: The provider, by its name in `gen_ai.provider.name` or genai-prices.
+        base_url: Where the call was sent, where neither tells the provider.
+    """
+    with _RECORDING:
+        scope = scope_of()
+        if scope is None:
+            return
+        usages = read_usage(response_or_usage, model=model, provider=provider)
+        if not usages:
+            logger.warning("record_usage() found no usage in a %s", type(response_or_usage).__name__)
+            return
+        now = datetime.now(UTC)
+        scope.record(Call(usage, now, base_url) for usage in usages)
+
+
+def progress(done: float, total: float | None = None) -> None:
+    """Say how far a long step is: a span event, and in the live view while the step is silent.
+
+        for number, page in enumerate(pages, 1):
+            ...
+            progress(number, len(pages))
+
+    Args:
+        done: How much is done, in any unit.
+        total: How much there is, if that is known.
+    """
+    with _PROGRESSING:
+        scope = scope_of()
+        if scope is not None:
+            scope.progress(done, total)
+
+
+def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment in which a child process continues the trace of the step that starts it.
+
+        subprocess.run(["pflow", "run", "report.pflow.md"], env=child_environment())
+
+    The context goes as `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`, which our runs read at their
+    start. Outside any span, what the environment already says stays.
+    https://opentelemetry.io/docs/specs/otel/context/env-carriers/
+
+    Args:
+        environ: What else the child sees; by default what this process does.
+    """
+    environ = dict(os.environ if environ is None else environ)
+    carrier: dict[str, str] = {}
+    inject(carrier)
+    if "traceparent" in carrier:
+        for field in get_global_textmap().fields:  # The state of another trace would be a lie.
+            environ.pop(variable_of(field), None)
+    return environ | {variable_of(field): value for field, value in carrier.items()}
+
+
+def variable_of(field: str) -> str:
+    """Return the environment variable of a propagation field.
+
+    >>> variable_of("traceparent")
+    'TRACEPARENT'
+    """
+    return field.upper().replace("-", "_")
 
 
 def user_attributes(context: Context) -> Mapping[str, AttributeValue]:

@@ -7,21 +7,31 @@ a mutable scope: each has its own, and adds itself to its parent when it closes.
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.context import create_key, get_current
 from opentelemetry.trace import INVALID_SPAN
 
+from pocketflow_otel.capture.ledger import Ledger
+from pocketflow_otel.capture.tally import Account, Tally
+from pocketflow_otel.guard import Deliberate, logger
+from pocketflow_otel.semconv import PROGRESS, PROGRESS_DONE, PROGRESS_TOTAL
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
+    from opentelemetry.util.types import AttributeValue
 
+    from pocketflow_otel.capture.pricing import PriceBook
     from pocketflow_otel.capture.stores import Watch
+    from pocketflow_otel.capture.tally import Call, Witness
 
 SCOPE_KEY: Final = create_key("pocketflow-otel-scope")
 
@@ -44,13 +54,19 @@ def run_id(start_time: int, span_id: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """An attempt failed and another, or the fallback, follows. `wait` is in seconds."""
+    """An attempt failed and another, or the fallback, follows.
+
+    `wait` is in seconds; `place` is where it was raised: `nodes.py:42`; `item` is the index of the
+    batch item it was an attempt of.
+    """
 
     attempt: int
     max: int
     error_type: str
     message: str
     wait: float
+    place: str = ""
+    item: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +90,52 @@ class ActionUnmatched:
     known: tuple[str, ...]
 
 
-Event = AttemptFailed | BatchBegun | ItemUntraced | ActionUnmatched
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A step has done a part of its work; how much there is may be unknown."""
+
+    done: float
+    total: float | None
+
+
+Event = Progress | AttemptFailed | BatchBegun | ItemUntraced | ActionUnmatched
+
+
+class BudgetExceeded(Deliberate):
+    """A run has cost more than `POCKETFLOW_OTEL_MAX_COST`, and was asked to stop then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may cost, in US dollars, and whether it stops beyond that."""
+
+    dollars: Decimal
+    stop: bool
 
 
 class Run:
     """One execution of the outermost flow, or of a node on its own, in this process.
 
+    Args:
+        prices: What calls are priced by.
+        budget: What the run may cost, if that is limited.
+
     Attributes:
         id: See `run_id`; empty until the root's span has started.
         lock: Held while scopes add up.
+        ledger: Which usages in stores have been counted.
     """
 
-    __slots__ = ("_observers", "id", "lock")
+    __slots__ = ("_budget", "_observers", "_spent", "_warned", "id", "ledger", "lock", "prices")
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
+    def __init__(self, prices: PriceBook, budget: Budget | None = None) -> None:
         self.id = ""
+        self.lock = threading.RLock()
+        self.ledger = Ledger()
+        self.prices = prices
+        self._budget = budget
+        self._spent = Decimal(0)
+        self._warned = False
         self._observers: tuple[Callable[[Scope, Event], None], ...] = ()
 
     def observe(self, observer: Callable[[Scope, Event], None]) -> None:
@@ -102,6 +148,28 @@ class Run:
         for observer in self._observers:
             observer(scope, event)
 
+    def spend(self, dollars: Decimal) -> None:
+        """Count what a step cost, and say so once when that is more than the run may cost."""
+        self._spent += dollars
+        if self._budget is not None and self._spent > self._budget.dollars and not self._warned:
+            self._warned = True
+            then = "; it stops before its next step" if self._budget.stop else ""
+            logger.warning(
+                "run %s has cost %s, more than POCKETFLOW_OTEL_MAX_COST=%s%s",
+                self.id, f"${self._spent:f}", f"{self._budget.dollars:f}", then,
+            )  # fmt: skip
+
+    def check_budget(self) -> None:
+        """Let a step begin, or not.
+
+        Raises:
+            BudgetExceeded: The run has cost more than it may, and was asked to stop then.
+        """
+        if self._warned and self._budget is not None and self._budget.stop:
+            raise BudgetExceeded(
+                f"run {self.id} has cost ${self._spent:f}, more than {self._budget.dollars:f}"
+            )
+
 
 class Scope:
     """One open flow, node or batch item, as those below it see it.
@@ -111,36 +179,136 @@ class Scope:
         owner: The user's flow or node.
         shared: The store it was given.
         parent: The scope it runs in; `None` for the root of a run.
-        span: Its span. An item beyond the limit of spans has that of its batch.
+        span: Its span; an invalid one until it starts, and for an item beyond the limit of spans.
         watch: The innermost watch on the store, its own or an ancestor's.
         steps: Nodes executed below it so far.
         flows: Flows executed below it so far.
+        account: What is known of its calls; `None` while there is none.
+        closed: Whether it has been added up: what comes later goes to its parent.
     """
 
-    __slots__ = ("flows", "kind", "owner", "parent", "run", "shared", "span", "steps", "watch")
+    __slots__ = (
+        "_progressed", "account", "closed", "flows", "kind", "owner", "parent", "run", "shared", "span",
+        "steps", "watch",
+    )  # fmt: skip
 
-    def __init__(self, kind: Kind, owner: Any, shared: object, parent: Scope | None) -> None:
+    def __init__(self, kind: Kind, owner: Any, shared: object, parent: Scope | None, run: Run) -> None:
         self.kind = kind
         self.owner = owner
         self.shared = shared
         self.parent = parent
-        self.run: Run = Run() if parent is None else parent.run
+        self.run = run
         self.span: Span = INVALID_SPAN
         self.watch: Watch | None = None if parent is None else parent.watch
         self.steps = 0
         self.flows = 0
+        self.account: Account | None = None
+        self.closed = False
+        self._progressed = 0
 
-    def continues(self, shared: object) -> bool:
-        """Tell whether a call of the owner with `shared` goes on with this scope: `super()._run`."""
+    def continues(self, method: object) -> bool:
+        """Tell whether a call of the owner's `method` goes on with this scope: `super()._run`."""
         return False
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Tell the observers, and the span: of much progress, some."""
+        self.run.publish(self, Progress(done, total))
+        self._progressed += 1
+        # Each power of two: a span holds 128 events, and a step may tell of a million.
+        if self._progressed & (self._progressed - 1) == 0 or done == total:
+            attributes: dict[str, AttributeValue] = {PROGRESS_DONE: done}
+            if total is not None:
+                attributes[PROGRESS_TOTAL] = total
+            self.span.add_event(PROGRESS, attributes)
+
+    def record(self, calls: Iterable[Call]) -> None:
+        """Count calls that the user's code told of: `record_usage`."""
+        with self.run.lock:
+            scope = self._first_open()
+            if scope is not None:
+                scope._opened_account().recorded += calls
+
+    def report(self, calls: Iterable[Call]) -> None:
+        """Count calls that were found in the store."""
+        with self.run.lock:
+            self._opened_account().reported += calls
+
+    def count_client(self, call: Call, witness: Witness) -> None:
+        """Count a call seen on the span of an LLM client; a stream's may come late."""
+        with self.run.lock:
+            scope: Scope | None = self
+            told = True  # Whether what the scope says of its calls is said of this one too.
+            while scope is not None and scope.closed:
+                account = scope.account
+                if account is not None and ((told and account.explicit) or not account.is_new(witness)):
+                    return
+                told = scope.kind == "item"
+                scope = scope.parent
+            if scope is not None and scope._opened_account().is_new(witness):
+                scope._opened_account().clients.count(call, self.run.prices)
+
+    def _first_open(self) -> Scope | None:
+        scope: Scope | None = self
+        while scope is not None and scope.closed:
+            scope = scope.parent
+        return scope
+
+    def _opened_account(self) -> Account:
+        if self.account is None:
+            self.account = Account()
+            if not self.run.prices.ready:
+                self.run.prices.load()
+        return self.account
 
     def add_up(self) -> None:
         """Add what this scope counted to its parent; called once, when it closes."""
-        parent = self.parent
-        if parent is not None:
-            with self.run.lock:
-                parent.steps += self.steps + (self.kind == "node")
-                parent.flows += self.flows + (self.kind == "flow")
+        with self.run.lock:
+            above = None if self.parent is None else self.parent._first_open()
+            if above is not None:
+                above.steps += self.steps + (self.kind == "node")
+                above.flows += self.flows + (self.kind == "flow")
+
+    def settle(self) -> Tally | None:
+        """Close the account: return what the calls in this scope come to, and tell the parent.
+
+        Waits for the price table off an event loop, and at the end of a run; else what is not
+        priced yet waits in the parent's account.
+        """
+        account = self.account
+        if account is None:
+            self.closed = True
+            return None
+        prices = self.run.prices
+        with self.run.lock:
+            self.closed = True
+            own = account.own(prices)
+        if (own.waiting or account.below.waiting) and (self.parent is None or not _on_event_loop()):
+            prices.wait()
+        if prices.ready or self.parent is None:
+            own.settle(prices)
+            account.below.settle(prices)
+        total = Tally()
+        total.add(own)
+        total.add(account.below)
+        with self.run.lock:
+            cost = total.total.cost
+            self.run.spend(cost - account.spent)
+            # A step in a task may outlive the one that started it.
+            scope = None if self.parent is None else self.parent._first_open()
+            if scope is not None:
+                above = scope._opened_account()
+                above.spent += cost
+                (above.items if self.kind == "item" and scope is self.parent else above.below).add(own)
+                above.below.add(account.below)
+                if self.kind == "item" and not self.span.is_recording() and account.only_witness:
+                    above.unseen.add(own)
+        return total
+
+
+def _on_event_loop() -> bool:
+    """Tell whether this thread runs an event loop, which must not be held up."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 class Untraced:

@@ -52,6 +52,12 @@ NODE_POST_DURATION: Final = "pocketflow.node.post.duration"
 ERROR_PHASE: Final = "pocketflow.error.phase"
 """`prep`, `exec` or `post`: where the error of a node was raised."""
 
+INTERRUPTED: Final = "pocketflow.interrupted"
+"""On what was open when its process ended; in trace files only: a dead process sends nothing."""
+
+ERROR_PLACE: Final = "pocketflow.error.place"
+"""File name and line of the user's code that raised, as `nodes.py:42`."""
+
 # Batch
 BATCH_INDEX: Final = "pocketflow.batch.index"
 BATCH_SIZE: Final = "pocketflow.batch.size"
@@ -60,6 +66,31 @@ BATCH_MODE: Final = "pocketflow.batch.mode"
 BATCH_UNTRACED: Final = "pocketflow.batch.untraced_items"
 """Items beyond the limit of spans a batch may have: run and counted, without a span."""
 PARAMS_KEYS: Final = "pocketflow.params.keys"
+
+# Usage and cost of the calls of a step. `gen_ai.usage.*` stand only where a call has no span of its own.
+USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+USAGE_CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+USAGE_CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+USAGE_REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+USAGE_COST: Final = "gen_ai.usage.cost"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+PROVIDER_NAME: Final = "gen_ai.provider.name"
+
+# Their sums, on every flow, node and item span: never under `gen_ai.*`, which back ends add up.
+SUM_CALLS: Final = "pocketflow.usage.calls"
+SUM_INPUT_TOKENS: Final = "pocketflow.usage.input_tokens"
+SUM_OUTPUT_TOKENS: Final = "pocketflow.usage.output_tokens"
+SUM_CACHE_READ_TOKENS: Final = "pocketflow.usage.cache_read.input_tokens"
+SUM_MODELS: Final = "pocketflow.usage.models"
+SUM_BY_MODEL: Final = "pocketflow.usage.by_model"
+"""On the root of a run: a JSON object of the sums by model."""
+COST: Final = "pocketflow.cost.usd"
+COST_UNPRICED_CALLS: Final = "pocketflow.cost.unpriced_calls"
+
+# Keys of a store under which a step leaves usage
+LLM_USAGE: Final = "llm_usage"
+LLM_MODEL: Final = "llm_model"
 
 # Shared store
 SHARED_SCHEMA: Final = "pocketflow.shared.schema"
@@ -73,12 +104,42 @@ SHARED_BOUNDED: Final = "pocketflow.shared.bounded"
 SHARED_CONCURRENT: Final = "pocketflow.shared.concurrent"
 SHARED_VALUES: Final = "pocketflow.shared.values"
 
+# The same for back ends that look for other names (`POCKETFLOW_OTEL_COMPAT`)
+OPENINFERENCE_SPAN_KIND: Final = "openinference.span.kind"
+GRAPH_NODE_ID: Final = "graph.node.id"
+GRAPH_NODE_PARENT_ID: Final = "graph.node.parent_id"
+INPUT_VALUE: Final = "input.value"
+INPUT_MIME_TYPE: Final = "input.mime_type"
+OUTPUT_VALUE: Final = "output.value"
+OUTPUT_MIME_TYPE: Final = "output.mime_type"
+LANGFUSE_OBSERVATION_TYPE: Final = "langfuse.observation.type"
+LANGFUSE_OBSERVATION_INPUT: Final = "langfuse.observation.input"
+LANGFUSE_OBSERVATION_OUTPUT: Final = "langfuse.observation.output"
+LANGFUSE_TRACE_NAME: Final = "langfuse.trace.name"
+LANGFUSE_TRACE_TAGS: Final = "langfuse.trace.tags"
+
+# Metrics, and the attributes that only they have
+METRIC_WORKFLOW_DURATION: Final = "gen_ai.invoke_workflow.duration"
+METRIC_NODE_DURATION: Final = "pocketflow.node.duration"
+METRIC_NODE_ATTEMPTS: Final = "pocketflow.node.attempts"
+METRIC_CLIENT_USAGE: Final = "gen_ai.client.token.usage"
+METRIC_COST: Final = "pocketflow.cost"
+METRIC_RUNS: Final = "pocketflow.runs"
+STATUS: Final = "pocketflow.status"
+STATUS_OK: Final = "ok"
+STATUS_ERROR: Final = "error"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - tokens of text
+
 # Events
 ATTEMPT_FAILED: Final = "pocketflow.attempt.failed"
 ATTEMPT: Final = "attempt"
 ATTEMPT_MAX: Final = "max"
 ATTEMPT_PHASE: Final = "phase"
 ATTEMPT_WAIT: Final = "wait_seconds"
+ATTEMPT_PLACE: Final = "place"
+PROGRESS: Final = "pocketflow.progress"
+PROGRESS_DONE: Final = "done"
+PROGRESS_TOTAL: Final = "total"
 ACTION_UNMATCHED: Final = "pocketflow.action.unmatched"
 UNMATCHED_ACTION: Final = "action"
 UNMATCHED_KNOWN: Final = "known"

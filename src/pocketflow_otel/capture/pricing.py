@@ -1,0 +1,347 @@
+"""Price a usage: what was reported, else the user's price file, else genai-prices, else unknown.
+
+genai-prices knows dated, tiered and cached prices of some two thousand models, offline; it takes
+half a second and a hundred megabytes to load, so it is loaded in a thread at the first usage.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from pocketflow_otel.capture.usage import Usage
+
+MILLION: Final = Decimal(1_000_000)
+
+_PROVIDERS: Final = {
+    "anthropic": "anthropic",
+    "aws": "aws",
+    "aws.bedrock": "aws",
+    "aws_bedrock": "aws",
+    "bedrock": "aws",
+    "bedrock_converse": "aws",
+    "cerebras": "cerebras",
+    "az.ai.inference": "azure",
+    "az.ai.openai": "azure",
+    "azure": "azure",
+    "azure.ai.inference": "azure",
+    "azure.ai.openai": "azure",
+    "azure_ai": "azure",
+    "azure_openai": "azure",
+    "cohere": "cohere",
+    "cohere_chat": "cohere",
+    "deepseek": "deepseek",
+    "fireworks": "fireworks",
+    "fireworks_ai": "fireworks",
+    "gcp.gemini": "google",
+    "gcp.gen_ai": "google",
+    "gcp.vertex_ai": "google",
+    "gemini": "google",
+    "google": "google",
+    "google_genai": "google",
+    "google_vertexai": "google",
+    "vertex_ai": "google",
+    "vertexai": "google",
+    "groq": "groq",
+    "mistral": "mistral",
+    "mistral_ai": "mistral",
+    "mistralai": "mistral",
+    "moonshot": "moonshotai",
+    "moonshot_ai": "moonshotai",
+    "moonshotai": "moonshotai",
+    "novita": "novita",
+    "openai": "openai",
+    "openrouter": "openrouter",
+    "perplexity": "perplexity",
+    "together": "together",
+    "together_ai": "together",
+    "voyage": "voyageai",
+    "voyageai": "voyageai",
+    "x-ai": "x-ai",
+    "x_ai": "x-ai",
+    "xai": "x-ai",
+}
+"""Providers' names in spans and in the prefixes of models, to genai-prices' ids.
+
+Of `gen_ai.provider.name` in OpenTelemetry's convention, of litellm's prefixes and of LangChain.
+"""
+
+_PATIENCE: Final = 10.0
+"""Seconds a step waits for the table, once a process, before a cost stays unknown."""
+
+_RESELLERS: Final = frozenset({"openrouter", "together", "fireworks", "novita", "groq"})
+"""Providers whose models have names with slashes of their own."""
+
+_BEDROCK: Final = re.compile(
+    r"(?:[a-z-]{2,6}\.)?(?:ai21|amazon|anthropic|cohere|deepseek|meta|mistral|openai|qwen)\."
+)
+_RESOURCE: Final = re.compile(r"arn:aws[\w-]*:bedrock:[^/]*/|(?:projects/.+/)?(?:publishers/\w+/)?models/")
+"""What Bedrock and Google put before the name of a model, in that of a resource."""
+_TUNED: Final = re.compile(r"(?:^|/)ft:|:ft-")
+"""In the name of a model that OpenAI or Mistral has fine-tuned for somebody."""
+_OWN_MACHINE: Final = re.compile(r"https?://(?:localhost|127\.|0\.0\.0\.0|\[::1\]|host\.docker\.internal)")
+_OWN_COPY: Final = re.compile(r"gpt-oss|.*:")
+"""Names of weights that people run themselves: `gpt-oss`, and what has a tag, as Ollama's have."""
+_MAKERS: Final = (
+    ("chatgpt-", "openai"),
+    ("codex-", "openai"),
+    ("text-embedding-", "openai"),
+)
+"""Whose models are called so, where genai-prices does not tell by the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserPrice:
+    """Dollars per million tokens."""
+
+    input: Decimal
+    output: Decimal
+    cached: Decimal
+
+
+def read_prices(path: Path) -> dict[str, UserPrice]:
+    """Read a price file.
+
+    One table a model, dollars per million tokens, `cached` (read from a cache) as `input` if absent:
+
+        ["acme-llm-7b"]
+        input = 0.20
+        output = 0.60
+        cached = 0.05
+        aliases = ["acme", "acme-latest"]
+
+    Raises:
+        ValueError: It cannot be read, or a table is not like that.
+    """
+    try:
+        tables = tomllib.loads(path.expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: no TOML ({error})") from None
+    prices: dict[str, UserPrice] = {}
+    for model, table in tables.items():
+        try:
+            price, names = _user_price(table), [model, *_aliases(table)]
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+            raise ValueError(
+                f"{path}: [{model}] needs input and output in dollars per million tokens; "
+                f"cached and aliases may follow"
+            ) from None
+        for name in names:
+            if name in prices:
+                raise ValueError(f"{path}: [{model}] gives a price to {name!r}, which has one")
+            prices[name] = price
+    return prices
+
+
+def _user_price(table: Mapping[str, Any]) -> UserPrice:
+    if set(table) - {"input", "output", "cached", "aliases"}:
+        raise KeyError
+    dollars = [Decimal(str(table[name])) for name in ("input", "output")]
+    dollars.append(Decimal(str(table.get("cached", table["input"]))))
+    if not all(each.is_finite() and each >= 0 for each in dollars):
+        raise ValueError
+    return UserPrice(*dollars)
+
+
+def _aliases(table: Mapping[str, Any]) -> list[str]:
+    aliases = table.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise TypeError
+    return aliases
+
+
+class PriceBook:
+    """Knows prices: the user's, and the table's once that is loaded.
+
+    Args:
+        user: The user's prices, by exact name.
+    """
+
+    def __init__(self, user: Mapping[str, UserPrice] | None = None) -> None:
+        self._user = user or {}
+
+    def price(self, usage: Usage, at: datetime, *, base_url: str | None = None) -> Decimal | None:
+        """Return dollars, or `None` for unknown. Waits for the table where it must.
+
+        Args:
+            usage: What to price.
+            at: When the call was made: prices change.
+            base_url: Where it was sent, if known.
+        """
+        if usage.cost is not None:
+            return Decimal(str(usage.cost))
+        model = usage.model
+        if not model:
+            return None
+        own = self._user.get(model)
+        if own is not None:
+            uncached = max(usage.input_tokens - usage.cache_read_tokens, 0)
+            tokens = (uncached, usage.cache_read_tokens, usage.output_tokens)
+            prices = (own.input, own.cached, own.output)
+            return sum(
+                (number * price / MILLION for number, price in zip(tokens, prices, strict=True)), Decimal()
+            )
+        return _table_price(usage, model, at, base_url)
+
+    def knows_without_table(self, usage: Usage) -> bool:
+        """Tell whether `price` answers at once, whether or not the table is loaded."""
+        return usage.cost is not None or not usage.model or usage.model in self._user or table.ready
+
+    @property
+    def ready(self) -> bool:
+        """Whether the table is loaded."""
+        return table.ready
+
+    def load(self) -> None:
+        """Begin to load the table, in a thread."""
+        table.start()
+
+    def wait(self) -> None:
+        """Wait until the table is loaded, but not for ever."""
+        table.wait(_PATIENCE)
+
+
+class _Table:
+    """genai-prices, loaded once, in a thread."""
+
+    def __init__(self) -> None:
+        self._loaded = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._in_vain = False
+        self._lock = threading.Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether asking a price takes no time to speak of."""
+        return self._loaded.is_set()
+
+    def start(self) -> None:
+        """Begin to load, if nobody has, or a fork has taken the thread away."""
+        if not self._loading():
+            with self._lock:
+                if not self._loading():
+                    self._thread = threading.Thread(
+                        target=self._load, name="pocketflow-otel-prices", daemon=True
+                    )
+                    self._thread.start()
+
+    def _loading(self) -> bool:
+        return self.ready or (self._thread is not None and self._thread.is_alive())
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it is loaded, at most so long, and only if that has never been in vain."""
+        self.start()
+        if not self._in_vain:
+            self._in_vain = not self._loaded.wait(seconds)
+
+    def _load(self) -> None:
+        with suppress(Exception):  # It fails again, in a guard, where a price is asked for.
+            _ask("gpt-4o-mini", "openai", None, {"input_tokens": 1}, None, None)
+        self._loaded.set()
+
+
+table: Final = _Table()
+
+
+def _table_price(usage: Usage, model: str, at: datetime, base_url: str | None) -> Decimal | None:
+    tokens: dict[str, int] = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "output_reasoning_tokens": usage.reasoning_tokens,
+        **usage.details,
+    }
+    ask = partial(_ask, tokens=tokens, at=at, tier=usage.service_tier)
+    provider, name = split_provider(model, usage.provider)
+    # OpenAI's client is used with many others' endpoints, and then says "openai" of those too.
+    if base_url is not None and not _TUNED.search(model) and (usage.provider or "openai").lower() == "openai":
+        price = ask(model, None, base_url)
+        if price is not None:
+            return price
+    if name is None:
+        return None
+    if provider is not None:
+        price = ask(name, provider, None)
+        if price is not None or provider != "openai":
+            return price
+    if _OWN_COPY.match(name) or (base_url is not None and _OWN_MACHINE.match(base_url)):
+        return None
+    return ask(name, next((maker for prefix, maker in _MAKERS if name.startswith(prefix)), None), None)
+
+
+def split_provider(model: str, given: str | None) -> tuple[str | None, str | None]:
+    """Return genai-prices' provider, if one can be told, and the model's name there.
+
+    The name is `None` where no price can be right: a fine-tuned model is not priced as its base, a
+    model behind a prefix nobody knows is somebody's own.
+
+    >>> split_provider("openrouter/openai/gpt-4o", None)
+    ('openrouter', 'openai/gpt-4o')
+    >>> split_provider("claude-sonnet-4-5", "aws.bedrock")
+    ('aws', 'claude-sonnet-4-5')
+    >>> split_provider("ft:gpt-4o-mini-2024-07-18:acme::abc", "openai")
+    ('openai', None)
+    """
+    provider = _PROVIDERS.get(given.lower()) if given else None
+    name = _RESOURCE.sub("", model, count=1) if _RESOURCE.match(model) else model
+    prefix, slash, rest = name.partition("/")
+    if slash and provider not in _RESELLERS:
+        named = _PROVIDERS.get(prefix.lower())
+        if named is not None:
+            provider, name = named, rest
+        elif provider is None:
+            name = ""
+    if _BEDROCK.match(name) and provider is None:
+        provider = "aws"
+    if given and provider is None and given.lower() in _LOCAL:
+        return None, None
+    return provider, None if not name or _TUNED.search(name) else name
+
+
+_LOCAL: Final = frozenset({"ollama", "llama.cpp", "lmstudio", "vllm", "huggingface_local"})
+
+
+def _ask(
+    model: str,
+    provider: str | None,
+    base_url: str | None,
+    tokens: Mapping[str, int],
+    at: datetime | None,
+    tier: str | None,
+) -> Decimal | None:
+    try:
+        result = _genai_prices().calc_price(
+            _genai_prices().Usage(**tokens),
+            model,
+            provider_id=provider,
+            provider_api_url=base_url,
+            genai_request_timestamp=at,
+            # What Anthropic calls a tier, genai-prices calls the way of processing, or the speed.
+            price_context=dict.fromkeys(("service_tier", "processing", "speed"), tier) if tier else None,
+        )
+    except (ImportError, LookupError, ValueError):
+        return None
+    return Decimal(result.total_price)
+
+
+@cache
+def _genai_prices() -> Any:
+    import genai_prices
+
+    return genai_prices
