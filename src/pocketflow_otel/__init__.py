@@ -1,4 +1,4 @@
-"""See what PocketFlow flows and pflow workflows do.
+"""See what PocketFlow flows do.
 
 import pocketflow_otel
 
@@ -9,8 +9,9 @@ flow.run(shared)
 from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel.config import Config
-from pocketflow_otel.context import run_name, using
+from pocketflow_otel.context import child_environment, progress, record_usage, run_name, using
 from pocketflow_otel.instrument.instrumentor import PocketFlowInstrumentor
+from pocketflow_otel.run import BudgetExceeded
 
 if TYPE_CHECKING:
     from pocketflow_otel.export.console import ConsoleSpanExporter
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BudgetExceeded",
     "Config",
     "ConsoleSpanExporter",
     "FileSpanExporter",
     "PocketFlowInstrumentor",
+    "child_environment",
     "configure",
+    "progress",
+    "record_usage",
     "run_name",
     "using",
 ]

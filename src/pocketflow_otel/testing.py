@@ -118,21 +118,25 @@ def capture_spans(
         import pocketflow
 
         module = pocketflow
+    from pocketflow_otel.export.client_usage import watch_clients
     from pocketflow_otel.instrument.pocketflow import PocketFlow
     from pocketflow_otel.instrument.spans import Tracing
 
     exporter = InMemorySpanExporter()
     provider = TracerProvider(id_generator=SequentialIds() if fixed else None, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
+    watch_clients(provider)
     ticks = count(START, TICK)
-    now: dict[str, Any] = {"now": lambda: next(ticks) / 1e9} if fixed else {}
-    tracing = Tracing(config or Config(), provider, **now)
+    clocks: dict[str, Any] = {}
+    if fixed:
+        clocks = {"now": lambda: next(ticks) / 1e9, "time_ns": lambda: next(ticks)}
+    tracing = Tracing(config or Config(), provider, **clocks)
     flows = PocketFlow(module, tracing)
     outer = PocketFlowInstrumentor.patched
     if outer is not None:
         outer.undo()
-    flows.patch()
     try:
+        flows.patch()
         if fixed:
             with patch("opentelemetry.sdk.trace.time_ns", lambda: next(ticks)):
                 yield CapturedSpans(provider, exporter)

@@ -1,131 +1,138 @@
 """Count the attempts of a node or batch item, and tell of those that failed.
 
-PocketFlow swallows the exceptions of attempts it repeats, and its async nodes keep no number.
+PocketFlow swallows the exceptions of attempts it repeats, and its async nodes keep no number. Nor is
+the last attempt known by counting: at the repository's head the items of a parallel batch share
+one number. So a failure is told on the span once it is seen that it was not the step's own.
 """
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pocketflow_otel import semconv
-from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument.spans import TracedScope, message_of, type_name
+from pocketflow_otel.instrument.errors import message_of, place_of, type_name
+from pocketflow_otel.instrument.spans import Around
 from pocketflow_otel.run import AttemptFailed
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from opentelemetry.util.types import AttributeValue
 
-_COUNTING: Final = guard("count an attempt")
+    from pocketflow_otel.instrument.batch import ItemScope
+    from pocketflow_otel.instrument.steps import NodeScope
+
+    Trying: TypeAlias = ItemScope | NodeScope
+
 _MAX_EVENTS: Final = 32
 """Events of failed attempts on one span; the number of attempts is always whole."""
 
 
 class Attempts:
-    """The attempts of one step or item; `with` it, one attempt is made.
+    """What is known of the attempts of one step or item.
 
     Attributes:
         made: How many were begun.
         open: Whether one is under way.
         fallback: Whether `exec_fallback` gave the result in the end.
+        failed: Failures with their times.
+        error: What the last attempt raised, as long as PocketFlow holds on to it: it may yet be
+            the error of the step.
     """
 
-    __slots__ = ("_last", "_scope", "fallback", "made", "open", "result")
+    __slots__ = ("error", "failed", "fallback", "made", "open")
 
-    def __init__(self, scope: TracedScope) -> None:
-        self._scope = scope
-        self._last: tuple[AttemptFailed, int] | None = None
+    def __init__(self) -> None:
         self.made = 0
         self.open = False
         self.fallback = False
-        self.result: object = None
+        self.failed: list[tuple[AttemptFailed, int]] = []
+        self.error: BaseException | None = None
 
-    def __enter__(self) -> None:
-        self.made += 1
-        self.open = True
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
+    def describe(
+        self, scope: Trying, attributes: dict[str, AttributeValue], error: BaseException | None
     ) -> None:
-        self.open = False
-        self.result = None
-        if isinstance(error, Exception):
-            with _COUNTING:
-                self._failed(error)
+        """Add the attributes known at the end, and the events of what failed on the way.
 
-    def _failed(self, error: Exception) -> None:
-        scope = self._scope
-        allowed = _number(scope.owner, "max_retries", 1)
-        last = self.made >= allowed
-        failure = AttemptFailed(
-            attempt=self.made,
-            max=int(allowed),
-            error_type=type_name(type(error)),
-            message=message_of(error, masked=scope.tracing.config.mask_errors),
-            wait=0.0 if last else float(_number(scope.owner, "wait", 0)),
-        )
-        if last:  # An error, unless a fallback takes over.
-            self._last = failure, time.time_ns()
-            return
-        self._tell(failure, time.time_ns())
-        scope.run.publish(scope, failure)
-
-    def falling_back(self) -> Fallback:
-        """Return what stands around a call of `exec_fallback`."""
-        return Fallback(self)
-
-    def fell_back(self) -> None:
-        """Note that the fallback gave the result: the last failure was no error of the step."""
-        self.fallback = True
-        last, self._last = self._last, None
-        if last is not None:
-            self._tell(*last)
-
-    def _tell(self, failure: AttemptFailed, when: int) -> None:
-        if failure.attempt > _MAX_EVENTS:
-            return
-        attributes: dict[str, AttributeValue] = {
-            semconv.ATTEMPT: failure.attempt,
-            semconv.ATTEMPT_MAX: failure.max,
-            semconv.EXCEPTION_TYPE: failure.error_type,
-            semconv.ATTEMPT_PHASE: semconv.EXEC,
-            semconv.ATTEMPT_WAIT: failure.wait,
-        }
-        if failure.message:
-            attributes[semconv.EXCEPTION_MESSAGE] = failure.message
-        self._scope.span.add_event(semconv.ATTEMPT_FAILED, attributes, when)
-
-    def describe(self, attributes: dict[str, AttributeValue]) -> None:
-        """Add the attributes that are known at the end."""
+        Args:
+            scope: The step or item they were attempts of.
+            attributes: Where to add.
+            error: What it raised; the attempt that raised just that is told as its error.
+        """
+        last, self.error = self.error, None
         if self.made:
             attributes[semconv.NODE_ATTEMPTS] = self.made
         if self.fallback:
             attributes[semconv.NODE_FALLBACK] = True
+        for failure, when in self.failed:
+            if error is not None and error is last and failure.attempt == self.made:
+                break
+            scope.span.add_event(semconv.ATTEMPT_FAILED, _attributes(failure), when)
 
 
-class Fallback:
-    """A call of `exec_fallback`. PocketFlow's own raises; a user's may give a result instead."""
+class Attempt(Around):
+    """One attempt: a call of `exec`."""
 
-    __slots__ = ("_attempts", "result")
+    __slots__ = ("_scope", "result")
 
-    def __init__(self, attempts: Attempts) -> None:
-        self._attempts = attempts
-        self.result: object = None
+    def __init__(self, scope: Trying) -> None:
+        self._scope = scope
+        scope.attempts.made += 1
+        scope.attempts.open = True
+        scope.attempts.error = None
 
-    def __enter__(self) -> None:
-        return None
+    def end(self, error: BaseException | None) -> None:
+        scope, attempts = self._scope, self._scope.attempts
+        attempts.open = False
+        if not isinstance(error, Exception):
+            return
+        attempts.error = error
+        allowed = _number(scope.owner, "max_retries", 1)
+        last = attempts.made >= allowed
+        failure = AttemptFailed(
+            attempt=attempts.made,
+            max=int(allowed),
+            error_type=type_name(type(error)),
+            message=message_of(error, masked=scope.tracing.config.mask_errors),
+            place=place_of(error),
+            item=getattr(scope, "index", None),
+            wait=0.0 if last else float(_number(scope.owner, "wait", 0)),
+        )
+        del attempts.failed[_MAX_EVENTS - 1 :]  # The first ones, and always the last.
+        attempts.failed.append((failure, scope.tracing.time_ns()))
+        if not last:
+            scope.run.publish(scope, failure)
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, error: object, tb: TracebackType | None
-    ) -> None:
-        if exc_type is None:
-            with _COUNTING:
-                self._attempts.fell_back()
+
+class Fallback(Around):
+    """A call of a user's `exec_fallback`: it gives a result, or raises."""
+
+    __slots__ = ("_scope", "result")
+
+    def __init__(self, scope: Trying) -> None:
+        self._scope = scope
+
+    def end(self, error: BaseException | None) -> None:
+        scope, attempts = self._scope, self._scope.attempts
+        if error is not None:
+            return
+        attempts.fallback = True
+        attempts.error = None
+        for failure, _ in attempts.failed[-1:]:
+            if failure.attempt >= failure.max:  # Else it was told when it failed.
+                scope.run.publish(scope, failure)
+
+
+def _attributes(failure: AttemptFailed) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {
+        semconv.ATTEMPT: failure.attempt,
+        semconv.ATTEMPT_MAX: failure.max,
+        semconv.EXCEPTION_TYPE: failure.error_type,
+        semconv.ATTEMPT_PHASE: semconv.EXEC,
+        semconv.ATTEMPT_WAIT: failure.wait,
+        semconv.ATTEMPT_PLACE: failure.place,
+    }
+    if failure.message:
+        attributes[semconv.EXCEPTION_MESSAGE] = failure.message
+    return attributes
 
 
 def _number(owner: Any, name: str, default: float) -> float:

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.shared import MAX_NAMES, name_text
-from pocketflow_otel.guard import guard
+from pocketflow_otel.capture.listing import name_text
+from pocketflow_otel.capture.shared import MAX_NAMES
 from pocketflow_otel.instrument.attempts import Attempts
 from pocketflow_otel.instrument.spans import TracedScope
 from pocketflow_otel.run import BatchBegun, ItemUntraced
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from opentelemetry.util.types import AttributeValue
 
-_COUNTING: Final = guard("count a batch item")
 _SIZED: Final = frozenset({list, tuple, dict, set, frozenset, str, range})
 
 
 class Batch:
     """The batch of one node or flow: its size, once known, and what it ran."""
 
-    __slots__ = ("_scope", "indices", "parallel", "size", "untraced")
+    __slots__ = ("indices", "parallel", "size", "untraced")
 
-    def __init__(self, scope: TracedScope, *, parallel: bool) -> None:
-        self._scope = scope
+    def __init__(self, *, parallel: bool) -> None:
         self.parallel = parallel
         self.indices = count()
         self.size: int | None = None
@@ -39,13 +34,13 @@ class Batch:
         """Return the value of `pocketflow.batch.mode`."""
         return semconv.PARALLEL if self.parallel else semconv.SEQUENTIAL
 
-    def begin(self, items: Any) -> None:
+    def begin(self, scope: TracedScope, items: Any) -> None:
         """Say how many items there are; a generator, or a user's own type, is not asked."""
         if items is None:
             self.size = 0
         elif type(items) in _SIZED:
             self.size = len(items)
-        self._scope.run.publish(self._scope, BatchBegun(self.size, self.parallel))
+        scope.run.publish(scope, BatchBegun(self.size, self.parallel))
 
     def describe(self, attributes: dict[str, AttributeValue]) -> None:
         """Add the attributes that are known at the end."""
@@ -58,39 +53,33 @@ class Batch:
 class BatchItem(TracedScope):
     """One item or round. Beyond the limit of spans it has one only if it fails."""
 
-    __slots__ = ("_batch", "_described", "_started_at")
+    __slots__ = ("_batch", "_described", "_started_at", "index")
 
     def __init__(self, batch: Batch, within: TracedScope) -> None:
         super().__init__("item", within.owner, within.shared, within, within.tracing)
         self._batch = batch
         self._described: dict[str, AttributeValue] = {}
         self._started_at = 0
+        self.index = next(batch.indices)
 
     def open(self, params: object = None) -> None:
         """Begin the item; `params` are those of a round."""
-        index = next(self._batch.indices)
-        attributes: dict[str, AttributeValue] = {semconv.BATCH_INDEX: index}
+        attributes: dict[str, AttributeValue] = {semconv.BATCH_INDEX: self.index}
         if self._batch.size is not None:
             attributes[semconv.BATCH_SIZE] = self._batch.size
         if type(params) is dict and params:
             attributes[semconv.PARAMS_KEYS] = [name_text(key) for key in params][:MAX_NAMES]
-        if index < self.tracing.config.max_batch_items:
+        if self.index < self.tracing.config.max_batch_items:
             self.open_span(semconv.BATCH_ITEM, attributes)
         else:
             self._described = attributes
-            self._started_at = time.time_ns()
+            self._started_at = self.tracing.time_ns()
             self.open_without_span()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def end(self, error: BaseException | None) -> None:
         if self._started_at:
-            with _COUNTING:
-                self._count(failed=error is not None)
-        super().__exit__(exc_type, error, tb)
+            self._count(failed=error is not None)
+        super().end(error)
 
     def _count(self, *, failed: bool) -> None:
         if failed:
@@ -110,10 +99,9 @@ class ItemScope(BatchItem):
 
     def __init__(self, batch: Batch, within: TracedScope) -> None:
         super().__init__(batch, within)
-        self.attempts = Attempts(self)
+        self.attempts = Attempts()
 
     def describe_end(self, error: BaseException | None) -> None:
         attributes: dict[str, AttributeValue] = {}
-        self.attempts.describe(attributes)
+        self.attempts.describe(self, attributes, error)
         self.span.set_attributes(attributes)
-

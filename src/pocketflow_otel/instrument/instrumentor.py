@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,9 @@ class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships w
 
         PocketFlowInstrumentor().instrument()
 
-    `instrument(tracer_provider=None, config=None)` takes the provider spans come from (by default
-    the global one, whenever it is set) and a `Config` (by default from the environment).
+    `instrument(tracer_provider=None, meter_provider=None, config=None)` takes the providers of spans
+    and metrics (by default the global ones, whenever they are set) and a `Config` (by default from
+    the environment).
     `uninstrument()` puts every method of PocketFlow and of its subclasses back.
     """
 
@@ -46,8 +48,13 @@ class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships w
         provider: TracerProvider | None = kwargs.get("tracer_provider")
         config: Config | None = kwargs.get("config")
         if config is None:
-            config = Config.from_env(report=_report)
-        tracing = Tracing(config, provider, adopt=partial(_adopt, config))
+            config = _with_readable_prices(Config.from_env(report=_report))
+        tracing = Tracing(
+            config,
+            provider,
+            meter_provider=kwargs.get("meter_provider"),
+            adopt=partial(_adopt, config),
+        )
         patched = PocketFlow(pocketflow, tracing)
         patched.patch()
         PocketFlowInstrumentor.patched = patched
@@ -64,6 +71,19 @@ def _adopt(config: Config, provider: TracerProvider) -> None:
         from pocketflow_otel import sdk
 
         sdk.adopt(provider, config)
+
+
+def _with_readable_prices(config: Config) -> Config:
+    """Go on without a price file that cannot be read."""
+    from pocketflow_otel.capture.pricing import read_prices
+
+    if config.prices is not None:
+        try:
+            read_prices(config.prices)
+        except ValueError as error:
+            _report(f"POCKETFLOW_OTEL_PRICES: {error}")
+            return replace(config, prices=None)
+    return config
 
 
 def _report(problem: str) -> None:

@@ -18,6 +18,8 @@ MAX_NAME: Final = 128
 BUILDER: Final = "_pocketflow_otel_builder"
 """Attribute of a flow instance: the name of what built it. Copies of the flow carry it along."""
 
+UNKNOWN: Final = object()
+
 _BUILDS: Final = re.compile(r"^_*(?:create|build|make|get|new|construct|setup|init|define)_+(?=\w)")
 
 
@@ -28,7 +30,12 @@ def node_name(node: Any) -> str:
 
 def given_name(node: Any) -> str | None:
     """Return the string an instance or its class calls `name`; a property is never run."""
-    name = node.__dict__.get("name") or getattr(type(node), "name", None)
+    name = node.__dict__.get("name")
+    if name is None:
+        for cls in type(node).__mro__:  # `getattr` would run a descriptor, or a metaclass's property.
+            if "name" in cls.__dict__:
+                name = cls.__dict__["name"]
+                break
     return shorten(name, MAX_NAME) if type(name) is str and name else None
 
 
@@ -54,7 +61,7 @@ def builder_name(frame: FrameType | None) -> str | None:
     """
     while frame is not None:
         name = frame.f_code.co_name
-        if name == "<module>" or name == "main":
+        if name in ("<module>", "main"):
             return _module_name(frame)
         if not name.startswith("<") and name not in ("__init__", "__call__", "__new__"):
             return shorten(_BUILDS.sub("", name), MAX_NAME)
@@ -70,16 +77,33 @@ def _module_name(frame: FrameType) -> str | None:
     return name
 
 
-def action_name(returned: object) -> str:
-    """Return the action a step's `post` named; of what is no string, the type's name."""
-    if returned is None or returned == "" and type(returned) is str:
-        return semconv.DEFAULT_ACTION
-    return shorten(returned, MAX_NAME) if type(returned) is str else type(returned).__name__
+def action_name(returned: Any) -> str:
+    """Return the action a step's `post` named; of what is no string, the type's name.
+
+    >>> action_name("again"), action_name(None), action_name(3)
+    ('again', 'default', 'int')
+    """
+    if issubclass(type(returned), str):  # As an enum's member may be, whose own `str` is another.
+        return shorten(str.__str__(returned), MAX_NAME) or semconv.DEFAULT_ACTION
+    return semconv.DEFAULT_ACTION if returned is None else type(returned).__name__
+
+
+def way(returned: Any) -> Any:
+    """Return the key under which PocketFlow looks for the next node, after what `post` returned.
+
+    `UNKNOWN` when telling would call the code of a user's own type.
+    """
+    if issubclass(type(returned), str):
+        return str.__str__(returned) or semconv.DEFAULT_ACTION
+    if returned is None or type(returned) in (bool, int, float, bytes):
+        return returned or semconv.DEFAULT_ACTION
+    return UNKNOWN
 
 
 def start_node(flow: Any) -> Any | None:
     """Return the node a flow starts with; PocketFlow 0.0.1 calls it `start`."""
-    return flow.__dict__.get("start_node") or flow.__dict__.get("start")
+    start = flow.__dict__.get("start_node")
+    return flow.__dict__.get("start") if start is None else start
 
 
 def successors(node: Any) -> dict[str, Any]:

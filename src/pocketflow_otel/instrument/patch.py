@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 _REPLACES: Final = "__pocketflow_otel_replaces__"
 
 
-def _original(value: object) -> object | None:
-    """Return what a replacement of ours stands for; `None` for anything else.
+def _replaced(value: object) -> tuple[object, Patches | None]:
+    """Return what a replacement of ours stands for and who made it; anything else as it is.
 
     `functools.wraps` copies attributes, so a wrapper around ours carries our mark too: the mark
     names its bearer.
     """
-    bearer, original = getattr(value, _REPLACES, (None, None))
-    return original if bearer is value else None
+    if type(value) in (FunctionType, classmethod):  # Others answer for attributes as they please.
+        bearer, original, patches = getattr(value, _REPLACES, (None, None, None))
+        if bearer is value:
+            return original, patches
+    return value, None
 
 
 class Patches:
@@ -34,35 +37,48 @@ class Patches:
 
     def __init__(self) -> None:
         self._classes: WeakSet[type] = WeakSet()
-        self._added: list[tuple[type, str]] = []
+        self._added: list[tuple[type, str, object]] = []
 
     def replace(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
         """Replace the plain function `name` that `cls` itself defines by `make(function)`.
 
         Anything else (inherited, static, a descriptor, a mock, replaced before) stays as it is.
         """
-        function = cls.__dict__.get(name)
-        if type(function) is not FunctionType:
+        found, patches = _replaced(cls.__dict__.get(name))
+        if type(found) is not FunctionType:
             return
         self._classes.add(cls)
-        if _original(function) is not None:
+        if patches is self:
             return  # a class built from another's dict, as dataclass(slots=True) does
-        replacement = functools.wraps(function)(make(function))
-        setattr(replacement, _REPLACES, (replacement, function))
+        # Of other patches only what somebody put back after they were undone is ever met.
+        self._put(cls, name, found, functools.wraps(found)(make(found)))
+
+    def replace_hook(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+        """Replace the classmethod `name` that `cls` itself defines by one of `make(function)`."""
+        found, patches = _replaced(cls.__dict__.get(name))
+        if type(found) is classmethod and patches is not self:
+            self._classes.add(cls)
+            function = found.__func__
+            self._put(cls, name, found, classmethod(functools.wraps(function)(make(function))))
+
+    def _put(self, cls: type, name: str, original: object, replacement: object) -> None:
+        setattr(replacement, _REPLACES, (replacement, original, self))
         setattr(cls, name, replacement)
 
     def add(self, cls: type, name: str, value: object) -> None:
         """Give `cls` an attribute it does not have itself."""
         setattr(cls, name, value)
-        self._added.append((cls, name))
+        self._added.append((cls, name, value))
 
     def undo(self) -> None:
-        """Put everything back."""
+        """Put back everything that is still ours."""
         for cls in list(self._classes):
             for name, value in list(cls.__dict__.items()):
-                if type(value) is FunctionType and (original := _original(value)) is not None:
+                original, patches = _replaced(value)
+                if patches is not None:
                     setattr(cls, name, original)
-        for cls, name in self._added:
-            delattr(cls, name)
+        for cls, name, value in self._added:
+            if cls.__dict__.get(name) is value:
+                delattr(cls, name)
         self._classes.clear()
         self._added.clear()

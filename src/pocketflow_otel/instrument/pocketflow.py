@@ -9,47 +9,36 @@ functions (bound methods must pickle), and sync and async differ by one `await`.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import get_current
 
 from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument.attempts import Attempt, Fallback
 from pocketflow_otel.instrument.batch import ItemScope
 from pocketflow_otel.instrument.naming import BUILDER, builder_name
 from pocketflow_otel.instrument.patch import Patches
 from pocketflow_otel.instrument.spans import Pass
 from pocketflow_otel.instrument.steps import ExecPhase, FlowScope, NodeScope, Preparation, RoundScope
 from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Scope, scope_of
+from pocketflow_otel.semconv import EXEC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from types import ModuleType, TracebackType
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from opentelemetry.context import Context
 
-    from pocketflow_otel.instrument.attempts import Attempts, Fallback
-    from pocketflow_otel.instrument.spans import Tracing
+    from pocketflow_otel.instrument.spans import Around, Tracing
 
 _OPENING: Final = guard("open a span")
 _NAMING: Final = guard("name a flow")
 _PATCHING: Final = guard("instrument a class")
 
-
-class Around(Protocol):
-    """What stands around one call of the user's: entered before it, left however it ends."""
-
-    result: object
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-        /,
-    ) -> None: ...
+_ORCHESTRATION: Final = ("_run", "_run_async", "_orch", "_orch_async", "get_next_node")
+"""Methods of a flow in which a user's own code could write to the store between two nodes."""
 
 
 Args = tuple[Any, ...]
@@ -72,7 +61,7 @@ def around(open_: Callable[[Any, Args, Call], Around | None]) -> Callable[[Any],
             if opened is None:
                 return function(self, *args, **call)
             with opened:
-                result = opened.result = function(self, *args, **call)
+                result = opened.result = function(self, *args, **call)  # type: ignore[misc]  # a slot
                 return result
 
         async def async_wrapper(self: Any, *args: Any, **call: Any) -> Any:
@@ -84,7 +73,7 @@ def around(open_: Callable[[Any, Args, Call], Around | None]) -> Callable[[Any],
             if opened is None:
                 return await function(self, *args, **call)
             with opened:
-                result = opened.result = await function(self, *args, **call)
+                result = opened.result = await function(self, *args, **call)  # type: ignore[misc]
                 return result
 
         return async_wrapper if iscoroutinefunction(function) else wrapper
@@ -111,7 +100,6 @@ class PocketFlow:
         self._own = frozenset(
             cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, self._node)
         )
-        self._step = around(self._open_step)
 
     def patch(self) -> None:
         """Replace the methods of every class there is, and see to those still to come."""
@@ -123,7 +111,8 @@ class PocketFlow:
             for name in ("_orch", "_orch_async"):
                 self._patches.replace(cls, name, around(_open_round))
         for cls in _with_subclasses(self._node):
-            self._patch_class(cls)
+            with _PATCHING:
+                self._patch_class(cls)
         if "__init_subclass__" not in self._node.__dict__:
             self._patches.add(self._node, "__init_subclass__", classmethod(self._subclassed))
 
@@ -132,18 +121,33 @@ class PocketFlow:
         self._tracing.enabled = False
         self._patches.undo()
 
-    def _subclassed(self, cls: type, **kwargs: Any) -> None:
-        super(self._node, cls).__init_subclass__(**kwargs)
+    def _subclassed(self, cls: type, /, **kwargs: Any) -> None:
+        super(self._node, cls).__init_subclass__(**kwargs)  # type: ignore[arg-type]
         with _PATCHING:
             self._patch_class(cls)
 
+    def _hook(self, function: Callable[..., None]) -> Callable[..., None]:
+        def wrapper(cls: type, /, **kwargs: Any) -> None:
+            function(cls, **kwargs)
+            with _PATCHING:
+                self._patch_class(cls)
+
+        return wrapper
+
     def _patch_class(self, cls: type) -> None:
+        if not self._tracing.enabled:
+            return
         prepares = issubclass(cls, self._batch_flow)
         for base in cls.__mro__:  # mixins define methods too
             self._replace(base, "_run", self._step)
             self._replace(base, "exec", around(_open_attempt))
+            if base in self._own:
+                continue  # Its `_exec` is replaced already, and its `exec_fallback` only raises.
+            self._replace(base, "_exec", around(_open_batch))
             self._replace(base, "exec_fallback", around(_open_fallback))
-            if prepares and base not in self._own:
+            if issubclass(base, self._node):  # Its hook may not call ours.
+                self._patches.replace_hook(base, "__init_subclass__", self._hook)
+            if prepares:
                 self._replace(base, "prep", around(_open_preparation))
 
     def _replace(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
@@ -153,45 +157,60 @@ class PocketFlow:
             self._patches.replace(cls, f"{name}_async", make)
 
     def _naming(self, function: Callable[..., None]) -> Callable[..., None]:
-        def __init__(flow: Any, *args: Any, **kwargs: Any) -> None:
+        def wrapper(flow: Any, *args: Any, **kwargs: Any) -> None:
             function(flow, *args, **kwargs)
-            if type(flow) in self._own:  # A subclass has a name of its own.
+            if type(flow) in self._own and self._tracing.enabled:  # A subclass has a name of its own.
                 with _NAMING:
                     builder = builder_name(sys._getframe(1))
                     if builder is not None:
                         flow.__dict__[BUILDER] = builder
 
-        return __init__
+        return wrapper
 
-    def _open_step(self, node: Any, args: Args, call: Call) -> Around | None:
+    def _step(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return around(partial(self._open_step, function))(function)
+
+    def _open_step(self, function: object, node: Any, args: Args, call: Call) -> Around | None:
         if not isinstance(node, self._node):
+            return None
+        tracing = self._tracing
+        below = tracing.parent_of(node, function)
+        if below is None:
             return None
         # By position from PocketFlow's releases, by name from the head of its repository.
         shared = args[0] if args else call.get("shared")
-        tracing = self._tracing
-        below = tracing.parent_of(node, shared)
-        if below is None:
-            return None
         if isinstance(below, Scope):
-            return self._opened(node, shared, below, None)
+            below.run.check_budget()
+            return self._opened(function, node, shared, below, None)
         if not tracing.adopt_provider():
             return Pass(below)
-        return self._opened(node, shared, None, tracing.with_remote_parent(below))
+        return self._opened(function, node, shared, None, tracing.with_remote_parent(below))
 
-    def _opened(self, node: Any, shared: object, parent: Scope | None, context: Context | None) -> Around:
-        if not isinstance(node, self._flow):
-            step = NodeScope(node, shared, parent, self._tracing)
-            step.open(context, parallel=self._parallel_mode(node, self._batch_node))
-            return step
+    def _opened(
+        self, method: object, node: Any, shared: object, parent: Scope | None, context: Context | None
+    ) -> FlowScope | NodeScope:
+        cls = FlowScope if isinstance(node, self._flow) else NodeScope
+        scope = cls(node, shared, parent, self._tracing)
+        scope.method = method
+        try:
+            self._open(scope, context)
+        except BaseException:
+            scope.close()
+            raise
+        return scope
+
+    def _open(self, scope: FlowScope | NodeScope, context: Context | None) -> None:
+        node = scope.owner
+        if isinstance(scope, NodeScope):
+            scope.open(context, parallel=self._parallel_mode(node, self._batch_node))
+            return
         cls = type(node)
-        flow = FlowScope(node, shared, parent, self._tracing)
-        flow.open(
+        scope.open(
             context,
             plain=cls in self._own,
-            stock=all(self._defines(cls, name) for name in ("_orch", "_orch_async", "get_next_node")),
+            stock=all(self._defines(cls, name) for name in _ORCHESTRATION),
             parallel=self._parallel_mode(node, self._batch_flow),
         )
-        return flow
 
     def _parallel_mode(self, node: Any, batch: type) -> bool | None:
         return isinstance(node, self._parallel) if isinstance(node, batch) else None
@@ -201,7 +220,7 @@ class PocketFlow:
         return next((base in self._own for base in cls.__mro__ if name in base.__dict__), True)
 
 
-def _open_round(flow: Any, args: Args, call: Mapping[str, Any]) -> RoundScope | None:
+def _open_round(flow: Any, args: Args, call: Call) -> RoundScope | None:
     scope = scope_of()
     if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.batch is None:
         return None
@@ -217,12 +236,14 @@ def _open_preparation(flow: Any, args: Args, call: Call) -> Preparation | None:
     return Preparation(scope)
 
 
-def _open_batch(node: Any, args: Args, call: Mapping[str, Any]) -> ExecPhase | None:
+def _open_batch(node: Any, args: Args, call: Call) -> Around | None:
     scope = _step_of(node)
-    if scope is None or scope.batch is None or scope.phase == "exec":
+    if scope is None or scope.batch is None:
+        return _open_exec(node, args, call)
+    if scope.phase == EXEC:
         return None
     phase = ExecPhase(scope)
-    scope.batch.begin(args[0] if args else call.get("prep_res", call.get("items")))
+    scope.batch.begin(scope, args[0] if args else call.get("prep_res", call.get("items")))
     return phase
 
 
@@ -237,14 +258,14 @@ def _open_exec(node: Any, args: Args, call: Call) -> Around | None:
     return None if scope.executing else ExecPhase(scope)
 
 
-def _open_attempt(node: Any, args: Args, call: Call) -> Attempts | None:
+def _open_attempt(node: Any, args: Args, call: Call) -> Attempt | None:
     scope = _executing(node)
-    return None if scope is None or scope.attempts.open else scope.attempts
+    return None if scope is None or scope.attempts.open else Attempt(scope)
 
 
 def _open_fallback(node: Any, args: Args, call: Call) -> Fallback | None:
     scope = _executing(node)
-    return None if scope is None else scope.attempts.falling_back()
+    return None if scope is None else Fallback(scope)
 
 
 def _step_of(node: Any) -> NodeScope | None:
@@ -259,7 +280,7 @@ def _executing(node: Any) -> NodeScope | ItemScope | None:
     return None
 
 
-def _with_subclasses(cls: type) -> Iterator[type]:
+def _with_subclasses(cls: type[Any]) -> Iterator[type]:
     yield cls
     for subclass in cls.__subclasses__():
         yield from _with_subclasses(subclass)

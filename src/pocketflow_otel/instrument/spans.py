@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
-from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach, get_current, set_value
@@ -27,29 +26,65 @@ from opentelemetry.trace import (
 )
 
 from pocketflow_otel import __version__, semconv
-from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.capture.pricing import PriceBook, read_prices
 from pocketflow_otel.context import user_attributes
 from pocketflow_otel.guard import guard
-from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Kind, Scope, run_id, scope_of
+from pocketflow_otel.instrument import compat, costs
+from pocketflow_otel.instrument.errors import error_text, exception_attributes, place_of, type_name
+from pocketflow_otel.instrument.metrics import Metrics, metrics_of
+from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Budget, Kind, Run, Scope, run_id, scope_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.util.types import AttributeValue
 
+    from pocketflow_otel.capture.tally import Tally
     from pocketflow_otel.config import Config
 
-MAX_MESSAGE: Final = 1000
-MAX_STACKTRACE: Final = 8000
+MAX_ERRORS: Final = 16
+"""Errors from below that a scope remembers: kept alive, they would keep frames and stores."""
 
+_ADDING: Final = guard("add a step to its flow")
+_CLOSING: Final = guard("see how a call ended")
+_COUNTING: Final = guard("add up usage and cost")
 _DESCRIBING: Final = guard("describe how a step ended")
 _FAILING: Final = guard("record an error")
 _ENDING: Final = guard("end a span")
 _DETACHING: Final = guard("leave a span's context")
+_MEASURING: Final = guard("record metrics")
+_TRANSLATING: Final = guard("add attributes for other back ends")
 _ADOPTING: Final = guard("set up the tracer provider")
-_OUR_PACKAGE: Final = __package__.rpartition(".")[0].replace(".", "/")
+
+
+class Around:
+    """What stands around one call of the user's, and sees how it ended.
+
+    Attributes:
+        result: What the call returned, once it did.
+    """
+
+    __slots__ = ()
+
+    result: object
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        with _CLOSING:
+            self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Take note of how the call ended."""
 
 
 class Tracing:
@@ -58,8 +93,10 @@ class Tracing:
     Args:
         config: The settings.
         provider: Where spans come from; by default the global provider, whenever it is set.
+        meter_provider: Where metrics go; by default the global one, whenever it is set.
         adopt: Called with each provider before its first run.
         now: The clock of phases, in seconds.
+        time_ns: The clock of spans, in nanoseconds since the epoch.
     """
 
     def __init__(
@@ -67,16 +104,25 @@ class Tracing:
         config: Config,
         provider: TracerProvider | None = None,
         *,
+        meter_provider: MeterProvider | None = None,
         adopt: Callable[[TracerProvider], None] | None = None,
         now: Callable[[], float] = time.perf_counter,
+        time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.config = config
         self.enabled = True
         self.now = now
+        self.time_ns = time_ns
         self._given = provider
         self._adopt = adopt
         self._adopted: TracerProvider | None = None
+        self._meter_provider = meter_provider
+        self.metrics: Metrics | None = None
         self.tracer: Tracer | None = None
+        self._prices = PriceBook(read_prices(config.prices) if config.prices is not None else {})
+        self._budget: Budget | None = None
+        if config.max_cost is not None:
+            self._budget = Budget(Decimal(str(config.max_cost)), stop=config.max_cost_action == "stop")
         # Now if we can: `get_tracer` changes Python's warning filters, so not amid a flow.
         self.adopt_provider()
 
@@ -94,8 +140,15 @@ class Tracing:
         self._adopted = provider
         return True
 
-    def parent_of(self, owner: Any, shared: object) -> Scope | Context | None:
-        """Decide whether a call of `owner` opens a span, and below what.
+    def new_run(self) -> Run:
+        """Return what a new run knows about itself."""
+        if self.metrics is None:
+            with _MEASURING:
+                self.metrics = metrics_of(self._meter_provider)
+        return Run(self._prices, self._budget)
+
+    def parent_of(self, owner: Any, method: object) -> Scope | Context | None:
+        """Decide whether a call of `method` on `owner` opens a span, and below what.
 
         Returns:
             The scope it runs in, the context in which it is a run of its own, or `None` when it
@@ -107,7 +160,7 @@ class Tracing:
         scope = scope_of(context)
         if scope is None:
             return context
-        return None if scope.owner is owner and scope.continues(shared) else scope
+        return None if scope.owner is owner and scope.continues(method) else scope
 
     def with_remote_parent(self, context: Context) -> Context:
         """Add the parent that the environment names, for a run that has none in this process.
@@ -126,45 +179,54 @@ class Tracing:
         return extract(carrier, context) if carrier else context
 
 
-class Pass:
+class Pass(Around):
     """Runs a call, and all below it, without spans: there is no SDK yet."""
 
-    __slots__ = ("_token", "result")
+    __slots__ = ("_context", "_token", "result")
 
     def __init__(self, context: Context) -> None:
-        self.result: object = None
-        self._token = attach(set_value(SCOPE_KEY, UNTRACED, context))
+        self._context = set_value(SCOPE_KEY, UNTRACED, context)
+        self._token = attach(self._context)
 
-    def __enter__(self) -> None:
-        return None
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, GeneratorExit) or get_current() is self._context:  # as for a span
+            detach(self._token)
 
-    def __exit__(self, *_: object) -> None:
-        detach(self._token)
 
-
-class TracedScope(Scope):
+class TracedScope(Scope, Around):
     """A scope with a span, from `open_span` to the end of its `with` block.
 
     Attributes:
-        result: What the user's call returned, once it did.
+        method: The user's method that opened it.
+        started: When, by `Tracing.now`.
+        name: What its span says the flow or node is called.
+        last: The name of the node that started in it last.
     """
 
-    __slots__ = ("_context", "_errors", "_token", "result", "started", "tracing")
+    __slots__ = (
+        "_context", "_errors", "_token", "last", "method", "name", "result", "started", "tracing",
+    )  # fmt: skip
 
     def __init__(
         self, kind: Kind, owner: Any, shared: object, parent: Scope | None, tracing: Tracing
     ) -> None:
-        super().__init__(kind, owner, shared, parent)
+        super().__init__(kind, owner, shared, parent, tracing.new_run() if parent is None else parent.run)
         self.tracing = tracing
+        self.method: object = None
         self.result: object = None
         self.started = 0.0
+        self.name = self.last = ""
         self._errors: list[BaseException] = []
 
     def open_span(
         self, name: str, attributes: dict[str, AttributeValue], context: Context | None = None
     ) -> None:
         """Start the span and make it the current one: the last thing before the user's call."""
-        self.started = self.tracing.now()
         self.start_span(name, attributes, context)
         here = get_current() if context is None else context
         recorded = self.span.is_recording()
@@ -173,6 +235,7 @@ class TracedScope(Scope):
         self._attach(
             set_span_in_context(self.span, set_value(SCOPE_KEY, self if recorded else UNTRACED, here))
         )
+        self.started = self.tracing.now()  # Not before: what views do at a start is not `prep`.
 
     def open_without_span(self) -> None:
         """Become the current scope below the span that is current."""
@@ -189,10 +252,34 @@ class TracedScope(Scope):
         """Start the span; span processors find this scope in the context they are given."""
         here = get_current() if context is None else context
         attributes.update(user_attributes(here))
+        self.name = str(
+            attributes.get(semconv.NODE_NAME) or attributes.get(semconv.GEN_AI_WORKFLOW_NAME) or ""
+        )
+        if self.tracing.config.compat:
+            with _TRANSLATING:
+                self._translate(attributes)
         assert self.tracing.tracer is not None
         self.span = self.tracing.tracer.start_span(
             name, set_value(SCOPE_KEY, self, here), attributes=attributes, start_time=start_time
         )
+
+    def _translate(self, attributes: dict[str, AttributeValue]) -> None:
+        """Add the attributes under which other back ends look for the same."""
+        above = self.parent
+        while isinstance(above, TracedScope) and not (above.last or above.name):
+            above = above.parent  # Items have no name.
+        before = (above.last or above.name) if isinstance(above, TracedScope) else ""
+        attributes.update(
+            compat.of_start(
+                self.tracing.config.compat,
+                attributes,
+                name=self.name,
+                before=before,
+                root=self.parent is None,
+            )
+        )
+        if isinstance(self.parent, TracedScope) and self.name:
+            self.parent.last = self.name
 
     def _name_run(self) -> None:
         started = getattr(self.span, "start_time", None) or time.time_ns()
@@ -203,33 +290,58 @@ class TracedScope(Scope):
         self._context = context
         self._token = attach(context)
 
-    def __enter__(self) -> None:
-        return None
-
     def __exit__(
         self,
         exc_type: type[BaseException] | None,
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if self.span.is_recording():
-            with _DESCRIBING:
-                self.describe_end(error)
-            if error is not None:
-                with _FAILING:
-                    self.record_error(error)
+        with _DESCRIBING:
+            self.end(error)
+        total = None
+        with _COUNTING:
+            total = self._describe_usage()
+        metrics = self.tracing.metrics
+        if metrics is not None:
+            with _MEASURING:
+                metrics.record(self, error, total)
+        if error is not None:
+            with _FAILING:
+                self.record_error(error)
         with _DETACHING:
             # A coroutine that is closed from elsewhere leaves in a context that is not ours.
             if not isinstance(error, GeneratorExit) or get_current() is self._context:
                 detach(self._token)
+        with _ADDING:
+            self.add_up()
         with _ENDING:
             self.close()
-            self.add_up()
+        # What was the user's dies when it would without us: contexts outlive steps.
+        del self._context, self._token
         self._errors.clear()
+        self.owner = self.shared = self.watch = self.method = self.result = None
+
+    def end(self, error: BaseException | None) -> None:
+        if self.span.is_recording():
+            self.describe_end(error)
 
     def close(self) -> None:
         """End the span."""
         self.span.end()
+
+    def _describe_usage(self) -> Tally | None:
+        """Say what the calls in this scope came to."""
+        total = self.settle()
+        if total is None or self.account is None or not total.models:
+            return total
+        attributes = costs.sums(total, by_model=self.parent is None)
+        if self.account.only_witness:
+            attributes |= costs.of_calls(self.account.explicit, self.run.prices)
+            attributes |= compat.of_calls(self.tracing.config.compat)
+        elif not self.account.explicit:
+            attributes |= costs.of_unseen(self.account.unseen)
+        self.span.set_attributes(attributes)
+        return total
 
     def describe_end(self, error: BaseException | None) -> None:
         """Set the attributes known at the end. Each kind of scope has its own."""
@@ -240,67 +352,15 @@ class TracedScope(Scope):
 
     def record_error(self, error: BaseException) -> None:
         """Say that the user's call raised; the innermost span only tells the whole story."""
+        if not self.span.is_recording():
+            return
         masked = self.tracing.config.mask_errors
         span = self.span
         span.set_attributes(self.describe_error(error))
         span.set_status(StatusCode.ERROR, error_text(error, masked=masked))
         if all(error is not known for known in self._errors):
             span.add_event(semconv.EXCEPTION_EVENT, exception_attributes(error, masked=masked))
+            span.set_attribute(semconv.ERROR_PLACE, place_of(error))
         if isinstance(self.parent, TracedScope):
             self.parent._errors.append(error)
-
-
-def type_name(cls: type) -> str:
-    """Return the value of `error.type` and `exception.type`: the qualified name of a class."""
-    module = cls.__module__
-    return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
-
-
-def message_of(error: BaseException, *, masked: bool) -> str:
-    """Return what `str` makes of an exception, shortened; its `__str__` may raise."""
-    if masked:
-        return ""
-    message = "<its __str__ raises>"
-    with suppress(Exception):
-        message = str(error)
-    return shorten(message, MAX_MESSAGE)
-
-
-def error_text(error: BaseException, *, masked: bool) -> str:
-    """Return `KeyError: 'chunks'`; without a message the type alone."""
-    message = message_of(error, masked=masked)
-    name = type(error).__name__
-    return f"{name}: {message}" if message else name
-
-
-def exception_attributes(error: BaseException, *, masked: bool) -> dict[str, AttributeValue]:
-    """Return an `exception` event's attributes, as the convention for exceptions on spans has it.
-
-    https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-spans/
-    """
-    attributes: dict[str, AttributeValue] = {semconv.EXCEPTION_TYPE: type_name(type(error))}
-    if masked:
-        lines: Iterable[str] = _without_ours(traceback.extract_tb(error.__traceback__)).format()
-    else:
-        attributes[semconv.EXCEPTION_MESSAGE] = message_of(error, masked=False)
-        lines = _story(error).format()
-    stacktrace = shorten("".join(lines)[-MAX_STACKTRACE:], MAX_STACKTRACE)
-    return {**attributes, semconv.EXCEPTION_STACKTRACE: stacktrace}
-
-
-def _story(error: BaseException) -> traceback.TracebackException:
-    story = traceback.TracebackException.from_exception(error, compact=True)
-    told: traceback.TracebackException | None = story
-    while told is not None:
-        told.stack = _without_ours(told.stack)
-        told = told.__cause__ or told.__context__
-    return story
-
-
-def _without_ours(stack: traceback.StackSummary) -> traceback.StackSummary:
-    """Leave our wrappers out of what is shown: they are in every frame, and never the cause."""
-    return traceback.StackSummary.from_list(
-        [frame for frame in stack if f"/{_OUR_PACKAGE}/instrument/" not in frame.filename]
-    )
-
-
+            del self.parent._errors[:-MAX_ERRORS]

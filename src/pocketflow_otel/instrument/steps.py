@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from pocketflow_otel import semconv
+from pocketflow_otel.capture.listing import name_text, type_text
 from pocketflow_otel.capture.redact import value_text
-from pocketflow_otel.capture.shared import MAX_NAMES, Diff, name_text, type_text
+from pocketflow_otel.capture.shared import MAX_NAMES, Diff
 from pocketflow_otel.capture.stores import Watch
+from pocketflow_otel.capture.tally import Call
 from pocketflow_otel.context import given_run_name
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument import naming
+from pocketflow_otel.instrument import compat, naming
 from pocketflow_otel.instrument.attempts import Attempts
 from pocketflow_otel.instrument.batch import Batch, BatchItem
-from pocketflow_otel.instrument.spans import TracedScope
+from pocketflow_otel.instrument.spans import Around, TracedScope
 from pocketflow_otel.run import ActionUnmatched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from types import TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
     from pocketflow_otel.run import Scope
 
+_COUNTING: Final = guard("count the usage in the shared store")
+_VALUES: Final = guard("record the values of chosen keys")
 _LOOKING: Final = guard("look at the shared store")
 _TIMING: Final = guard("time the phases of a step")
-_SIZING: Final = guard("see the size of a batch")
 
 
 def orchestrates(scope: Scope | None) -> TypeGuard[FlowScope | RoundScope]:
@@ -46,6 +49,11 @@ def visit_of(node: Any, within: Scope | None) -> int:
     key = id(node.__dict__.get("successors", node))
     visit = within.visits[key] = within.visits.get(key, 0) + 1
     return visit
+
+
+def _model_in(items: Mapping[Any, object]) -> str | None:
+    model = items.get(semconv.LLM_MODEL)
+    return model if type(model) is str else None
 
 
 def _names(keys: tuple[object, ...]) -> list[str]:
@@ -72,9 +80,16 @@ class StoreScope(TracedScope):
             self.watch = self._mine = Watch(self.shared, self.watch, siblings)
             snapshot = self._mine.snapshot
             if snapshot is not None:
+                items = snapshot.items
+                self.run.ledger.open(self.shared, items.get(semconv.LLM_USAGE), _model_in(items))
                 attributes[semconv.SHARED_SCHEMA] = snapshot.schema()
                 if snapshot.truncated:
                     attributes[semconv.SHARED_TRUNCATED] = True
+                config = self.tracing.config
+                if config.compat and config.capture_values:
+                    with _VALUES:
+                        values = self._values(items, items)
+                        attributes.update(compat.of_input(config.compat, values) if values else {})
 
     def look_again(self, attributes: dict[str, AttributeValue]) -> None:
         """Compare the store with what it was."""
@@ -87,6 +102,16 @@ class StoreScope(TracedScope):
                 attributes[semconv.SHARED_CONCURRENT] = True
             if snapshot is not None and diff is not None:
                 self._describe(diff, snapshot.items, attributes)
+                with _COUNTING:
+                    self._count_usage(snapshot.items)
+
+    def _count_usage(self, items: Mapping[Any, object]) -> None:
+        """Count the usage that came into the store during the step."""
+        if semconv.LLM_USAGE in items:
+            now = datetime.now(UTC)
+            new = self.run.ledger.take(self.shared, items[semconv.LLM_USAGE], _model_in(items))
+            if new:
+                self.report(Call(usage, now) for usage in new)
 
     def _describe(
         self, diff: Diff, items: Mapping[Any, object], attributes: dict[str, AttributeValue]
@@ -104,37 +129,43 @@ class StoreScope(TracedScope):
         if diff.bounded:
             attributes[semconv.SHARED_BOUNDED] = True
         if self.tracing.config.capture_values:
-            values = self._values((*diff.added, *diff.modified), items)
+            values = ""
+            with _VALUES:  # A mask that fails lets nothing through.
+                values = self._values((*diff.added, *diff.modified), items)
             if values:
-                attributes[semconv.SHARED_VALUES] = "{" + ",".join(values) + "}"
+                attributes[semconv.SHARED_VALUES] = values
+                attributes.update(compat.of_output(self.tracing.config.compat, values))
 
-    def _values(self, keys: Iterable[object], items: Mapping[Any, object]) -> list[str]:
-        """Return `"name":value` of the keys a user asked to see."""
+    def _values(self, keys: Iterable[object], items: Mapping[Any, object]) -> str:
+        """Return the values of the keys a user asked to see, as a JSON object; empty without any."""
         config = self.tracing.config
         named = ((name_text(key), items[key]) for key in keys)
-        return [
+        members = [
             f"{value_text('', name, None)}:{value_text(name, value, config.mask)}"
             for name, value in named
             if any(fnmatchcase(name, pattern) for pattern in config.capture_values)
         ][:MAX_NAMES]
+        return "{" + ",".join(members) + "}" if members else ""
 
     def follow(self, action: str) -> Any | None:
         """Return the node the action leads to; tell when the flow knows no way for it."""
         if not orchestrates(self.parent):
             return None
-        ways = naming.successors(self.owner)
-        if ways and action not in ways:
-            known = tuple(naming.action_name(way) for way in ways)
+        ways, way = naming.successors(self.owner), naming.way(self.result)
+        if ways and way not in ways and way is not naming.UNKNOWN:
+            known = tuple(naming.action_name(other) for other in ways)
             self.span.add_event(
                 semconv.ACTION_UNMATCHED,
                 {semconv.UNMATCHED_ACTION: action, semconv.UNMATCHED_KNOWN: known},
             )
             self.run.publish(self, ActionUnmatched(action, known))
-        return ways.get(action)
+        return ways.get(way)
 
     def close(self) -> None:
-        if self._mine is not None:  # The description failed half-way; let go of the store.
-            self._mine.close()
+        watch, self._mine = self._mine, None
+        if watch is not None:  # The description failed half-way; let go of the store.
+            with _LOOKING:
+                watch.close()
         super().close()
 
 
@@ -156,8 +187,9 @@ class FlowScope(StoreScope):
         self.stock = False
         self.visits: dict[int, int] = {}
 
-    def continues(self, shared: object) -> bool:
-        return self.shared is shared
+    def continues(self, method: object) -> bool:
+        # A flow that runs itself again, from its own `post`, makes a new span.
+        return self.method is not method
 
     def open(self, context: Context | None, *, plain: bool, stock: bool, parallel: bool | None) -> None:
         """Start the span.
@@ -184,7 +216,7 @@ class FlowScope(StoreScope):
             attributes[semconv.FLOW_NESTED] = True
             attributes[semconv.RUN_ID] = self.run.id
         if parallel is not None:
-            self.batch = Batch(self, parallel=parallel)
+            self.batch = Batch(parallel=parallel)
             attributes[semconv.BATCH_MODE] = self.batch.mode
         self.look(attributes)
         self.stock = stock
@@ -227,15 +259,15 @@ class NodeScope(StoreScope):
 
     def __init__(self, owner: Any, shared: object, parent: Scope | None, tracing: Any) -> None:
         super().__init__("node", owner, shared, parent, tracing)
-        self.attempts = Attempts(self)
+        self.attempts = Attempts()
         self.batch: Batch | None = None
         self.phase = semconv.PREP
         self.exec_started = 0.0
         self.exec_ended = 0.0
 
-    def continues(self, shared: object) -> bool:
-        # A node that runs itself again from its own exec makes a new step.
-        return self.shared is shared and self.phase != semconv.EXEC
+    def continues(self, method: object) -> bool:
+        # A node that runs itself again, from its own `exec` or `post`, makes a new step.
+        return self.method is not method and self.phase != semconv.EXEC
 
     @property
     def executing(self) -> bool:
@@ -256,22 +288,22 @@ class NodeScope(StoreScope):
         if type(max_retries) is int:
             attributes[semconv.NODE_MAX_RETRIES] = max_retries
         if parallel is not None:
-            self.batch = Batch(self, parallel=parallel)
+            self.batch = Batch(parallel=parallel)
             attributes[semconv.BATCH_MODE] = self.batch.mode
         self.look(attributes)
         self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
 
     def describe_end(self, error: BaseException | None) -> None:
         attributes: dict[str, AttributeValue] = {}
+        if self.batch is None:
+            self.attempts.describe(self, attributes, error)
+        else:
+            self.batch.describe(attributes)
         if error is None:
             action = attributes[semconv.NODE_ACTION] = naming.action_name(self.result)
             following = self.follow(action)
             if following is not None:
                 attributes[semconv.NODE_NEXT] = naming.node_name(following)
-        if self.batch is None:
-            self.attempts.describe(attributes)
-        else:
-            self.batch.describe(attributes)
         with _TIMING:
             self._describe_phases(attributes)
         self.look_again(attributes)
@@ -289,43 +321,33 @@ class NodeScope(StoreScope):
         return {**super().describe_error(error), semconv.ERROR_PHASE: self.phase}
 
 
-class ExecPhase:
+class ExecPhase(Around):
     """The exec phase of a step: its borders give the times of all three phases."""
 
     __slots__ = ("_step", "result")
 
     def __init__(self, step: NodeScope) -> None:
         self._step = step
-        self.result: object = None
+        step.exec_started = step.tracing.now()
+        step.phase = semconv.EXEC
 
-    def __enter__(self) -> None:
-        self._step.exec_started = self._step.tracing.now()
-        self._step.phase = semconv.EXEC
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, error: object, tb: TracebackType | None
-    ) -> None:
+    def end(self, error: BaseException | None) -> None:
         self._step.exec_ended = self._step.tracing.now()
-        if exc_type is None:  # Else the step failed in exec, and that is where it stays.
+        if error is None:  # Else the step failed in exec, and that is where it stays.
             self._step.phase = semconv.POST
 
 
-class Preparation:
+class Preparation(Around):
     """The `prep` of a batch flow: what it returns is the batch."""
 
     __slots__ = ("_flow", "result")
 
     def __init__(self, flow: FlowScope) -> None:
         self._flow = flow
-        self.result: object = None
+        flow.preparing = True
 
-    def __enter__(self) -> None:
-        self._flow.preparing = True
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, error: object, tb: TracebackType | None
-    ) -> None:
-        self._flow.preparing = False
-        if exc_type is None and self._flow.batch is not None:
-            with _SIZING:
-                self._flow.batch.begin(self.result)
+    def end(self, error: BaseException | None) -> None:
+        flow = self._flow
+        flow.preparing = False
+        if error is None and flow.batch is not None:
+            flow.batch.begin(flow, self.result)
