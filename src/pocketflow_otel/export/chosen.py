@@ -17,7 +17,7 @@ from opentelemetry.trace import get_tracer_provider
 from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export.console import ConsoleSpanExporter
 from pocketflow_otel.export.file import FileSpanExporter
-from pocketflow_otel.export.views import show
+from pocketflow_otel.export.views import keep_of, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ def _show_live(*, console: ConsoleMode | None = None, file: FileMode | None = No
         console=console and (config.console or console),
         file=file and (config.file or file),
         directory=config.dir,
+        keep=keep_of(config),
     )
     return True
 
@@ -57,7 +58,7 @@ class ChosenFile(FileSpanExporter):
     """`pocketflow_file`: the trace file of each run."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(config=Config.from_env(report=no_report))
         self._live = _show_live(file="all")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:

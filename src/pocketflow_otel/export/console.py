@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from functools import partial
+from time import time_ns
 from typing import TYPE_CHECKING, Final, TextIO
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pocketflow_otel import semconv
 from pocketflow_otel.export.finished import FinishedRuns
+from pocketflow_otel.export.heartbeat import Heartbeat
 from pocketflow_otel.export.stream import LineStream
 from pocketflow_otel.guard import guard
-from pocketflow_otel.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced
+from pocketflow_otel.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
 from pocketflow_otel.traces.narrator import Narrator
-from pocketflow_otel.traces.text import Part, escape, short_path
+from pocketflow_otel.traces.retell import retell
+from pocketflow_otel.traces.text import DIM, Part, escape, short_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
     from pocketflow_otel.config import ConsoleMode
     from pocketflow_otel.export.processor import OpenRun
     from pocketflow_otel.run import Event
-    from pocketflow_otel.traces.model import EventRecord, SpanRecord
+    from pocketflow_otel.traces.model import SpanRecord
     from pocketflow_otel.traces.text import Line
 
-_BETWEEN: Final = 1_000_000
-"""More than the depth of any span: sorts events after starts and before ends."""
-
 _EXPORTING: Final = guard("print finished spans")
+SILENCE: Final = 10.0
+"""Seconds without a line."""
+_LABEL: Final = 4
+"""Hex digits of a run's id that tell it from the others that are open."""
 
 
 class ConsoleView:
@@ -38,53 +41,82 @@ class ConsoleView:
     Args:
         mode: Every line (`live`), the summary, or where the trace file is (`saved`).
         stream: Where to write; stderr as it is now by default.
+        silence: Seconds without a line after which the live view says what is still running.
     """
 
-    def __init__(self, mode: ConsoleMode, stream: TextIO | None = None) -> None:
+    def __init__(self, mode: ConsoleMode, stream: TextIO | None = None, *, silence: float = SILENCE) -> None:
         self.mode = mode
         self._stream = LineStream(stream)
         self._narrators: dict[OpenRun, Narrator] = {}
+        self._heartbeat = Heartbeat(self._still_running, silence)
 
     def run_started(self, run: OpenRun) -> None:
-        self._narrators[run] = Narrator(run.id, run.start)
+        self._narrators[run] = Narrator(run.id, run.start, columns=self._stream.columns)
+        if self.mode == "live":
+            self._heartbeat.start()
 
     def span_started(self, run: OpenRun, span: SpanRecord) -> None:
-        self._show(self._narrators[run].started(span))
+        self._show(run, self._narrators[run].started(span))
 
     def happened(self, run: OpenRun, span_id: str, time: int, event: Event) -> None:
         narrator = self._narrators[run]
         match event:
-            case AttemptFailed(attempt, most, error_type, message, wait):
-                error = f"{error_type.rpartition('.')[2]}: {message}" if message else error_type
-                self._show(
-                    narrator.attempt_failed(span_id, time, attempt=attempt, most=most, error=error, wait=wait)
+            case AttemptFailed():
+                name = event.error_type.rpartition(".")[2]
+                lines = narrator.attempt_failed(
+                    span_id,
+                    time,
+                    attempt=event.attempt,
+                    most=event.max,
+                    error=f"{name}: {event.message}" if event.message else name,
+                    wait=event.wait,
+                    place=event.place,
+                    item=event.item,
                 )
+                self._show(run, lines)
             case BatchBegun(size):
-                self._show(narrator.batch_begun(span_id, size))
+                self._show(run, narrator.batch_begun(span_id, size))
             case ActionUnmatched(action, known):
-                self._show(narrator.unmatched(span_id, time, action, known))
+                self._show(run, narrator.unmatched(span_id, time, action, known))
             case ItemUntraced():
-                narrator.item_done(span_id)
+                self._show(run, narrator.item_done(span_id, time))
+            case Progress(done, total):
+                narrator.progressed(span_id, done, total)
 
     def span_ended(self, run: OpenRun, span: SpanRecord) -> None:
-        self._show(self._narrators[run].ended(span))
+        self._show(run, self._narrators[run].ended(span))
 
     def run_ended(self, run: OpenRun, root: SpanRecord) -> None:
-        narrator = self._narrators.pop(run)
-        if self.mode == "saved":
-            if run.path is not None:
-                self._stream.write((Part(f"Trace saved: {escape(short_path(run.path))}"),))
-        elif self.mode != "off":
-            for line in narrator.summary(root, run.path, late=len(run.spans)):
-                self._stream.write(line)
+        lines: Iterable[Line] = ()
+        if self.mode == "saved" and run.path is not None:
+            lines = [(Part(f"Trace saved: {escape(short_path(run.path))}"),)]
+        elif self.mode in ("live", "summary"):
+            lines = self._narrators[run].summary(root, run.path, late=len(run.spans))
+        self._write(run, lines, whole=True)  # Nobody can type a path that was cut.
+        del self._narrators[run]
+        if not self._narrators:
+            self._heartbeat.stop()
 
     def shutdown(self) -> None:
         """Leave runs that are still open as they are: their lines have been written."""
+        self._heartbeat.stop()
 
-    def _show(self, lines: Iterable[Line]) -> None:
+    def _show(self, run: OpenRun, lines: Iterable[Line]) -> None:
+        lines = tuple(lines)
+        if lines and self.mode == "live":
+            self._write(run, lines)
+            self._heartbeat.beat()
+
+    def _write(self, run: OpenRun, lines: Iterable[Line], *, whole: bool = False) -> None:
+        """Write lines; while more than one run is open, each line says of which it is."""
+        label = (Part(f"{run.id[-_LABEL:]} ", DIM),) if len(self._narrators) > 1 else ()
         for line in lines:
-            if self.mode == "live":
-                self._stream.write(line)
+            self._stream.write((*label, *line), whole=whole)
+
+    def _still_running(self) -> None:
+        now = time_ns()
+        for run, narrator in list(self._narrators.items()):
+            self._write(run, [narrator.still_running(now)])
 
 
 class ConsoleSpanExporter(SpanExporter):
@@ -116,48 +148,9 @@ class ConsoleSpanExporter(SpanExporter):
 
 
 def _tell(spans: Sequence[SpanRecord]) -> Iterator[Line]:
-    """Tell a finished run, its root last, as it would have been told live: by the times."""
+    """Tell a finished run, its root last, as it would have been told live."""
     root = spans[-1]
     narrator = Narrator(str(root.attributes[semconv.RUN_ID]), root.start)
-    depths = _depths(spans)
-    happenings: list[tuple[int, int, Callable[[], Iterable[Line]]]] = []
-    for span in spans:
-        # What starts or ends in one instant is told from outside in, and from inside out.
-        depth = depths[span.span_id]
-        happenings.append((span.start, depth, partial(narrator.started, span)))
-        happenings += [
-            (event.time, _BETWEEN, partial(_tell_event, narrator, span, event)) for event in span.events
-        ]
-        happenings.append((span.end, 2 * _BETWEEN - depth, partial(narrator.ended, span)))
-    for _, _, lines in sorted(happenings, key=lambda happening: happening[:2]):
-        yield from lines()
+    for _, line in retell(spans, narrator):
+        yield line
     yield from narrator.summary(root, None)
-
-
-def _depths(spans: Iterable[SpanRecord]) -> dict[str, int]:
-    """Return how deep each span lies in its run."""
-    parents = {span.span_id: span.parent_id for span in spans}
-
-    def depth(span_id: str) -> int:
-        return 1 + depth(parents[span_id]) if span_id in parents else 0
-
-    return {span_id: depth(span_id) for span_id in parents}
-
-
-def _tell_event(narrator: Narrator, span: SpanRecord, event: EventRecord) -> Iterable[Line]:
-    said = event.attributes
-    if event.name == semconv.ATTEMPT_FAILED and said[semconv.ATTEMPT] < said[semconv.ATTEMPT_MAX]:
-        kind = str(said[semconv.EXCEPTION_TYPE]).rpartition(".")[2]
-        message = said.get(semconv.EXCEPTION_MESSAGE)
-        return narrator.attempt_failed(
-            span.span_id,
-            event.time,
-            attempt=said[semconv.ATTEMPT],
-            most=said[semconv.ATTEMPT_MAX],
-            error=f"{kind}: {message}" if message else kind,
-            wait=said[semconv.ATTEMPT_WAIT],
-        )
-    if event.name == semconv.ACTION_UNMATCHED:
-        known = said[semconv.UNMATCHED_KNOWN]
-        return narrator.unmatched(span.span_id, event.time, said[semconv.UNMATCHED_ACTION], known)
-    return ()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
+from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.export.records import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -17,41 +18,55 @@ if TYPE_CHECKING:
 
 _MAX_TRACES: Final = 1_000
 """Traces of which spans are kept while their run has not ended; the oldest go first."""
+_MAX_SPANS: Final = 100_000
+"""Spans kept of one trace: one that never ends must not fill the memory."""
 
 
 class FinishedRuns:
-    """Collects finished spans until the root of their run, which ends last, arrives."""
+    """Collects finished spans, of any thread, until the root of their run, which ends last, arrives."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str, list[SpanRecord]] = OrderedDict()
+        self._waiting: OrderedDict[str, deque[SpanRecord]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def add(self, spans: Iterable[ReadableSpan]) -> Iterator[tuple[ReadableSpan, list[SpanRecord]]]:
         """Take spans, and yield each run that is now complete: its root, and all its spans."""
         for span in spans:
-            record = record_of(span)
-            waiting = self._waiting.setdefault(record.trace_id, [])
-            waiting.append(record)
-            if semconv.RUN_ID in record.attributes and semconv.FLOW_NESTED not in record.attributes:
-                run = _below(record.span_id, waiting)
-                inside = {member.span_id for member in run}
-                waiting[:] = [other for other in waiting if other.span_id not in inside]
+            run = self._add(record_of(span))
+            if run:
                 yield span, run
-            if not waiting:
-                del self._waiting[record.trace_id]
-            elif len(self._waiting) > _MAX_TRACES:
+
+    def _add(self, span: SpanRecord) -> list[SpanRecord]:
+        """Keep a span, or return the run it completes."""
+        with self._lock:
+            waiting = self._waiting.setdefault(span.trace_id, deque(maxlen=_MAX_SPANS))
+            waiting.append(span)
+            if len(self._waiting) > _MAX_TRACES:
                 self._waiting.popitem(last=False)
+            if semconv.RUN_ID not in span.attributes or semconv.FLOW_NESTED in span.attributes:
+                return []
+            inside = _below(span.span_id, waiting)
+            others = [other for other in waiting if other.span_id not in inside]
+            if others:
+                self._waiting[span.trace_id] = deque(others, maxlen=_MAX_SPANS)
+            else:
+                del self._waiting[span.trace_id]
+            return [member for member in waiting if member.span_id in inside]
 
     def clear(self) -> None:
         """Forget what is incomplete."""
-        self._waiting.clear()
+        with self._lock:
+            self._waiting.clear()
 
 
-def _below(root_id: str, spans: Sequence[SpanRecord]) -> list[SpanRecord]:
-    """Return the span `root_id` and all below it. Children end, and so come, before parents."""
-    inside = {root_id}
-    found = []
-    for span in reversed(spans):
-        if span.span_id in inside or span.parent_id in inside:
-            inside.add(span.span_id)
-            found.append(span)
-    return found[::-1]
+def _below(root_id: str, spans: Iterable[SpanRecord]) -> set[str]:
+    """Return the ids of the span `root_id` and all below it, whichever of them ended first."""
+    children: defaultdict[str, list[str]] = defaultdict(list)
+    for span in spans:
+        children[span.parent_id].append(span.span_id)
+    below, waiting = {root_id}, [root_id]
+    while waiting:
+        found = children[waiting.pop()]
+        below.update(found)
+        waiting += found
+    return below

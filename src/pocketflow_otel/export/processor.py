@@ -46,6 +46,7 @@ class OpenRun:
         trace_id, root_id: Of its root span, in hex.
         start: Of the root span, in nanoseconds since the epoch.
         resource: What the process says about itself.
+        views: What it is shown to, from its first span to its last.
         spans: How many of its spans are open.
         path: Its trace file, once there is one to come.
     """
@@ -55,6 +56,7 @@ class OpenRun:
     root_id: str
     start: int
     resource: Resource
+    views: tuple[View, ...] = ()
     spans: set[int] = field(default_factory=set)
     path: Path | None = None
 
@@ -80,7 +82,6 @@ class RunProcessor(SpanProcessor):
 
     def __init__(self) -> None:
         self.views: tuple[View, ...] = ()
-        self.enabled = True
         self._reset()
         ref = weakref.WeakMethod(self._reset)
         os.register_at_fork(after_in_child=lambda: (reset := ref()) is not None and reset())
@@ -92,8 +93,6 @@ class RunProcessor(SpanProcessor):
         self._by_span: dict[int, tuple[Run, OpenRun]] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        if not self.enabled:
-            return
         with _STARTING:
             context = get_current() if parent_context is None else parent_context
             given = user_attributes(context)
@@ -109,17 +108,17 @@ class RunProcessor(SpanProcessor):
         with self._lock:
             open_run = self._runs.get(run)
             if open_run is None:
-                if run.id:
+                if run.id or not self.views:
                     return  # It started before us, or has ended: its file could not be whole.
-                open_run = self._runs[run] = _open_run(span)
+                open_run = self._runs[run] = _open_run(span, self.views)
                 run.observe(self._happened)
-                for view in self.views:
+                for view in open_run.views:
                     with _STARTING:
                         view.run_started(open_run)
             open_run.spans.add(span_id)
             self._by_span[span_id] = run, open_run
             record = record_of(span)
-            for view in self.views:
+            for view in open_run.views:
                 with _STARTING:
                     view.span_started(open_run, record)
 
@@ -130,7 +129,7 @@ class RunProcessor(SpanProcessor):
                 while scope.parent is not None and not scope.span.is_recording():
                     scope = scope.parent  # An item without a span: its batch speaks for it.
                 span_id = f"{scope.span.get_span_context().span_id:016x}"
-                for view in self.views:
+                for view in open_run.views:
                     with _HAPPENING:
                         view.happened(open_run, span_id, time.time_ns(), event)
 
@@ -143,14 +142,14 @@ class RunProcessor(SpanProcessor):
 
     def _ended(self, record: SpanRecord, run: Run, open_run: OpenRun) -> None:
         open_run.spans.discard(int(record.span_id, 16))
-        for view in self.views:
+        for view in open_run.views:
             with _ENDING:
                 view.span_ended(open_run, record)
         if record.span_id == open_run.root_id:
             del self._runs[run]
             for late in open_run.spans:
                 del self._by_span[late]
-            for view in self.views:
+            for view in open_run.views:
                 with _ENDING:
                     view.run_ended(open_run, record)
 
@@ -160,7 +159,7 @@ class RunProcessor(SpanProcessor):
                 view.shutdown()
 
 
-def _open_run(root: Span) -> OpenRun:
+def _open_run(root: Span, views: tuple[View, ...]) -> OpenRun:
     context = root.get_span_context()
     start = root.start_time or time.time_ns()
     return OpenRun(
@@ -169,4 +168,5 @@ def _open_run(root: Span) -> OpenRun:
         root_id=f"{context.span_id:016x}",
         start=start,
         resource=root.resource,
+        views=views,
     )

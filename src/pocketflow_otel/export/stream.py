@@ -7,21 +7,34 @@ import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
+from weakref import WeakKeyDictionary
 
-from pocketflow_otel.traces.text import render
+from pocketflow_otel.traces.text import fitted, render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pocketflow_otel.traces.text import Part
 
-_SYMBOLS: Final = "→✓✗⚠↻−×·…"
+_SYMBOLS: Final = "→✓✗⚠↻−×·…Σ≥"
+
+_writing = threading.Lock()
+
+
+def _renew_lock() -> None:
+    """In a forked child: a thread that held the lock is not there to let go of it."""
+    global _writing
+    _writing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 class LineStream:
     """The stderr of the moment it was made: what a flow redirects later, it finds unchanged.
 
     The stream may be absent, closed, full or unable to encode; then lines are dropped, in silence.
+    Where somebody else left a line unfinished (a prompt, a progress bar), ours begins a new one.
 
     Args:
         stream: Where to write; `sys.stderr` by default.
@@ -29,40 +42,89 @@ class LineStream:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._lock = threading.Lock()
-        self._colour = _wants_colour(self._stream)
-        self._ascii = not _can_encode(self._stream)
-        os.register_at_fork(after_in_child=self._renew_lock)
+        self._terminal = _is_terminal(self._stream)
+        self._colour = wants_colour(terminal=self._terminal)
+        self._ascii = not can_encode(self._stream)
+        self._ends = ends_of(self._stream)
 
-    def _renew_lock(self) -> None:
-        self._lock = threading.Lock()
+    @property
+    def columns(self) -> int | None:
+        """The terminal's width in characters, as it is now; `None` for anything else."""
+        if self._terminal and self._stream is not None:
+            with suppress(Exception):
+                return os.get_terminal_size(self._stream.fileno()).columns or None
+        return None
 
-    def write(self, line: Iterable[Part]) -> None:
-        """Write one line in one call, so that it is not cut by others."""
+    def write(self, line: Iterable[Part], *, whole: bool = False) -> None:
+        """Write one line in one call, so that others do not come between.
+
+        On a terminal it is cut to the width, unless it must stay `whole`.
+        """
         if self._stream is None:
             return
-        text = render(line, colour=self._colour, ascii_only=self._ascii) + "\n"
-        with suppress(Exception), self._lock:
-            self._stream.write(text)
+        columns = None if whole else self.columns
+        parts = line if columns is None else fitted(line, columns)
+        text = render(parts, colour=self._colour, ascii_only=self._ascii) + "\n"
+        with suppress(Exception), _writing:
+            self._stream.write(text if self._ends.whole else "\n" + text)
             self._stream.flush()
 
 
-def _wants_colour(stream: TextIO | None) -> bool:
+class Ends:
+    """Knows whether what was last written to a stream ended its line.
+
+    The stream's own `write` is wrapped: there is no other way to know.
+    """
+
+    def __init__(self, write: Callable[[str], int]) -> None:
+        self.whole = True
+        self._write = write
+
+    def __call__(self, text: str, /) -> int:
+        written = self._write(text)
+        if type(text) is str and text:
+            self.whole = text[-1] == "\n"
+        return written
+
+
+_ends: Final[WeakKeyDictionary[TextIO, Ends]] = WeakKeyDictionary()
+
+
+def ends_of(stream: TextIO | None) -> Ends:
+    """Begin to watch how what is written to a stream ends, once a stream."""
+    ends = None
+    with suppress(Exception):  # A stream that cannot be watched, or held weakly.
+        assert stream is not None
+        ends = _ends.get(stream)
+        if ends is None:
+            ends = Ends(stream.write)
+            stream.write = ends  # type: ignore[method-assign]
+            _ends[stream] = ends
+    return Ends(len) if ends is None else ends
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    with suppress(Exception):
+        return stream is not None and stream.isatty()
+    return False
+
+
+def wants_colour(*, terminal: bool) -> bool:
     """Follow https://no-color.org and https://force-color.org, then the terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    if os.environ.get("TERM") == "dumb" or stream is None:
-        return False
-    with suppress(Exception):
-        return stream.isatty()
-    return False
+    return terminal and os.environ.get("TERM") != "dumb"
 
 
-def _can_encode(stream: TextIO | None) -> bool:
+def can_encode(stream: TextIO | None) -> bool:
+    """Tell whether a stream takes our symbols; one that names no encoding keeps text as text."""
+    encoding = getattr(stream, "encoding", None)
+    if not isinstance(encoding, str):
+        return True
     try:
-        _SYMBOLS.encode(getattr(stream, "encoding", None) or "ascii")
+        _SYMBOLS.encode(encoding)
     except (LookupError, UnicodeEncodeError):
         return False
     return True

@@ -14,6 +14,10 @@ UNSET, OK, ERROR = 0, 1, 2
 """Codes of a span's status, as in OTLP."""
 
 
+class TraceError(ValueError):
+    """A trace file, a journal or a run's name is not what it should be; `str()` is one sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class EventRecord:
     """A span's event; `time` in nanoseconds since the epoch."""
@@ -75,8 +79,8 @@ class SpanRecord:
 
     @property
     def duration(self) -> float:
-        """Seconds; 0.0 while the span is open."""
-        return (self.end - self.start) / 1e9 if self.end else 0.0
+        """Seconds; 0.0 while the span is open, and where the clock was set back meanwhile."""
+        return max(self.end - self.start, 0) / 1e9 if self.end else 0.0
 
     @property
     def failed(self) -> bool:

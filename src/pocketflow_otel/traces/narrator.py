@@ -5,11 +5,13 @@ A `Narrator` is given what happens, in order, as plain values; it knows no clock
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import text
+from pocketflow_otel.traces.crowd import Crowd
 from pocketflow_otel.traces.text import BAD, DIM, GOOD, NAME, WARN, Line, Part
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.model import SpanRecord
 
 _INDENT: Final = "  "
+NARROW: Final = 60
+"""Columns below which lines must be short."""
 _RUN_COLUMN: Final = 64
 """Where the run's id stands in the first line, if the flow's name leaves room."""
 
@@ -31,8 +35,9 @@ class _Open:
         depth, label: Of its own lines; `label` is `[2] ` inside the third item of a batch.
         inner_depth: Of the lines below it.
         told: Whether its start has been told. A batch waits until its size is known.
-        size: Of its batch.
-        items: How many items of its batch have ended.
+        crowd: The items of its batch.
+        within: The batch it is an item of, or runs in an item of.
+        progress: What it said of its progress.
     """
 
     span: SpanRecord
@@ -40,8 +45,14 @@ class _Open:
     label: str
     inner_depth: int
     told: bool = True
-    size: int | None = None
-    items: int = 0
+    crowd: Crowd = field(default_factory=Crowd)
+    within: Crowd | None = None
+    progress: str = ""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether its lines make way for progress: it is one of very many."""
+        return self.within is not None and self.within.collapsed
 
 
 class Narrator:
@@ -50,16 +61,22 @@ class Narrator:
     Args:
         run_id: The run's id.
         start: When it started, in nanoseconds since the epoch.
+        columns: The terminal's width, if it is for one. Below 60 lines are kept short: no times,
+            counts of keys, costs alone.
     """
 
-    def __init__(self, run_id: str, start: int) -> None:
+    def __init__(self, run_id: str, start: int, *, columns: int | None = None) -> None:
         self._run_id = run_id
         self._start = start
+        self._narrow = columns is not None and columns < NARROW
+        self._run_column = _RUN_COLUMN if columns is None else min(_RUN_COLUMN, columns - len(run_id) - 4)
         self._open: dict[str, _Open] = {}
         self._steps = 0
         self._failed_steps = 0
         self._failed_at = ""
         self._slowest: tuple[float, str] = (0.0, "")
+        self._dearest: tuple[float, str] = (0.0, "")
+        self._priced_steps = 0
 
     def started(self, span: SpanRecord) -> Iterator[Line]:
         """Tell that a span started; items, and spans that are not ours, have no line for that."""
@@ -74,30 +91,31 @@ class Narrator:
             inner_depth = depth
         entry = self._open[span.span_id] = _Open(span, depth, label, inner_depth)
         if parent is not None:
+            entry.within = parent.crowd if span.role == "item" else parent.within
             yield from self._tell(parent)
         if span.role in ("flow", "node"):
             entry.told = False
-            entry.size = span.attributes.get(semconv.BATCH_SIZE)
-            if semconv.BATCH_MODE not in span.attributes or entry.size is not None:
+            entry.crowd.size = span.attributes.get(semconv.BATCH_SIZE)
+            if semconv.BATCH_MODE not in span.attributes or entry.crowd.size is not None:
                 yield from self._tell(entry)
 
     def batch_begun(self, span_id: str, size: int | None) -> Iterator[Line]:
         """Tell that a batch begins, with its size if that is known."""
         entry = self._open.get(span_id)
         if entry is not None:
-            entry.size = size
+            entry.crowd.size = size
             yield from self._tell(entry)
 
     def _tell(self, entry: _Open) -> Iterator[Line]:
         """Tell an entry's start, unless that has been done."""
-        if entry.told:
+        if entry.told or entry.hidden:
             return
         entry.told = True
         span = entry.span
         name = [Part(_name(span), NAME)]
         mode = span.attributes.get(semconv.BATCH_MODE)
-        if mode is not None and entry.size is not None:
-            name.append(Part(f" ×{entry.size}"))
+        if mode is not None and entry.crowd.size is not None:
+            name.append(Part(f" ×{entry.crowd.size}"))
         if mode == semconv.PARALLEL:
             name.append(Part(" parallel", DIM))
         visit = span.attributes.get(semconv.NODE_VISIT, 1)
@@ -106,62 +124,131 @@ class Narrator:
         if span.role == "flow" and not span.title:
             name.append(Part(f" (starts at {text.escape(_starts_at(span))})", DIM))
         line = self._line(entry, span.start, Part("→ ", DIM), *name)
-        if entry.depth == 0:
-            gap = max(2, _RUN_COLUMN - sum(len(part.text) for part in line))
+        if entry.depth == 0 and not self._narrow:
+            gap = max(2, self._run_column - sum(len(part.text) for part in line))
             line += (Part(" " * gap), Part(f"run {self._run_id}", DIM))
         yield line
 
     def attempt_failed(
-        self, span_id: str, time: int, *, attempt: int, most: int, error: str, wait: float
+        self,
+        span_id: str,
+        time: int,
+        *,
+        attempt: int,
+        most: int,
+        error: str,
+        wait: float,
+        place: str = "",
+        item: int | None = None,
     ) -> Iterator[Line]:
-        """Tell that an attempt failed and will be repeated, after `wait` seconds."""
+        """Tell that an attempt failed and will be repeated, after `wait` seconds.
+
+        `item` is the index of a batch item, where that has no span of its own.
+        """
         entry = self._open.get(span_id)
         if entry is None:
             return
+        if item is not None and entry.span.role == "node":
+            entry = _Open(entry.span, entry.depth + 1, f"{entry.label}[{item}] ", 0, within=entry.crowd)
+        if entry.within is not None and not entry.within.shows_attempt():
+            return
         yield from self._tell(entry)
         waiting = f"; waiting {wait:g}s" if wait else ""
-        message = text.cut(text.escape(error), text.MAX_MESSAGE)
+        message = text.cut(text.escape(error), text.MAX_MESSAGE) + text.where(semconv.EXEC, place)
         said = Part(f"attempt {attempt}/{most} failed: {message}{waiting}")
         yield self._line(entry, time, Part("↻ ", WARN), said)
 
     def unmatched(self, span_id: str, time: int, action: str, known: Sequence[str]) -> Iterator[Line]:
         """Tell that a step's action leads nowhere."""
         entry = self._open.get(span_id)
-        if entry is not None:
+        if entry is not None and not entry.hidden:
             ways = ", ".join(text.escape(way) for way in known)
             said = f"action '{text.escape(action)}' leads nowhere (known: {ways}): flow ends here"
             yield self._line(entry, time, Part("⚠ ", WARN), Part(said))
 
-    def item_done(self, span_id: str) -> None:
-        """Count an item of a batch that has no span of its own."""
+    def progressed(self, span_id: str, done: float, total: float | None) -> None:
+        """Take note of a step's progress; it is told when the step has been silent for long."""
         entry = self._open.get(span_id)
         if entry is not None:
-            entry.items += 1
+            entry.progress = f"{done:,g}" + ("" if total is None else f"/{total:,g}")
+
+    def item_done(self, span_id: str, time: int) -> Iterator[Line]:
+        """Tell that an item of a batch, which has no span of its own, went well."""
+        entry = self._open.get(span_id)
+        if entry is not None:
+            entry.crowd.end(None)
+            yield from self._report(entry, time)
+
+    def _report(self, batch: _Open, time: int) -> Iterator[Line]:
+        """Tell how far a large batch is."""
+        said = batch.crowd.report((time - batch.span.start) / 1e9)
+        if said is not None and not batch.hidden:
+            line = self._line(batch, time, Part("· ", DIM), Part(said))
+            yield (line[0], Part(_INDENT * (batch.depth + 1)), *line[2:])
 
     def ended(self, span: SpanRecord) -> Iterator[Line]:
         """Tell how a span ended."""
         entry = self._open.pop(span.span_id, None)
         if entry is None or not span.role:
             return
-        if span.role != "item":
-            yield from self._tell(entry)
-        self._count(span)
         parent = self._open.get(span.parent_id)
-        mark, name = _mark(span), []
-        if span.role != "item":
-            name = [Part(_name(span), NAME), Part(" ")]
-        pieces = [*self._outcome(span), *_progress(span, parent)]
-        line = self._line(entry, span.end, mark, *name, Part(text.seconds(span.duration)))
-        for piece in pieces:
+        self._count(span, parent)
+        if span.role == "item" and parent is not None:
+            parent.crowd.end(span)
+            if parent.crowd.shows(span) and not parent.hidden:
+                yield self._end_line(entry, span, parent)
+            yield from self._report(parent, span.end)
+        elif span.failed or not entry.hidden:
+            yield from self._tell(entry)
+            yield self._end_line(entry, span, parent)
+            yield from self._hint(entry, span)
+
+    def _end_line(self, entry: _Open, span: SpanRecord, parent: _Open | None) -> Line:
+        name = [] if span.role == "item" else [Part(_name(span), NAME), Part(" ")]
+        line = self._line(entry, span.end, _mark(span), *name, Part(text.seconds(span.duration)))
+        for piece in (*self._outcome(span), *_progress(span, parent)):
             line += (Part("  "), piece)
-        yield line
+        return line
+
+    def _hint(self, entry: _Open, span: SpanRecord) -> Iterator[Line]:
+        """Say what the store had, where a step missed a key."""
+        attributes = span.attributes
+        if attributes.get(semconv.ERROR_TYPE) != "KeyError" or semconv.ERROR_PLACE not in attributes:
+            return
+        names = json.loads(attributes.get(semconv.SHARED_SCHEMA, "{}"))
+        if span.status_message.removeprefix("KeyError: ") not in map(repr, names):
+            keys = ", ".join(map(text.escape, list(names)[: text.MAX_KEYS])) or "no keys"
+            more = f" (+{len(names) - text.MAX_KEYS} more)" if len(names) > text.MAX_KEYS else ""
+            margin = Part(" " * len(self._line(entry, span.end)[0].text) + _INDENT * (entry.depth + 1))
+            yield margin, Part(entry.label, DIM), Part(f"shared has: {keys}{more}", DIM)
+
+    def still_running(self, time: int) -> Line:
+        """Tell which steps are open, and for how long: what to say after a long silence."""
+        entries = list(self._open.values())  # At once: a thread of its own asks, while others go on.
+        holders = {entry.span.parent_id for entry in entries}
+        innermost = [entry for entry in entries if entry.span.role and entry.span.span_id not in holders]
+        said = [
+            " ".join(
+                filter(None, (self._title(entry), entry.progress, f"{(time - entry.span.start) / 1e9:.0f}s"))
+            )
+            for entry in innermost[: text.MAX_KEYS]
+        ]
+        more = f" (+{len(innermost) - text.MAX_KEYS} more)" if len(innermost) > text.MAX_KEYS else ""
+        return Part("… still running: ", DIM), Part(", ".join(said) + more)
+
+    def _title(self, entry: _Open) -> str:
+        """Return what an open step is called: `Summarize [4]`."""
+        node = entry
+        if entry.span.role == "item":
+            node = self._open.get(entry.span.parent_id, entry)
+        return f"{_name(node.span)} {entry.label}".rstrip()
 
     def _outcome(self, span: SpanRecord) -> Iterator[Part]:
         attributes = span.attributes
         if span.failed:
             message = text.error(span.status_message, str(attributes.get(semconv.ERROR_TYPE, "error")))
-            phase = attributes.get(semconv.ERROR_PHASE)
-            yield Part(message + (f" in {phase}" if phase else ""), BAD)
+            phase, place = attributes.get(semconv.ERROR_PHASE), attributes.get(semconv.ERROR_PLACE)
+            yield Part(message + text.where(phase, place), BAD)
             return
         action = attributes.get(semconv.NODE_ACTION)
         if semconv.FLOW_NESTED in attributes:
@@ -173,21 +260,26 @@ class Narrator:
             yield Part(f"fallback after {text.plural(attempts, 'attempt')}", WARN)
         elif attempts > 1:
             yield Part(text.plural(attempts, "attempt"), WARN)
-        changes = text.diff(attributes) if span.role == "node" else ""
+        changes = text.diff(attributes, counts=self._narrow) if span.role == "node" else ""
         if changes:
             yield Part(changes)
+        usage = text.cost_of(attributes) if self._narrow else text.usage(attributes)
+        if usage and not (span.role == "flow" and semconv.FLOW_NESTED not in attributes):
+            yield Part(usage, DIM)
 
-    def _count(self, span: SpanRecord) -> None:
-        if span.role != "item" and span.failed and span.has_event(semconv.EXCEPTION_EVENT):
-            phase = span.attributes.get(semconv.ERROR_PHASE)
-            self._failed_at = _name(span) + (f".{phase}" if phase else "")
+    def _count(self, span: SpanRecord, parent: _Open | None) -> None:
+        if span.failed and span.has_event(semconv.EXCEPTION_EVENT):
+            self._failed_at = _place(span, parent)
         if span.role == "node":
             self._steps += 1
             self._failed_steps += span.failed
             self._slowest = max(self._slowest, (span.duration, _name(span)))
+            cost = span.attributes.get(semconv.COST, 0.0)
+            self._priced_steps += cost > 0
+            self._dearest = max(self._dearest, (cost, _name(span)))
 
     def _line(self, entry: _Open, time: int, *parts: Part) -> Line:
-        elapsed = Part(f"{max(time - self._start, 0) / 1e9:6.2f}s ", DIM)
+        elapsed = Part("" if self._narrow else f"{max(time - self._start, 0) / 1e9:6.2f}s ", DIM)
         return (elapsed, Part(_INDENT * entry.depth), Part(entry.label, DIM), *parts)
 
     def summary(self, root: SpanRecord, path: Path | None, *, late: int = 0) -> Iterator[Line]:
@@ -199,22 +291,27 @@ class Narrator:
             late: Spans still open, which that file will not have.
         """
         steps = text.plural(self._steps, "step")
-        took = text.seconds(root.duration)
+        took, bill = text.seconds(root.duration), text.bill(root.attributes)
         if root.failed:
             failed = self._failed_steps
             steps += f" ({self._steps - failed} ok, {failed} failed)" if failed else ""
             where = f" at {self._failed_at}" if self._failed_at else ""
-            yield Part(f"FAILED{where}", BAD), Part(f" · {text.joined([took, steps])}")
+            yield Part(f"FAILED{where}", BAD), Part(f" · {text.joined([took, steps, bill])}")
         else:
-            yield Part("ok", GOOD), Part(f"  {text.joined([took, steps])}")
+            yield Part("ok", GOOD), Part(f"  {text.joined([took, steps, bill])}")
         slowest = ""
         if not root.failed and self._steps > 1 and root.duration:
             duration, name = self._slowest
             slowest = f"slowest {name} {text.seconds(duration)} ({duration / root.duration:.0%})"
+        dearest = ""
+        total = root.attributes.get(semconv.COST)
+        if self._priced_steps > 1 and total:
+            cost, name = self._dearest
+            dearest = f"most expensive {name} {text.money(cost)} ({cost / total:.0%})"
         trace = f"trace {text.escape(text.short_path(path))}" if path is not None else ""
         still = f"{text.plural(late, 'span')} still open, not in the file" if late and path else ""
-        if slowest or trace:
-            yield (Part(text.joined([slowest, trace, still])),)
+        if slowest or dearest or trace:
+            yield (Part(text.joined([slowest, dearest, trace, still])),)
 
 
 def _name(span: SpanRecord) -> str:
@@ -222,6 +319,14 @@ def _name(span: SpanRecord) -> str:
     if span.role == "flow":
         return f"Flow: {title}" if title else "Flow"
     return title
+
+
+def _place(span: SpanRecord, parent: _Open | None) -> str:
+    """Say where an exception was raised: `Embed.prep`. Items are executed by their node."""
+    phase = span.attributes.get(semconv.ERROR_PHASE)
+    if span.role == "item" and parent is not None:
+        span, phase = parent.span, semconv.EXEC if parent.span.role == "node" else None
+    return _name(span) + (f".{phase}" if phase else "")
 
 
 def _starts_at(span: SpanRecord) -> str:
@@ -236,7 +341,5 @@ def _mark(span: SpanRecord) -> Part:
 
 def _progress(span: SpanRecord, parent: _Open | None) -> Iterator[Part]:
     """Tell how many items of a batch are done, at the end of one."""
-    if span.role == "item" and parent is not None:
-        parent.items += 1
-        if parent.size is not None:
-            yield Part(f"({parent.items}/{parent.size})", DIM)
+    if span.role == "item" and parent is not None and parent.crowd.size is not None:
+        yield Part(f"({parent.crowd.ended}/{parent.crowd.size})", DIM)

@@ -6,18 +6,27 @@ neither be markup nor drive the terminal.
 
 from __future__ import annotations
 
+import json
+import math
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pocketflow_otel import semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pocketflow_otel.traces.model import Attributes
 
 MAX_KEYS: Final = 5
+_CHANGES: Final = (
+    ("+", semconv.SHARED_ADDED_KEYS),
+    ("~", semconv.SHARED_MODIFIED_KEYS),
+    ("−", semconv.SHARED_REMOVED_KEYS),
+)
 MAX_MESSAGE: Final = 160
+_CENT: Final = 0.01
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
@@ -35,7 +44,24 @@ Line = tuple[Part, ...]
 
 _ANSI: Final = {DIM: "2", GOOD: "34", BAD: "31;1", WARN: "33", NAME: "1"}
 _ASCII: Final = str.maketrans(
-    {"→": "->", "✓": "ok", "✗": "x", "⚠": "!", "↻": "retry", "−": "-", "×": "x", "·": "|", "…": "..."}
+    {
+        "→": "->",
+        "✓": "ok",
+        "✗": "x",
+        "⚠": "!",
+        "↻": "retry",
+        "−": "-",
+        "×": "x",
+        "·": "|",
+        "…": "...",
+        "Σ": "sum",
+        "≥": ">=",
+        "├": "|",
+        "└": "`",
+        "│": "|",
+        "─": "-",
+        "█": "#",
+    }
 )
 
 
@@ -47,6 +73,34 @@ def render(line: Iterable[Part], *, colour: bool = False, ascii_only: bool = Fal
         code = _ANSI.get(style) if colour else None
         parts.append(f"\x1b[{code}m{shown}\x1b[0m" if code else shown)
     return "".join(parts)
+
+
+def fitted(line: Iterable[Part], columns: int) -> Iterator[Part]:
+    """Yield a line cut to a terminal's width, so that it does not wrap."""
+    left = columns
+    for text, style in line:
+        wide = sum(map(width, text))
+        if wide <= left:
+            left -= wide
+            yield Part(text, style)
+            continue
+        kept = ""
+        for char in text:
+            left -= width(char)
+            if left < 1:
+                break
+            kept += char
+        yield Part(f"{kept}…", style)
+        return
+
+
+def width(char: str) -> int:
+    """Return how many columns a character takes: two for East Asian wide ones and most emoji."""
+    if char.isascii():
+        return 1
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def escape(text: str) -> str:
@@ -74,11 +128,12 @@ def seconds(duration: float) -> str:
     >>> seconds(0.034), seconds(75), seconds(3700)
     ('0.03s', '1m 15s', '1h 01m')
     """
-    if duration < _MINUTE:
+    if round(duration, 2) < _MINUTE:
         return f"{duration:.2f}s"
-    if duration < _HOUR:
-        return f"{int(duration) // _MINUTE}m {int(duration) % _MINUTE:02}s"
-    return f"{int(duration) // _HOUR}h {int(duration) % _HOUR // _MINUTE:02}m"
+    whole = round(duration)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m {whole % _MINUTE:02}s"
+    return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
 
 
 def plural(number: int, noun: str) -> str:
@@ -86,17 +141,82 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def diff(attributes: Attributes) -> str:
-    """Return the changes of a step: `+html ~history −draft (+3 more)`; empty without any."""
-    names = [
-        mark + escape(str(key))
-        for mark, attribute in (
-            ("+", semconv.SHARED_ADDED_KEYS),
-            ("~", semconv.SHARED_MODIFIED_KEYS),
-            ("−", semconv.SHARED_REMOVED_KEYS),
+def money(dollars: float) -> str:
+    """Return US dollars: from $1 two decimals, from a cent three, below that two digits.
+
+    >>> money(12.345), money(0.0123), money(0.000045), money(0)
+    ('$12.35', '$0.012', '$0.000045', '$0')
+    """
+    if dollars >= 1:
+        return f"${dollars:,.2f}"
+    if dollars >= _CENT:
+        return f"${dollars:.3f}"
+    if dollars <= 0:
+        return "$0"
+    digits = 1 - math.floor(math.log10(dollars))
+    return f"${dollars:.{digits}f}"
+
+
+def usage(attributes: Attributes) -> str:
+    """Return what the calls in a step came to: `$0.00023 · 1,200→200 tok (83% cached) · gpt-4o-mini`.
+
+    Of more than one call the sum: `Σ $0.00047 · 5 calls`. A price that is not known is `$?`, a sum
+    that misses one is `≥`; empty without calls.
+    """
+    calls = attributes.get(semconv.SUM_CALLS, 0)
+    if not calls:
+        return ""
+    cost = cost_of(attributes)
+    if calls > 1:
+        return f"Σ {joined([cost, plural(calls, 'call')])}"
+    tokens, cached = attributes[semconv.SUM_INPUT_TOKENS], attributes.get(semconv.SUM_CACHE_READ_TOKENS, 0)
+    counts = f"{tokens:,}→{attributes[semconv.SUM_OUTPUT_TOKENS]:,} tok"
+    if cached and tokens:
+        counts += f" ({cached / tokens:.0%} cached)"
+    model = ", ".join(escape(str(name)) for name in attributes.get(semconv.SUM_MODELS, ()))
+    unknown = " (no price)" if attributes.get(semconv.COST_UNPRICED_CALLS) else ""
+    return joined([cost, counts, model + unknown])
+
+
+def cost_of(attributes: Attributes) -> str:
+    """Return `$0.00023`, `≥ $0.00023` where some calls have no price, `$?` where none has."""
+    unpriced = attributes.get(semconv.COST_UNPRICED_CALLS, 0)
+    cost = attributes.get(semconv.COST)
+    if cost is None:
+        return "$?" if unpriced else ""
+    return f"≥ {money(cost)}" if unpriced else money(cost)
+
+
+def bill(attributes: Attributes) -> str:
+    """Return what a run's calls came to, for its summary; empty without calls."""
+    calls = attributes.get(semconv.SUM_CALLS, 0)
+    if not calls:
+        return ""
+    tokens = attributes[semconv.SUM_INPUT_TOKENS] + attributes[semconv.SUM_OUTPUT_TOKENS]
+    unpriced = attributes.get(semconv.COST_UNPRICED_CALLS, 0)
+    cost = cost_of(attributes)
+    if unpriced:
+        models = json.loads(attributes.get(semconv.SUM_BY_MODEL, "{}"))
+        names = ", ".join(escape(name) for name, said in models.items() if said.get("unpriced_calls"))
+        cost += f" ({plural(unpriced, 'call')} unpriced: {names})"
+    return joined([plural(calls, "LLM call"), f"{tokens:,} tokens", f"cost {cost}" if cost else ""])
+
+
+def where(phase: str | None, place: str | None) -> str:
+    """Return ` in prep (nodes.py:42)`, as far as it is known."""
+    return (f" in {phase}" if phase else "") + (f" ({escape(place)})" if place else "")
+
+
+def diff(attributes: Attributes, *, counts: bool = False) -> str:
+    """Return the changes of a step: `+html ~history −draft (+3 more)`; empty without any.
+
+    With `counts` their numbers alone: `+2 ~1`.
+    """
+    if counts:
+        return " ".join(
+            f"{mark}{len(attributes[attribute])}" for mark, attribute in _CHANGES if attributes.get(attribute)
         )
-        for key in attributes.get(attribute, ())
-    ]
+    names = [mark + escape(str(key)) for mark, attribute in _CHANGES for key in attributes.get(attribute, ())]
     if not names:
         return ""
     more = [f"(+{len(names) - MAX_KEYS} more)"] if len(names) > MAX_KEYS else []

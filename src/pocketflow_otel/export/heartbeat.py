@@ -1,0 +1,66 @@
+"""Notice a long silence of the live view."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from pocketflow_otel.guard import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SPEAKING: Final = guard("say what is still running")
+_LONGEST: Final = 8
+"""How many times the first silence the later ones grow to."""
+
+
+class Heartbeat:
+    """Calls `speak` after a silence, and again after longer ones, until the next beat.
+
+    The thread lives while there is something to watch: it is a daemon, and sleeps.
+
+    Args:
+        speak: What to do, in the heartbeat's thread.
+        silence: Seconds.
+    """
+
+    def __init__(self, speak: Callable[[], None], silence: float) -> None:
+        self._speak = speak
+        self._silence = silence
+        self._last = 0.0
+        self._spoken = 0
+        self._stopped: threading.Event | None = None
+
+    def start(self) -> None:
+        """Begin to watch, if that is not being done."""
+        self.beat()
+        if self._stopped is None:
+            self._stopped = threading.Event()
+            threading.Thread(
+                target=self._watch, args=(self._stopped,), name="pocketflow-otel-heartbeat", daemon=True
+            ).start()
+
+    def beat(self) -> None:
+        """Take note of a line."""
+        self._last = time.monotonic()
+        self._spoken = 0
+
+    def stop(self) -> None:
+        """Stop to watch."""
+        if self._stopped is not None:
+            self._stopped.set()
+            self._stopped = None
+
+    def _watch(self, stopped: threading.Event) -> None:
+        while not stopped.wait(max(self._due() - time.monotonic(), 0.01)):
+            if time.monotonic() >= self._due():
+                self._spoken += 1
+                with _SPEAKING:
+                    self._speak()
+
+    def _due(self) -> float:
+        """Return when to speak: after one silence, then after 2, 4, ... more."""
+        longer = sum(min(1 << spoken, _LONGEST) for spoken in range(self._spoken + 1))
+        return self._last + self._silence * longer
