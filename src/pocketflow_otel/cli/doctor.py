@@ -107,7 +107,12 @@ def check_pflow() -> Iterator[Finding]:
         return
     home = Path(command).resolve().parent
     if home == Path(sys.executable).parent.resolve() or (here and home == Path(sys.prefix, "bin").resolve()):
-        yield Finding("ok", f"pflow {metadata.version('pflow-cli') if here else ''} in this environment")
+        yield Finding("ok", "pflow in this environment")
+        return
+    if any(home.parent.glob("lib/python*/site-packages/pocketflow_otel-*")):
+        yield Finding(
+            "note", f"pflow lives in another environment ({home.parent}), which has pocketflow-otel too"
+        )
         return
     manager = "pipx inject pflow-cli pocketflow-otel"
     if "uv" in home.parts:
@@ -209,7 +214,14 @@ def check_exporters() -> Iterator[Finding]:
     endpoint = os.environ.get(
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     )
-    if endpoint is None and any(name.startswith("otlp") for name in names):
+    sends = any(name.startswith("otlp") for name in names)
+    if endpoint is not None and names and not sends:
+        yield Finding(
+            "problem",
+            f"OTEL_TRACES_EXPORTER={','.join(names)} has no otlp, so nothing is sent to {endpoint}",
+            f"export OTEL_TRACES_EXPORTER={','.join([*names, 'otlp'])}",
+        )
+    if endpoint is None and sends:
         endpoint = "http://localhost:4318" if protocol == "http/protobuf" else "http://localhost:4317"
     if endpoint is None:
         yield Finding("ok", "no OTLP endpoint is set: nothing leaves this machine")
@@ -218,8 +230,8 @@ def check_exporters() -> Iterator[Finding]:
 
 
 def _check_endpoint(endpoint: str, protocol: str | None) -> Finding:
-    url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}", scheme="http")
     try:
+        url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}", scheme="http")
         port = url.port or (443 if url.scheme == "https" else 80)
         with socket.create_connection((url.hostname or "localhost", port), timeout=2):
             pass
@@ -261,7 +273,16 @@ def check_variables() -> Iterator[Finding]:
 
 def check_directory() -> Iterator[Finding]:
     """Whether trace files can be written."""
-    directory = Config.from_env(report=no_report).dir.expanduser()
+    directory = Config.from_env(report=no_report).dir
+    try:
+        directory = directory.expanduser()
+    except RuntimeError:
+        yield Finding(
+            "problem",
+            f"trace files would go to {directory}, but there is no home directory",
+            "export POCKETFLOW_OTEL_DIR=/tmp/traces",
+        )
+        return
     nearest = next(folder for folder in (directory, *directory.parents) if folder.exists())
     if not nearest.is_dir():
         yield Finding(

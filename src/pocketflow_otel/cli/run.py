@@ -12,12 +12,14 @@ import os
 import re
 import shutil
 import sys
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
 from pocketflow_otel.cli import startup
+from pocketflow_otel.cli.arguments import Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +47,13 @@ _TRAMPOLINE: Final = re.compile(rb"#!/bin/sh\s+'''exec' \"?(?P<python>[^\"\n]*?p
     metavar="D",
     help="Where trace files go.  [default: ~/.pflow/traces]",
 )
+@click.option(
+    "--otlp",
+    "endpoint",
+    callback=lambda _context, _option, url: _checked(url),
+    metavar="URL",
+    help="Send spans there too: over gRPC to port 4317, else over HTTP.",
+)
 @click.argument("target")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def run(
@@ -53,6 +62,7 @@ def run(
     verbose_trace: bool,
     summary: bool,
     directory: Path | None,
+    endpoint: str | None,
     target: str,
     args: tuple[str, ...],
 ) -> None:
@@ -70,6 +80,7 @@ def run(
         settings: startup.Settings = {
             "console": "live" if verbose_trace else "summary" if summary else None,
             "directory": None if directory is None else str(directory.absolute()),
+            "endpoint": endpoint,
             "pythonpath": environ.get("PYTHONPATH"),
         }
         environ[startup.VARIABLE] = json.dumps(settings)
@@ -78,28 +89,57 @@ def run(
     os.execve(command[0], command, environ)  # noqa: S606 - the user's own command
 
 
+def _checked(url: str | None) -> str | None:
+    """Refuse what is no endpoint now: the target's process could only warn of it."""
+    if url is not None:
+        from pocketflow_otel.export.otlp import variables_for
+
+        try:
+            variables_for(url, {})
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return url
+
+
 def _command(target: str, args: Sequence[str]) -> list[str]:
     """Return what to execute."""
     python = sys.executable
     if target == "-m":
         if not args:
             _fail("-m needs the name of a module")
+        if not _is_module(args[0]):
+            _fail(f"there is no module {args[0]}")
         return [python, "-m", *args]
     if target.startswith("-"):
         _fail(f"no such option: {target}")
-    if target.endswith(".py") or (
-        os.sep in target and Path(target).is_file() and _interpreter(Path(target)) is None
-    ):
-        if not Path(target).is_file():
+    path = Path(target)
+    if target.endswith(".py"):
+        if not path.is_file():
             _fail(f"there is no file {target}")
         return [python, target, *args]
-    flow = _FLOW.fullmatch(target)
-    if flow is not None:
+    if os.sep in target and path.is_file():
+        return [python, target, *args] if _is_source(path) else _script(path, args)
+    if _FLOW.fullmatch(target) is not None:
         return [python, "-m", "pocketflow_otel.cli.flow", target, *args]
     found = shutil.which(target)
     if found is None:
         _fail(f"{target} is no file and no command on PATH; for a module say -m {target}")
     return _script(Path(found), args)
+
+
+def _is_module(name: str) -> bool:
+    """Tell whether Python finds a module, or the package it is in, without running either."""
+    sys.path.insert(0, "")  # As `python -m` does.
+    try:
+        return util.find_spec(name.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _is_source(path: Path) -> bool:
+    """Tell whether a file can only be Python's: text that names no interpreter."""
+    head = _head(path)
+    return not head.startswith(b"#!") and b"\0" not in head
 
 
 def _script(path: Path, args: Sequence[str]) -> list[str]:
@@ -122,8 +162,7 @@ def _script(path: Path, args: Sequence[str]) -> list[str]:
 
 def _interpreter(script: Path) -> Path | None:
     """Return the Python that a script names in its first lines, if it names one."""
-    with script.open("rb") as file:
-        head = file.read(512)
+    head = _head(script)
     match = _SHEBANG.match(head) or _TRAMPOLINE.match(head)
     if match is None:
         return None
@@ -132,5 +171,10 @@ def _interpreter(script: Path) -> Path | None:
     return None if found is None else Path(found)
 
 
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
+
+
 def _fail(problem: str) -> NoReturn:
-    raise click.UsageError(problem)
+    raise Mistake(problem)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
+from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,11 +19,13 @@ from pocketflow_otel.export.processor import OpenRun
 from pocketflow_otel.export.stream import LineStream
 from pocketflow_otel.guard import guard
 from pocketflow_otel.run import run_id
-from pocketflow_otel.traces import journal, store
+from pocketflow_otel.traces import journal, lock, store
+from pocketflow_otel.traces.retell import in_order
+from pocketflow_otel.traces.retention import Keep, prune
 from pocketflow_otel.traces.text import WARN, Part, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
 _EXPORTING: Final = guard("save finished spans")
 _LONG: Final = 1_000_000
 """Bytes of a journal from which on a thread makes the trace file: the flow does not wait."""
+_PAUSE: Final = 1.0
+"""Seconds between two looks for runs that are too old."""
 
 
 class FileView:
@@ -44,11 +51,22 @@ class FileView:
         mode: Keep every run (`all`), or those that failed.
         directory: Where to; made when needed, for the user alone.
         stream: Where to say that it does not work; stderr as it is now by default.
+        keep: What stays in the directory after a run.
     """
 
-    def __init__(self, mode: FileMode, directory: Path, stream: LineStream | None = None) -> None:
+    def __init__(
+        self,
+        mode: FileMode,
+        directory: Path,
+        stream: LineStream | None = None,
+        keep: Keep = Keep(),  # noqa: B008 - frozen
+    ) -> None:
         self.mode = mode
-        self._directory = directory.expanduser()
+        self._keep = keep
+        self._pruned = -math.inf
+        self._directory = directory
+        with suppress(OSError, RuntimeError):  # No home, or no working directory: a run will say so.
+            self._directory = directory.expanduser().absolute()
         self._stream = LineStream() if stream is None else stream
         self._journals: dict[OpenRun, _Journal] = {}
         self._finishing: list[threading.Thread] = []
@@ -56,59 +74,78 @@ class FileView:
 
     def run_started(self, run: OpenRun) -> None:
         try:
-            self._journals[run] = opened = _Journal(self._directory, run)
+            self._journals[run] = opened = _Journal(self._directory.expanduser(), run)
             run.path = opened.path.with_suffix(".json")
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             self._warn(f"no trace file in {self._directory}", error)
 
     def span_started(self, run: OpenRun, span: SpanRecord) -> None:
-        self._write(run, journal.start_line, span)
+        self._write(run, journal.start_line(span))
 
     def happened(self, run: OpenRun, span_id: str, time: int, event: Event) -> None:
         """Leave it to the span's end: events are part of the span."""
 
     def span_ended(self, run: OpenRun, span: SpanRecord) -> None:
-        self._write(run, journal.end_line, span)
+        self._write(run, journal.end_line(span))
 
     def run_ended(self, run: OpenRun, root: SpanRecord) -> None:
+        if run.spans:
+            self._write(run, journal.late_line(len(run.spans)))
         opened = self._journals.pop(run, None)
         if opened is None:
             run.path = None
-            return
-        if run.spans:
-            opened.write(journal.late_line(len(run.spans)))
-        opened.close()
-        if self.mode == "failed" and not root.failed:
-            opened.path.unlink(missing_ok=True)
+        elif opened.broken:
+            opened.close()
             run.path = None
-        elif opened.size > _LONG:
-            thread = threading.Thread(target=self._finish, args=(opened.path,), name="pocketflow-otel")
-            self._finishing = [other for other in self._finishing if other.is_alive()]
-            self._finishing.append(thread)
-            thread.start()
-        else:
-            self._finish(opened.path)
+        elif self.mode == "failed" and not root.failed:
+            opened.path.unlink(missing_ok=True)
+            opened.close()
+            run.path = None
+        elif opened.size <= _LONG or not self._finish_in_background(opened):
+            run.path = self._finish(opened)
 
     def shutdown(self) -> None:
         for thread in self._finishing:
             thread.join()
 
-    def _write(self, run: OpenRun, line_of: Callable[[SpanRecord], bytes], span: SpanRecord) -> None:
+    def _write(self, run: OpenRun, line: bytes) -> None:
         opened = self._journals.get(run)
-        if opened is None:
+        if opened is None or opened.broken:
             return
         try:
-            opened.write(line_of(span))
+            opened.write(line)
         except OSError as error:
+            # It stays open, and so locked: the run goes on, and readers shall see that it does.
+            opened.broken = True
             self._warn(f"the trace of run {run.id} stops here", error)
-            del self._journals[run]
-            opened.close()
 
-    def _finish(self, path: Path) -> None:
+    def _finish(self, opened: _Journal) -> Path | None:
         try:
-            store.finish(path)
+            made = store.finish(opened.path)
         except (OSError, ValueError) as error:
-            self._warn(f"no trace file made of {path.name}", error)
+            self._warn(f"no trace file made of {opened.path.name}", error)
+            made = None
+        finally:
+            opened.close()
+        self._prune()
+        return made
+
+    def _finish_in_background(self, opened: _Journal) -> bool:
+        thread = threading.Thread(target=self._finish, args=(opened,), name="pocketflow-otel")
+        try:
+            thread.start()
+        except RuntimeError:  # There is no room for one, or the interpreter is ending.
+            return False
+        self._finishing = [*filter(threading.Thread.is_alive, self._finishing), thread]
+        return True
+
+    def _prune(self) -> None:
+        """Remove old runs, once a second at most: a server may end hundreds in one."""
+        now = time.monotonic()
+        if now - self._pruned >= _PAUSE:
+            self._pruned = now
+            with suppress(OSError):
+                prune(self._directory, self._keep)
 
     def _warn(self, what: str, error: Exception) -> None:
         if not self._warned:
@@ -118,25 +155,31 @@ class FileView:
 
 
 class _Journal:
-    """A journal that is being written: one system call for each line, none held back."""
+    """A journal that is being written: one system call for each line, none held back.
+
+    Locked until it is closed, which readers take for the life of its run.
+    """
 
     def __init__(self, directory: Path, run: OpenRun) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path, self._file = _create(directory, run.id)
         self.size = 0
-        self.write(
-            journal.header_line(
-                journal.Header(
-                    run_id=self.path.stem,
-                    trace_id=run.trace_id,
-                    root_id=run.root_id,
-                    start=run.start,
-                    pid=os.getpid(),
-                    resource=journal.resource_json(run.resource.attributes),
-                    resource_schema_url=run.resource.schema_url,
-                )
-            )
+        self.broken = False
+        header = journal.Header(
+            run_id=self.path.stem,
+            trace_id=run.trace_id,
+            root_id=run.root_id,
+            start=run.start,
+            pid=os.getpid(),
+            resource=journal.resource_json(run.resource.attributes),
+            resource_schema_url=run.resource.schema_url,
         )
+        try:
+            self.write(journal.header_line(header))
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            self.close()
+            raise
 
     def write(self, line: bytes) -> None:
         self.size += len(line)
@@ -144,7 +187,7 @@ class _Journal:
             line = line[os.write(self._file, line) :]
 
     def close(self) -> None:
-        os.close(self._file)
+        lock.release(self._file)
 
 
 def _create(directory: Path, name: str) -> tuple[Path, int]:
@@ -154,9 +197,16 @@ def _create(directory: Path, name: str) -> tuple[Path, int]:
         path = directory / f"{stem}.jsonl"
         if not path.with_suffix(".json").exists():
             try:
-                return path, os.open(path, flags, 0o600)
+                descriptor = os.open(path, flags, 0o600)
             except FileExistsError:
                 continue
+            try:
+                lock.hold(descriptor)
+            except OSError:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+                raise
+            return path, descriptor
     raise AssertionError
 
 
@@ -165,11 +215,17 @@ class FileSpanExporter(SpanExporter):
 
     Args:
         directory: Where to; by default that of `POCKETFLOW_OTEL_DIR`, or `~/.pflow/traces`.
+        config: Settings; by default the environment's.
+
+    Raises:
+        ValueError: A variable of the environment has a value that is not allowed.
     """
 
-    def __init__(self, directory: Path | str | None = None) -> None:
-        target = Path(directory) if directory is not None else Config.from_env().dir
-        self._view = FileView("all", target)
+    def __init__(self, directory: Path | str | None = None, *, config: Config | None = None) -> None:
+        config = Config.from_env() if config is None else config
+        target = Path(directory) if directory is not None else config.dir
+        keep = Keep(config.keep_runs, config.keep_days, config.keep_bytes)
+        self._view = FileView("all", target, keep=keep)
         self._runs = FinishedRuns()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -183,10 +239,11 @@ class FileSpanExporter(SpanExporter):
         name = run_id(root.start, int(root.span_id, 16))
         run = OpenRun(name, root.trace_id, root.span_id, root.start, resource)
         self._view.run_started(run)
-        for span in sorted(spans, key=lambda span: span.start):
-            self._view.span_started(run, span)
-        for span in spans:
-            self._view.span_ended(run, span)
+        for _, kind, span, _ in in_order(spans):
+            if kind == "start":
+                self._view.span_started(run, span)
+            elif kind == "end":
+                self._view.span_ended(run, span)
         self._view.run_ended(run, root)
 
     def shutdown(self) -> None:

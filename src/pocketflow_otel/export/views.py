@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 from pocketflow_otel.export.console import ConsoleView
 from pocketflow_otel.export.file import FileView
 from pocketflow_otel.export.processor import RunProcessor
+from pocketflow_otel.traces.retention import Keep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from opentelemetry.sdk.trace import TracerProvider
 
-    from pocketflow_otel.config import ConsoleMode, FileMode
+    from pocketflow_otel.config import Config, ConsoleMode, FileMode
 
 _processors: Final[weakref.WeakKeyDictionary[TracerProvider, RunProcessor]] = weakref.WeakKeyDictionary()
 
@@ -29,7 +30,12 @@ def processor_of(provider: TracerProvider) -> RunProcessor:
 
 
 def show(
-    provider: TracerProvider, *, console: ConsoleMode | None, file: FileMode | None, directory: Path
+    provider: TracerProvider,
+    *,
+    console: ConsoleMode | None,
+    file: FileMode | None,
+    directory: Path,
+    keep: Keep = Keep(),  # noqa: B008 - frozen
 ) -> None:
     """Put the views on a provider; where there is one already, it changes to the new mode.
 
@@ -38,6 +44,7 @@ def show(
         console: The mode of the view on stderr; `None` leaves it as it is.
         file: The mode of the view on disk; `None` leaves it as it is.
         directory: Where trace files go.
+        keep: What stays there after a run.
     """
     if console is None and file is None:
         return
@@ -46,12 +53,17 @@ def show(
     if file is not None:
         views = [view for view in views if not isinstance(view, FileView)]
         if file != "off":
-            views.insert(0, FileView(file, directory))  # On disk first, then on the screen.
+            views.insert(0, FileView(file, directory, keep=keep))  # On disk first, then on the screen.
     if console is not None:
         views = [view for view in views if not isinstance(view, ConsoleView)]
         if console != "off":
             views.append(ConsoleView(console))
     processor.views = tuple(views)
+
+
+def keep_of(config: Config) -> Keep:
+    """Return what stays in the directory, as a user chose it."""
+    return Keep(config.keep_runs, config.keep_days, config.keep_bytes)
 
 
 def shown(provider: TracerProvider) -> tuple[bool, bool]:
@@ -62,3 +74,9 @@ def shown(provider: TracerProvider) -> tuple[bool, bool]:
         any(isinstance(view, ConsoleView) for view in views),
         any(isinstance(view, FileView) for view in views),
     )
+
+
+def keeps_files() -> bool:
+    """Tell whether each run of this process leaves a trace file."""
+    views = [view for processor in list(_processors.values()) for view in processor.views]
+    return any(isinstance(view, FileView) and view.mode == "all" for view in views)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.traces import otlp
+from pocketflow_otel.traces.model import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,20 +78,53 @@ def _line(content: dict[str, Any]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode() + b"\n"
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path, damaged: list[int] | None = None) -> Iterator[dict[str, Any]]:
     """Yield a journal's lines; a last line that was cut off is left out.
 
+    Args:
+        path: The journal.
+        damaged: Takes the numbers of lines that are no JSON object, which then do no harm.
+
     Raises:
-        ValueError: A line that is not the last is no JSON object.
+        TraceError: A line that is not the last is no JSON object, and there is no `damaged`.
     """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 content = json.loads(line)
-            except ValueError:
-                if line.endswith(b"\n"):
-                    raise ValueError(f"{path}, line {number}: no JSON") from None
-                return
-            if not isinstance(content, dict):
-                raise ValueError(f"{path}, line {number}: no JSON object")
-            yield content
+            except (ValueError, RecursionError):
+                content = None
+                if not line.endswith(b"\n"):
+                    return
+            if isinstance(content, dict):
+                yield content
+            elif damaged is None:
+                raise TraceError(f"{path}, line {number}: no JSON object")
+            else:
+                damaged.append(number)
+
+
+def read_header(line: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the first line of a journal, checked.
+
+    Raises:
+        TraceError: It is none, or of another version.
+    """
+    if line is None:
+        raise TraceError("the journal has no first line")
+    if line.get("format") != FORMAT:
+        raise TraceError(version_problem(line.get("format"), FORMAT))
+    texts = all(isinstance(line.get(name), str) for name in ("run_id", "trace_id", "root_id"))
+    start = line.get("start")
+    if not texts or type(start) is not int or not 0 <= start < 1 << 62:
+        raise TraceError("the journal's first line is damaged")
+    return {**line, "resource": line["resource"] if isinstance(line.get("resource"), dict) else {}}
+
+
+def version_problem(found: Any, known: str) -> str:
+    """Say what is wrong with a format that is not the one we know."""
+    family, _, version = known.partition("/")
+    name, _, number = found.partition("/") if isinstance(found, str) else ("", "", "")
+    if name == family and number.isdecimal() and int(number) > int(version):
+        return f"it was written by a newer pocketflow-otel ({found}; this one reads {known})"
+    return f"it is no trace of pocketflow-otel (its format is {found!r}, not {known!r})"

@@ -21,6 +21,8 @@ from pocketflow_otel.traces.model import (
 
 Json = dict[str, Any]
 _NO_SCOPE: Final = ScopeRecord()
+_INT64: Final = 2**63
+"""OTLP has no integer as big as this."""
 _NOT_FINITE: Final = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
 
 
@@ -74,7 +76,7 @@ def decode_span(json: Json, scope: ScopeRecord = _NO_SCOPE) -> SpanRecord:
         trace_id=json["traceId"],
         span_id=json["spanId"],
         parent_id=json.get("parentSpanId", ""),
-        name=json["name"],
+        name=json.get("name", ""),
         start=int(json["startTimeUnixNano"]),
         end=int(json.get("endTimeUnixNano", 0)),
         kind=json.get("kind", 0),
@@ -129,7 +131,8 @@ def encode_value(value: Any) -> Json:  # noqa: PLR0911 - one per type
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
-        return {"intValue": str(value)}
+        number = str(int(value))  # An enumeration's own `str` may be its name.
+        return {"intValue" if -_INT64 <= value < _INT64 else "stringValue": number}
     if isinstance(value, float):
         # Protobuf's JSON has words for what JSON has no number for.
         return {"doubleValue": value if math.isfinite(value) else _NOT_FINITE[str(value)]}

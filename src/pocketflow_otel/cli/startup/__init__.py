@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
+
+if TYPE_CHECKING:
+    from pocketflow_otel.config import ConsoleMode
 
 VARIABLE: Final = "POCKETFLOW_OTEL_LAUNCH"
 """Name of the variable that carries the settings; gone before the target's first line."""
@@ -15,6 +18,7 @@ FOLDER: Final = str(Path(__file__).parent)
 class Settings(TypedDict):
     """How to trace the target, and the PYTHONPATH to give back to it."""
 
-    console: str | None
+    console: ConsoleMode | None
     directory: str | None
+    endpoint: str | None
     pythonpath: str | None

@@ -3,28 +3,42 @@
 Python imports `sitecustomize` at its start; the folder of this one is on PYTHONPATH just then.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
-from contextlib import suppress
 
 from pocketflow_otel.cli import startup
 from pocketflow_otel.guard import guard
 
-_settings = json.loads(os.environ.pop(startup.VARIABLE))
-sys.path[:] = [folder for folder in sys.path if folder != startup.FOLDER]
-if _settings["pythonpath"] is None:
-    del os.environ["PYTHONPATH"]
-else:
-    os.environ["PYTHONPATH"] = _settings["pythonpath"]
 
-# The environment's own sitecustomize, which this one stood in front of.
-_ours = sys.modules.pop("sitecustomize")
-with suppress(ModuleNotFoundError):
-    import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
-sys.modules.setdefault("sitecustomize", _ours)  # Python's import asks for it.
+def begin(settings: startup.Settings) -> None:
+    """Give the target the environment it would see without us, and trace it."""
+    sys.path[:] = [folder for folder in sys.path if folder != startup.FOLDER]
+    if settings["pythonpath"] is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = settings["pythonpath"]
 
-with guard("start tracing"):
-    from pocketflow_otel.sdk import launch
+    # The environment's own sitecustomize, which this one stood in front of, may be absent or fail.
+    ours = sys.modules.pop("sitecustomize")
+    try:
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "sitecustomize":
+            raise
+    finally:
+        sys.modules.setdefault("sitecustomize", ours)  # Python's import asks for it.
+        with guard("start tracing"):
+            from pocketflow_otel.sdk import launch
 
-    launch(console=_settings["console"], directory=_settings["directory"])
+            launch(
+                console=settings["console"],
+                directory=settings["directory"],
+                endpoint=settings["endpoint"],
+            )
+
+
+if __name__ == "sitecustomize":
+    begin(json.loads(os.environ.pop(startup.VARIABLE)))

@@ -1,0 +1,57 @@
+"""`pocketflow-otel graph`: the path a run took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pocketflow_otel.cli.arguments import directory_option, json_option, load, run_argument
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@run_argument(default="last")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(("mermaid", "dot")),
+    default="mermaid",
+    show_default=True,
+    help="For Markdown, or for Graphviz.",
+)
+@directory_option
+@json_option
+def graph(*, run: str, kind: str, directory: Path | None, as_json: bool) -> None:
+    """Draw the path a run took.
+
+    With the visits, durations and costs of its nodes, and the actions between them.
+    """
+    from pocketflow_otel.cli.output import print_json, say
+    from pocketflow_otel.traces import graph as graphs
+
+    found = graphs.graph(load(directory, run))
+    if as_json:
+        print_json(
+            {
+                "nodes": [
+                    {
+                        "path": list(place),
+                        "kind": stop.kind,
+                        "visits": stop.visits,
+                        "failed": stop.failed,
+                        "duration": round(stop.duration, 6),
+                    }
+                    for place, stop in found.stops.items()
+                ],
+                "edges": [
+                    {"from": list(start), "to": list(end), "action": action, "times": times}
+                    for (start, end, action), times in found.ways.items()
+                ],
+            }
+        )
+        return
+    for line in graphs.mermaid(found) if kind == "mermaid" else graphs.dot(found):
+        say(line + "\n")

@@ -1,0 +1,108 @@
+"""`pocketflow-otel list`: what ran."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from pocketflow_otel.cli.arguments import directory_of, directory_option, json_option, since_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pocketflow_otel.traces.text import Line
+    from pocketflow_otel.traces.trace import Head
+
+
+@click.command("list")
+@click.option("--flow", "-f", metavar="F", help="Only runs of flows with this in their name.")
+@click.option("--failed", is_flag=True, help="Only runs that failed or were interrupted.")
+@since_option
+@click.option("--min-cost", type=float, metavar="USD", help="Only runs that cost at least this.")
+@click.option(
+    "-n", "limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most so many; 0: all."
+)
+@directory_option
+@json_option
+def list_runs(
+    *,
+    flow: str | None,
+    failed: bool,
+    since: float | None,
+    min_cost: float | None,
+    limit: int,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    """List runs, the newest first.
+
+    A file that cannot be read is named on stderr. A run whose process is gone is `interrupted`.
+    """
+    from pocketflow_otel.cli.output import note, print_json, print_lines
+
+    place = directory_of(directory)
+    found: list[Head] = []
+    more = False
+    for head in readable_heads(place, since):
+        if (flow and flow.lower() not in head.title.lower()) or (
+            failed and head.status not in ("failed", "interrupted")
+        ):
+            continue
+        if min_cost is not None and (head.cost or 0) < min_cost:
+            continue
+        if limit and len(found) == limit:
+            more = True
+            break
+        found.append(head)
+    if as_json:
+        print_json([head.as_json() for head in found])
+    elif found:
+        print_lines(_lines(found))
+    if not found:
+        note(f"no run in {place} fits" if place.is_dir() else f"there is no run in {place} yet")
+    elif more and not as_json:
+        note(f"the newest {limit} are shown; -n 0 shows all")
+
+
+def readable_heads(directory: Path, since: float | None) -> Iterator[Head]:
+    """Yield the heads of runs since then, the newest first; name the files that cannot be read."""
+    from pocketflow_otel.cli.output import note
+    from pocketflow_otel.traces import runs
+    from pocketflow_otel.traces.model import TraceError
+    from pocketflow_otel.traces.retention import started
+
+    paths = runs.files(directory)
+    if since is not None:
+        paths = [path for path in paths if started(path.name) >= int(since)]
+    for head in runs.heads(paths):
+        if isinstance(head, TraceError):
+            note(f"Warning: {head}")
+        elif since is None or head.start >= since:
+            yield head
+
+
+def _lines(heads: Sequence[Head]) -> Iterator[Line]:
+    from pocketflow_otel.traces import text
+    from pocketflow_otel.traces.table import table
+    from pocketflow_otel.traces.text import BAD, GOOD, WARN, Part
+
+    styles = {"ok": GOOD, "failed": BAD}
+    return table(
+        ("run", "when", "flow", "status", ">duration", ">steps", ">tokens", ">cost"),
+        [
+            (
+                head.run_id,
+                f"{datetime.fromtimestamp(head.start).astimezone():%Y-%m-%d %H:%M:%S}",
+                text.escape(head.title),
+                Part(head.status, styles.get(head.status, WARN)),
+                text.seconds(head.duration),
+                f"{head.steps:,}",
+                f"{head.tokens:,}" if head.calls else "",
+                text.cost_of(head.sums()) if head.calls else "",
+            )
+            for head in heads
+        ],
+    )

@@ -1,0 +1,85 @@
+"""Print: data to stdout, through a pager when it is long and somebody looks; notes to stderr."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pocketflow_otel.export.stream import can_encode, wants_colour
+from pocketflow_otel.traces.text import escape, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from pocketflow_otel.traces.text import Line
+
+
+def print_lines(lines: Iterable[Line], *, paged: bool = True) -> None:
+    """Print lines, in colour on a terminal; beyond its height through the pager.
+
+    Args:
+        lines: What to print.
+        paged: Whether the pager may be used; not for what comes slowly.
+    """
+    colour, ascii_only = wants_colour(terminal=sys.stdout.isatty()), not can_encode(sys.stdout)
+    told = (render(line, colour=colour, ascii_only=ascii_only) + "\n" for line in lines)
+    if paged and sys.stdout.isatty():
+        _print_paged(told, colour=colour)
+        return
+    for line in told:
+        click.echo(line, nl=False, color=colour)
+
+
+def _print_paged(lines: Iterator[str], *, colour: bool) -> None:
+    height = shutil.get_terminal_size().lines - 1
+    first = [line for _, line in zip(range(height), lines, strict=False)]
+    more = next(lines, None)
+    if more is None:
+        click.echo("".join(first), nl=False, color=colour)
+    else:
+        click.echo_via_pager((*first, more, *lines), color=colour)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON; what is not ASCII stays readable where stdout can say it."""
+    say(json.dumps(content, indent=1, ensure_ascii=not can_encode(sys.stdout)) + "\n")
+
+
+def say(text: str) -> None:
+    """Write text to stdout; what that cannot encode, a lone surrogate above all, as an escape."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False)
+
+
+def note(sentence: str) -> None:
+    """Say something on stderr."""
+    click.echo(escape(sentence), err=True)
+
+
+def columns() -> int:
+    """Return the width of the terminal, or 100 where there is none."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def write_to(path: Path | None, pieces: Iterable[str]) -> None:
+    """Write text to a file, or to stdout without one.
+
+    Raises:
+        Mistake: The file cannot be written.
+    """
+    from pocketflow_otel.cli.arguments import Mistake
+
+    if path is None or str(path) == "-":
+        for piece in pieces:
+            say(piece)
+        return
+    try:
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(pieces)
+    except OSError as error:
+        raise Mistake(f"{path} cannot be written: {error.strerror}") from None

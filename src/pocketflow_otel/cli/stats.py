@@ -1,0 +1,94 @@
+"""`pocketflow-otel stats`: numbers over many runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pocketflow_otel.cli.arguments import directory_of, directory_option, json_option, since_option
+from pocketflow_otel.cli.list import readable_heads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from pocketflow_otel.traces.stats import Group
+    from pocketflow_otel.traces.text import Line
+    from pocketflow_otel.traces.trace import Head
+
+
+@click.command()
+@click.option(
+    "--by", type=click.Choice(("flow", "node", "model")), default="flow", show_default=True, help="Group by."
+)
+@since_option
+@directory_option
+@json_option
+def stats(*, by: str, since: float | None, directory: Path | None, as_json: bool) -> None:
+    """Add up runs, steps or models.
+
+    Counts, errors, median and 95th percentile of durations, tokens, cost. Interrupted runs count as
+    failed, and not for the durations; running ones not at all.
+    """
+    from pocketflow_otel.cli.output import note, print_json, print_lines
+    from pocketflow_otel.traces.stats import by_flow, by_model, by_node
+
+    place = directory_of(directory)
+    heads = (head for head in readable_heads(place, since) if head.status != "running")
+    if by == "node":
+        groups = by_node(_timelines(heads))
+    elif by == "model":
+        groups = by_model(heads)
+    else:
+        groups = by_flow(heads)
+    ordered = sorted(groups.items(), key=lambda item: (-item[1].count, item[0]))
+    if as_json:
+        print_json([group.as_json(name) for name, group in ordered])
+    elif ordered:
+        print_lines(_lines(by, ordered))
+    else:
+        note(f"there is nothing to count in {place}")
+
+
+def _timelines(heads: Iterator[Head]) -> Iterator[tuple[Head, Sequence[Mapping[str, Any]]]]:
+    from pocketflow_otel.cli.output import note
+    from pocketflow_otel.traces import reader
+    from pocketflow_otel.traces.model import TraceError
+
+    for head in heads:
+        try:
+            yield head, reader.events(head.path)
+        except TraceError as error:
+            note(f"Warning: {error}")
+
+
+def _lines(by: str, groups: Sequence[tuple[str, Group]]) -> Iterator[Line]:
+    from pocketflow_otel import semconv
+    from pocketflow_otel.traces import text
+    from pocketflow_otel.traces.table import table
+    from pocketflow_otel.traces.text import BAD, Part
+
+    def took(seconds: float | None) -> str:
+        return "" if seconds is None else text.seconds(seconds)
+
+    counted = {"flow": "runs", "node": "steps", "model": "calls"}[by]
+    rows = []
+    for name, group in groups:
+        said = group.as_json(name)
+        cost = {semconv.COST_UNPRICED_CALLS: group.unpriced}
+        if said["cost"] is not None:
+            cost[semconv.COST] = said["cost"]
+        rows.append(
+            (
+                text.escape(name),
+                f"{group.count:,}",
+                Part(f"{group.failed:,}" if group.failed else "", BAD),
+                took(said["p50"]),
+                took(said["p95"]),
+                f"{group.tokens:,}" if group.calls else "",
+                text.cost_of(cost) if group.calls else "",
+            )
+        )
+    return table((by, f">{counted}", ">failed", ">p50", ">p95", ">tokens", ">cost"), rows)

@@ -1,0 +1,268 @@
+"""The tree of a run, as lines; long ones are shown in part, and say what they leave out."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from pocketflow_otel import semconv
+from pocketflow_otel.traces import text
+from pocketflow_otel.traces.retell import was_running
+from pocketflow_otel.traces.rows import status
+from pocketflow_otel.traces.text import BAD, DIM, GOOD, NAME, WARN, Line, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pocketflow_otel.traces.trace import Head, Step, Trace
+
+LIMIT: Final = 100
+"""Steps shown of what one step contains: the first and the last, and the failed ones between."""
+_FAILED: Final = 20
+"""Failed ones shown between."""
+
+_MARKS: Final = {
+    "ok": Part("✓ ", GOOD),
+    "failed": Part("✗ ", BAD),
+    "interrupted": Part("… ", WARN),
+    "running": Part("… ", WARN),
+}
+_FRAME: Final = re.compile(r'File "([^"\n]+)", line (\d+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A step in its place, or, without one, what was left out there.
+
+    Attributes:
+        step: The step.
+        parent: What it lies in.
+        branches: For each level above, and its own, whether more follow there.
+        left_out: The steps that are not shown.
+    """
+
+    step: Step | None
+    parent: Step | None
+    branches: tuple[bool, ...]
+    left_out: tuple[Step, ...] = ()
+
+    @property
+    def prefix(self) -> str:
+        """The lines of the tree before it."""
+        if not self.branches:
+            return ""
+        above = "".join("│  " if more else "   " for more in self.branches[:-1])
+        return above + ("├─ " if self.branches[-1] else "└─ ")
+
+    @property
+    def indent(self) -> str:
+        """The lines of the tree before what is said below it."""
+        below = "│  " if self.step is not None and self.step.children else "   "
+        return "".join("│  " if more else "   " for more in self.branches) + below
+
+
+def walk(trace: Trace, limit: int | None = LIMIT) -> Iterator[Shown]:
+    """Yield what is shown of a trace, each step before what it contains.
+
+    Args:
+        trace: The run.
+        limit: Steps shown of what one step contains; `None` for all.
+    """
+    for root in trace.roots:
+        waiting = [Shown(root, None, ())]
+        while waiting:
+            shown = waiting.pop()
+            yield shown
+            if shown.step is not None:
+                waiting += reversed(_below(shown, shown.step, limit))
+
+
+def _below(shown: Shown, step: Step, limit: int | None) -> list[Shown]:
+    children = step.children
+    parts: list[tuple[Step | None, tuple[Step, ...]]] = [(child, ()) for child in children]
+    if limit is not None and len(children) > limit:
+        half = limit // 2
+        parts = [(child, ()) for child in children[:half]]
+        between = children[half:-half]
+        failed = [child for child in between if child.span.failed][:_FAILED]
+        parts += [(child, ()) for child in failed]
+        told = {child.span.span_id for child in failed}
+        parts.append((None, tuple(child for child in between if child.span.span_id not in told)))
+        parts += [(child, ()) for child in children[-half:]]
+    last = len(parts) - 1
+    return [
+        Shown(child, step, (*shown.branches, place < last), left_out)
+        for place, (child, left_out) in enumerate(parts)
+    ]
+
+
+def outline(trace: Trace, *, values: bool = False, limit: int | None = LIMIT) -> Iterator[Line]:
+    """Yield a run's facts and its tree.
+
+    Args:
+        trace: The run.
+        values: Whether to show the values that were recorded of the store's keys.
+        limit: As for `walk`.
+    """
+    yield from facts(trace)
+    for shown in walk(trace, limit):
+        if shown.step is None:
+            yield Part(shown.prefix, DIM), Part(left_out(shown), DIM)
+            continue
+        yield (Part(shown.prefix, DIM), *_step_line(shown.step, shown.parent))
+        for line in _happened(shown.step):
+            yield (Part(shown.indent, DIM), *line)
+        if values:
+            for name, value in recorded(shown.step).items():
+                yield Part(shown.indent, DIM), Part(f"{text.escape(name)} = {text.escape(value)}")
+
+
+def facts(trace: Trace) -> Iterator[Line]:
+    """Yield what is to be known of a run as a whole."""
+    head = trace.head
+    yield run_line(head)
+    started = datetime.fromtimestamp(head.start, UTC)
+    pieces = [
+        f"began {started:%Y-%m-%d %H:%M:%S} UTC",
+        text.seconds(head.duration),
+        text.plural(head.steps, "step"),
+        bill(trace),
+    ]
+    yield (Part(text.joined(pieces), DIM),)
+    for note in notes(trace):
+        yield (Part(note, WARN),)
+
+
+def run_line(head: Head) -> Line:
+    """Return which run it is, and how it ended."""
+    style = {"ok": GOOD, "failed": BAD}.get(head.status, WARN)
+    return Part(text.escape(head.title), NAME), Part("  "), Part(head.status, style), Part(f"  {head.run_id}")
+
+
+def bill(trace: Trace) -> str:
+    """Return what the calls of a run came to; empty without calls."""
+    head, root = trace.head, trace.root
+    if root is not None and semconv.SUM_BY_MODEL in root.attributes:
+        return text.bill(root.attributes)
+    if not head.calls:
+        return ""
+    cost = text.cost_of(head.sums())
+    tokens = f"{head.tokens:,} tokens"
+    return text.joined([text.plural(head.calls, "LLM call"), tokens, f"cost {cost}" if cost else ""])
+
+
+def notes(trace: Trace) -> Iterator[str]:
+    """Yield what a reader must know to trust the rest."""
+    if trace.head.status == "interrupted":
+        yield text.joined(["its process ended before the run did", was_running(trace)])
+    elif trace.head.status == "running":
+        yield text.joined(["it still goes", was_running(trace)])
+    if trace.head.late:
+        yield f"{text.plural(trace.head.late, 'span')} still open when the run ended, not in the file"
+    if trace.head.damaged:
+        yield f"{text.plural(trace.head.damaged, 'line')} of the journal could not be read"
+
+
+def left_out(shown: Shown) -> str:
+    """Say what is not shown."""
+    failed = sum(step.span.failed for step in shown.left_out)
+    count = f"{len(shown.left_out) - failed:,} ok" + (f", {failed:,} failed" if failed else "")
+    return f"… {len(shown.left_out):,} more left out ({count}); --all shows them"
+
+
+def name(step: Step) -> str:
+    """Return what a step is called: `Flow: qa`, `Answer`, `[2]`, or a foreign span's name."""
+    span = step.span
+    if span.role == "item":
+        return f"[{span.attributes.get(semconv.BATCH_INDEX, '?')}]"
+    title = text.escape(span.title)
+    if span.role == "flow":
+        return f"Flow: {title}" if title else "Flow"
+    return title or text.escape(span.name)
+
+
+def _step_line(step: Step, parent: Step | None) -> Line:
+    span, said = step.span, step.span.attributes
+    mark = _MARKS[status(step)] if span.role else Part("· ", DIM)
+    if span.role == "node" and said.get(semconv.NODE_FALLBACK):
+        mark = Part("⚠ ", WARN)
+    line: Line = (mark, Part(name(step), NAME if span.role else DIM))
+    if span.role == "node" and said.get(semconv.NODE_VISIT, 1) != 1:
+        line += (Part(f" (visit {said[semconv.NODE_VISIT]})", DIM),)
+    if semconv.BATCH_SIZE in said and semconv.BATCH_MODE in said:
+        line += (Part(f" ×{said[semconv.BATCH_SIZE]}", DIM),)
+    if said.get(semconv.BATCH_MODE) == semconv.PARALLEL:
+        line += (Part(" parallel", DIM),)
+    for piece in _pieces(step, parent):
+        line += (Part("  "), piece)
+    return line
+
+
+def _pieces(step: Step, parent: Step | None) -> Iterator[Part]:
+    span, said = step.span, step.span.attributes
+    if span.end:
+        share = span.duration / parent.span.duration if parent is not None and parent.span.duration else None
+        yield Part(text.seconds(span.duration) + (f" ({share:.0%})" if share is not None else ""))
+    if step.interrupted or not span.end:
+        yield Part("interrupted" if span.end else "running", WARN)
+    elif span.failed:
+        message = text.error(span.status_message, str(said.get(semconv.ERROR_TYPE, "error")))
+        phase = said.get(semconv.ERROR_PHASE)
+        yield Part(message + (f" in {text.escape(str(phase))}" if phase else "") + _place(step), BAD)
+    action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION))
+    if action is not None and not (span.role == "flow" and parent is None):
+        yield Part(f"→ {text.escape(str(action))}")
+    attempts = said.get(semconv.NODE_ATTEMPTS, 1)
+    if said.get(semconv.NODE_FALLBACK):
+        yield Part(f"fallback after {text.plural(attempts, 'attempt')}", WARN)
+    elif attempts > 1:
+        yield Part(text.plural(attempts, "attempt"), WARN)
+    changes = text.diff(said)
+    if changes:
+        yield Part(changes)
+    usage = _usage(step)
+    if usage:
+        yield Part(usage, DIM)
+
+
+def _usage(step: Step) -> str:
+    said = step.span.attributes
+    needed = (semconv.SUM_INPUT_TOKENS, semconv.SUM_OUTPUT_TOKENS)
+    return text.usage(said) if all(key in said for key in needed) else ""
+
+
+def _place(step: Step) -> str:
+    """Return where an exception was raised: ` (nodes.py:42)`; empty where that was not recorded."""
+    for event in step.span.events:
+        if event.name == semconv.EXCEPTION_EVENT:
+            frames = _FRAME.findall(str(event.attributes.get(semconv.EXCEPTION_STACKTRACE, "")))
+            if frames:
+                path, line = frames[-1]
+                return f" ({text.escape(path.replace(chr(92), '/').rpartition('/')[2])}:{line})"
+    return ""
+
+
+def _happened(step: Step) -> Iterator[Line]:
+    for event in step.span.events:
+        said = event.attributes
+        if event.name == semconv.ATTEMPT_FAILED:
+            kind = str(said[semconv.EXCEPTION_TYPE]).rpartition(".")[2]
+            message = said.get(semconv.EXCEPTION_MESSAGE)
+            error = text.error(f"{kind}: {message}" if message else kind, "error")
+            wait = said[semconv.ATTEMPT_WAIT]
+            waited = f"; waited {wait:g}s" if wait else ""
+            said_of = f"attempt {said[semconv.ATTEMPT]}/{said[semconv.ATTEMPT_MAX]} failed: {error}{waited}"
+            yield Part("↻ ", WARN), Part(said_of)
+        elif event.name == semconv.ACTION_UNMATCHED:
+            action = text.escape(str(said[semconv.UNMATCHED_ACTION]))
+            known = ", ".join(text.escape(way) for way in said[semconv.UNMATCHED_KNOWN])
+            yield Part("⚠ ", WARN), Part(f"action '{action}' leads nowhere (known: {known}): the flow ended")
+
+
+def recorded(step: Step) -> dict[str, str]:
+    """Return the values that were recorded of the store's keys, as JSON."""
+    values = json.loads(step.span.attributes.get(semconv.SHARED_VALUES, "{}"))
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}

@@ -1,0 +1,207 @@
+"""Read trace files and journals, whatever became of them; what cannot be read is one sentence.
+
+Every problem is a `TraceError` that names the file and, where it breaks, the place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from pocketflow_otel.traces import journal, lock
+from pocketflow_otel.traces.model import TraceError
+from pocketflow_otel.traces.spans import read_span
+from pocketflow_otel.traces.timeline import FORMAT, Timeline, follow
+from pocketflow_otel.traces.trace import Head, Trace, read_head, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pocketflow_otel.traces.model import SpanRecord
+
+_EVENTS: Final = b'\n "events": ['
+"""How the field after the head begins in a file as we write it."""
+
+_SPANS: Final = b'\n "resourceSpans": ['
+"""How the field after the events begins."""
+
+_END: Final = b"]\n}\n"
+"""How a whole file of ours ends."""
+
+_JOURNAL: Final = b'{"format":"pocketflow-otel-journal/'
+"""How a journal begins."""
+
+_HEAD: Final = 8_192
+"""Bytes in which nearly every head fits."""
+
+
+def read(path: Path) -> Trace:
+    """Read a run from its trace file or its journal.
+
+    Raises:
+        TraceError: There is no such file, or it is damaged, or no trace.
+    """
+    path = _finished(path)
+    with _open(path) as file:
+        start = file.read(len(_JOURNAL))
+        if start == _JOURNAL:
+            return _read_journal(path)
+        return _read_document(path, _load(path, start + file.read()))
+
+
+def _finished(path: Path) -> Path:
+    """Return the trace file of a journal whose run has ended since its name was read."""
+    finished = path.with_suffix(".json")
+    return finished if path.suffix == ".jsonl" and finished.exists() else path
+
+
+def head(path: Path) -> Head:
+    """Read the fields before the events, and no more of the file than that takes.
+
+    A journal is read whole: its run has no head yet.
+
+    Raises:
+        TraceError: As `read`; and the file is cut off.
+    """
+    path = _finished(path)
+    if path.suffix == ".jsonl":
+        return read(path).head
+    with _open(path) as file:
+        data = file.read(_HEAD)
+        cut = data.find(_EVENTS)
+        if cut < 0:
+            return _read_document(path, _load(path, data + file.read())).head
+        # The rest is not looked at, but that it is there is cheap to see.
+        file.seek(-len(_END), os.SEEK_END)
+        if file.read() != _END:
+            file.seek(0)
+            return _read_document(path, _load(path, file.read())).head
+    return read_head(_checked(path, _load(path, data[:cut].rstrip(b",") + b"}")), path)
+
+
+def events(path: Path) -> list[dict[str, Any]]:
+    """Read the timeline alone: a third of the file, and none of its spans.
+
+    Raises:
+        TraceError: As `read`.
+    """
+    path = _finished(path)
+    with _open(path) as file:
+        data = file.read()
+    begin = data.find(_EVENTS)
+    end = data.find(_SPANS, begin)
+    if begin < 0 or end < 0:
+        return [dict(event) for event in read(path).events]
+    found = _load(path, b"{" + data[begin:end].rstrip(b",") + b"}")["events"]
+    return [event for event in found if isinstance(event, dict)]
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a regular file; another kind, a FIFO above all, is never waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise TraceError(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TraceError(f"{path} cannot be opened: {reason}") from None
+    mode = os.fstat(descriptor)
+    if not stat.S_ISREG(mode.st_mode) or not mode.st_size:
+        os.close(descriptor)
+        kind = "a directory" if stat.S_ISDIR(mode.st_mode) else "no regular file"
+        raise TraceError(f"{path} is {'empty' if stat.S_ISREG(mode.st_mode) else kind}")
+    return os.fdopen(descriptor, "rb")
+
+
+def _load(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data.decode())
+    except json.JSONDecodeError as error:
+        text = error.doc.rstrip()
+        if text.lstrip()[:1] != "{":
+            raise TraceError(f"{path} is no trace of pocketflow-otel: it is no JSON object") from None
+        cut = error.pos >= len(text) or text[-1] != "}" or error.msg.startswith("Unterminated")
+        what = "breaks off" if cut else "is damaged"
+        raise TraceError(f"{path} {what} at line {error.lineno}, column {error.colno}") from None
+    except UnicodeDecodeError as error:
+        raise TraceError(f"{path} is damaged at byte {error.start}: no UTF-8") from None
+    except RecursionError:
+        raise TraceError(f"{path} is no trace of pocketflow-otel: it is nested too deeply") from None
+    except ValueError:
+        raise TraceError(f"{path} is damaged: a number has too many digits") from None
+    if not isinstance(document, dict):
+        raise TraceError(f"{path} is no trace of pocketflow-otel: it is no JSON object")
+    return document
+
+
+def _checked(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    if document.get("format") != FORMAT:
+        problem = journal.version_problem(document.get("format"), FORMAT)
+        raise TraceError(f"{path} cannot be read: {problem}")
+    return document
+
+
+def _read_document(path: Path, document: dict[str, Any]) -> Trace:
+    _checked(path, document)
+    try:
+        spans = [
+            read_span(span, group.get("scope"))
+            for resource in document["resourceSpans"]
+            for group in resource["scopeSpans"]
+            for span in group["spans"]
+        ]
+        resources = document["resourceSpans"]
+        first = resources[0] if resources else {}
+        events = [dict(event) for event in document["events"]]
+        resource, schema_url = first.get("resource", {}), first.get("schemaUrl", "")
+    except TraceError as error:
+        raise TraceError(f"{path}: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise TraceError(f"{path} is damaged: events or resourceSpans are not as they should be") from None
+    if not isinstance(resource, dict) or not isinstance(schema_url, str):
+        resource, schema_url = {}, ""
+    return Trace(read_head(document, path), events, spans, resource, schema_url, tree(spans))
+
+
+def _read_journal(path: Path) -> Trace:
+    """Read a journal as the trace file it would become; what runs is left open."""
+    # Asked first: a run that ends while it is read is then complete, never cut off.
+    running = lock.is_running(path)
+    damaged: list[int] = []
+    lines = _lines(path, damaged)
+    try:
+        header = journal.read_header(next(lines, None))
+    except TraceError as error:
+        raise TraceError(f"{path} cannot be read: {error}") from None
+    run = Timeline(header["root_id"], header["start"])
+    events: list[dict[str, Any]] = []
+    spans: list[SpanRecord] = []
+    for line, span, told in follow(lines, run):
+        events += told
+        if "end" in line:
+            spans.append(span)
+    run.damaged += len(damaged)
+    if not run.complete:
+        spans += run.open_spans() if running else run.interrupt()
+    said = run.head(header, "running" if running else "interrupted")
+    schema = header.get("schema_url", "")
+    return Trace(
+        read_head(said, path),
+        events,
+        spans,
+        header["resource"],
+        schema if isinstance(schema, str) else "",
+        tree(spans),
+    )
+
+
+def _lines(path: Path, damaged: list[int]) -> Iterator[dict[str, Any]]:
+    try:
+        yield from journal.read_lines(path, damaged)
+    except FileNotFoundError:  # Its run has ended just now.
+        raise TraceError(f"there is no file {path}") from None
+    except OSError as error:
+        raise TraceError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,257 @@
+"""A run as readers have it: the fields before its events, its spans, and the tree they make."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from pocketflow_otel import semconv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pocketflow_otel.traces.model import SpanRecord
+
+STATUSES: Final = ("ok", "failed", "interrupted", "running")
+"""How a run ended: `interrupted` by the end of its process, `running` until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a trace file says before its events; a field that is damaged is as if it were absent.
+
+    Attributes:
+        path: The trace file or journal.
+        run_id, trace_id: Ids.
+        flow: The name of the flow, or of a node that ran alone; empty without one.
+        starts_at: The name of the flow's first node; empty without one.
+        status: One of `STATUSES`; what else a file says is `unknown`.
+        start: Seconds since the epoch.
+        duration: Seconds; of a run that still goes, until its last sign of life.
+        steps, errors, calls, unpriced: How many.
+        input_tokens, output_tokens: Of all calls.
+        cost: US dollars; `None` when no call has a price.
+        models: Calls, tokens and cost by model.
+        late: Spans that were still open when the run ended, and are not there.
+        damaged: Lines of the journal that could not be read.
+    """
+
+    path: Path
+    run_id: str
+    trace_id: str = ""
+    flow: str = ""
+    starts_at: str = ""
+    status: str = "unknown"
+    start: float = 0.0
+    duration: float = 0.0
+    steps: int = 0
+    errors: int = 0
+    calls: int = 0
+    unpriced: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    late: int = 0
+    damaged: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Input and output tokens."""
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def title(self) -> str:
+        """What people call the flow."""
+        return self.flow or (f"Flow starting at {self.starts_at}" if self.starts_at else "Flow")
+
+    def sums(self) -> dict[str, Any]:
+        """Return calls, tokens and cost as the attributes of a span have them."""
+        cost = {} if self.cost is None else {semconv.COST: self.cost}
+        return {
+            semconv.SUM_CALLS: self.calls,
+            semconv.SUM_INPUT_TOKENS: self.input_tokens,
+            semconv.SUM_OUTPUT_TOKENS: self.output_tokens,
+            semconv.COST_UNPRICED_CALLS: self.unpriced,
+        } | cost
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `--json` prints of a run."""
+        return {
+            "run_id": self.run_id,
+            "flow": self.flow or None,
+            "starts_at": self.starts_at or None,
+            "status": self.status,
+            "start_time": datetime.fromtimestamp(self.start, UTC).isoformat(timespec="milliseconds"),
+            "duration": self.duration,
+            "steps": self.steps,
+            "errors": self.errors,
+            "llm_calls": self.calls,
+            "tokens": self.tokens,
+            "cost": self.cost,
+            "unpriced_calls": self.unpriced,
+            "trace_id": self.trace_id,
+            "path": str(self.path),
+        }
+
+
+def read_head(document: Mapping[str, Any], path: Path) -> Head:
+    """Read the fields before the events."""
+    said = document.get("summary")
+    summary: Mapping[str, Any] = said if isinstance(said, dict) else {}
+    status = document.get("status")
+    models = summary.get("models")
+    cost = summary.get("total_cost")
+    return Head(
+        path=path,
+        run_id=_text(document.get("run_id")) or path.stem,
+        trace_id=_text(document.get("trace_id")),
+        flow=_text(document.get("flow")),
+        starts_at=_text(document.get("starts_at")),
+        status=status if status in STATUSES else "unknown",
+        start=_instant(document.get("start_time")),
+        duration=_number(document.get("duration")),
+        steps=_count(summary.get("node_executions")),
+        errors=_count(summary.get("errors")),
+        calls=_count(summary.get("llm_calls")),
+        unpriced=_count(summary.get("unpriced_calls")),
+        input_tokens=_count(summary.get("input_tokens")),
+        output_tokens=_count(summary.get("output_tokens")),
+        cost=None if cost is None else _number(cost),
+        models=_models(models) if isinstance(models, dict) else {},
+        late=_count(summary.get("spans_still_open")),
+        damaged=_count(summary.get("damaged_lines")),
+    )
+
+
+def _models(models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "calls": _count(said.get("calls")),
+            "tokens": _count(said.get("input_tokens")) + _count(said.get("output_tokens")),
+            "cost": None if said.get("cost") is None else _number(said["cost"]),
+            "unpriced_calls": _count(said.get("unpriced_calls")),
+        }
+        for name, said in models.items()
+        if isinstance(said, dict)
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> float:
+    good = type(value) in (int, float) and math.isfinite(value) and 0 <= value < 1 << 62
+    return float(value) if good else 0.0
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and 0 <= value < 1 << 62 else 0
+
+
+def _instant(value: Any) -> float:
+    try:
+        return max(datetime.fromisoformat(_text(value)).timestamp(), 0.0)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """A span of a run, and its place in the tree.
+
+    Attributes:
+        span: The span.
+        depth: 0 at the root.
+        children: What it contains, in the order of their starts.
+    """
+
+    span: SpanRecord
+    depth: int = 0
+    children: list[Step] = field(default_factory=list)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was still going when its process ended."""
+        return semconv.INTERRUPTED in self.span.attributes
+
+    def walk(self) -> Iterator[Step]:
+        """Yield this step and all below it, each before what it contains."""
+        waiting = [self]
+        while waiting:
+            step = waiting.pop()
+            yield step
+            waiting += reversed(step.children)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A run, read whole.
+
+    Attributes:
+        head: The fields before the events.
+        events: The timeline, as the file has it.
+        spans: All spans, in no particular order.
+        resource: What the process said about itself, as OTLP/JSON.
+        schema_url: Of the resource.
+        roots: The trees the spans make: one, unless the file is damaged.
+    """
+
+    head: Head
+    events: Sequence[Mapping[str, Any]]
+    spans: Sequence[SpanRecord]
+    resource: Mapping[str, Any] = field(default_factory=dict)
+    schema_url: str = ""
+    roots: Sequence[Step] = ()
+
+    def walk(self) -> Iterator[Step]:
+        """Yield every step, each before what it contains."""
+        for root in self.roots:
+            yield from root.walk()
+
+    @property
+    def root(self) -> SpanRecord | None:
+        """The span of the outermost flow."""
+        return self.roots[0].span if self.roots else None
+
+
+def tree(spans: Sequence[SpanRecord]) -> list[Step]:
+    """Return the trees that spans make by their parents' ids, the run's own first.
+
+    A span whose parent is not there is a root; so is one of a ring, which only damage makes.
+    """
+    steps = {span.span_id: Step(span) for span in sorted(spans, key=lambda span: (span.start, -span.end))}
+    children: dict[str, list[Step]] = defaultdict(list)
+    roots = []
+    for step in steps.values():
+        parent = step.span.parent_id
+        if parent in steps and parent != step.span.span_id:
+            children[parent].append(step)
+        else:
+            roots.append(step)
+    placed: set[str] = set()
+    for root in roots:
+        _place(root, children, placed)
+    for step in steps.values():
+        if step.span.span_id not in placed:
+            roots.append(step)
+            _place(step, children, placed)
+    return sorted(roots, key=lambda step: semconv.RUN_ID not in step.span.attributes)
+
+
+def _place(root: Step, children: Mapping[str, list[Step]], placed: set[str]) -> None:
+    waiting = [root]
+    placed.add(root.span.span_id)
+    while waiting:
+        step = waiting.pop()
+        below = [child for child in children.get(step.span.span_id, ()) if child.span.span_id not in placed]
+        step.children = below
+        for child in below:
+            child.depth = step.depth + 1
+            placed.add(child.span.span_id)
+        waiting += below

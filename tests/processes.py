@@ -1,0 +1,76 @@
+"""Run programs in processes of their own, as a user's shell does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PYTHON = sys.executable
+BIN = Path(sys.executable).parent
+
+FLOW = """
+import pocketflow
+
+class Greet(pocketflow.Node):
+    def post(self, shared, prep_res, exec_res):
+        shared["greeting"] = "hello"
+        print(shared["greeting"])
+
+def create_greeting_flow():
+    return pocketflow.Flow(start=Greet())
+"""
+"""A module with a flow that prints one line."""
+
+APP = (
+    FLOW
+    + """
+if __name__ == "__main__":
+    create_greeting_flow().run({})
+"""
+)
+
+
+def environment(**variables: str | None) -> dict[str, str]:
+    """Return this process's variables, and some more; `None` takes one away."""
+    changed = {**os.environ, **variables}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def run(
+    *command: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+    **options: Any,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [str(part) for part in command],
+        env=environment() if env is None else env,
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        timeout=60,
+        check=False,
+        **options,
+    )
+
+
+def ours(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the `pocketflow-otel` command of this environment."""
+    return run(BIN / "pocketflow-otel", *arguments, **options)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,582 @@
+"""`pocketflow-otel run`: every kind of target, and that the target cannot tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from tests.processes import APP, BIN, FLOW, PYTHON, environment, ours, run, write
+
+from pocketflow_otel.cli import flow
+from pocketflow_otel.cli.main import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPORT = """
+import json, multiprocessing, os, sys
+
+def seen():
+    return {
+        "argv": sys.argv,
+        "path": sys.path,
+        "environ": dict(os.environ),
+        "name": __name__,
+        "file": __file__,
+        "main": [vars(sys.modules["__main__"]).get(name) for name in ("__file__", "__package__")],
+        "spec": getattr(__spec__, "name", None),
+        "executable": sys.executable,
+        "flags": list(sys.flags),
+        "warnings": sys.warnoptions,
+        "cwd": os.getcwd(),
+    }
+
+def child():
+    return {**seen(), "ours": sorted(name for name in sys.modules if name.startswith("pocketflow_otel"))}
+
+if __name__ == "__main__" and __package__ is None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(json.dumps([seen(), pool.apply(child), sys.stdin.read()]))
+elif __name__ == "__main__":  # What `python -m` runs, multiprocessing cannot start.
+    print(json.dumps([seen(), None, sys.stdin.read()]))
+"""
+"""A program that says all it can see of how it was started."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with the programs, a package among them."""
+    write(tmp_path / "app.py", APP)
+    write(tmp_path / "flows.py", FLOW + "flow = create_greeting_flow()\n")
+    write(tmp_path / "report.py", REPORT)
+    write(tmp_path / "package" / "__init__.py", "")
+    write(tmp_path / "package" / "__main__.py", REPORT)
+    return tmp_path
+
+
+@pytest.fixture
+def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where trace files go."""
+    folder = tmp_path / "traces"
+    monkeypatch.setenv("POCKETFLOW_OTEL_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return what the command would have replaced itself by."""
+    commands: list[list[str]] = []
+
+    def note(path: str, command: list[str], environ: dict[str, str]) -> None:
+        assert path == command[0]
+        commands.append(command)
+
+    monkeypatch.setattr(os, "execve", note)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return commands
+
+
+def trace_files(traces: Path) -> list[Any]:
+    return [json.loads(path.read_text()) for path in traces.glob("*.json")]
+
+
+def script(path: Path, first_lines: str, body: str = APP) -> Path:
+    write(path, f"{first_lines}\n{body}").chmod(0o755)
+    return path
+
+
+# What may be run
+
+
+def test_a_script_is_traced_and_its_trace_file_named_on_stderr(folder: Path, traces: Path) -> None:
+    result = ours("run", "app.py", cwd=folder)
+    (path,) = traces.iterdir()
+
+    assert (result.returncode, result.stdout) == (0, "hello\n")
+    assert result.stderr == f"Trace saved: {path}\n"
+    assert [found["flow"] for found in trace_files(traces)] == ["greeting_flow"]
+
+
+def test_a_module_is_traced(folder: Path, traces: Path) -> None:
+    result = ours("run", "-m", "app", cwd=folder)
+
+    assert (result.returncode, result.stdout) == (0, "hello\n")
+    assert len(trace_files(traces)) == 1
+
+
+@pytest.mark.parametrize("target", ["flows:flow", "./flows.py:create_greeting_flow"])
+def test_a_flow_or_what_makes_one_is_run_and_traced(folder: Path, traces: Path, target: str) -> None:
+    result = ours("run", target, cwd=folder)
+
+    assert (result.returncode, result.stdout) == (0, "hello\n"), result.stderr
+    assert len(trace_files(traces)) == 1
+
+
+ECHO = """
+import asyncio, json
+import pocketflow
+
+class Echo(pocketflow.AsyncNode):
+    async def post_async(self, shared, prep_res, exec_res):
+        print(json.dumps(shared))
+
+class flows:
+    EchoFlow = pocketflow.AsyncFlow
+    echo = pocketflow.AsyncFlow(start=Echo())
+
+class Own(pocketflow.Flow):
+    def __init__(self):
+        super().__init__(start=Node())
+
+class Node(pocketflow.Node):
+    def post(self, shared, prep_res, exec_res):
+        print(json.dumps(shared))
+
+number = 7
+
+def make_number():
+    return number
+"""
+
+
+def test_the_store_of_a_flow_is_filled_from_options_and_a_file(tmp_path: Path, traces: Path) -> None:
+    write(tmp_path / "echo.py", ECHO)
+    write(tmp_path / "store.json", '{"topic": "coffee", "depth": 1, "é": [null]}')
+    result = ours(
+        *("run", "--summary", "echo.py:flows.echo", "--shared-file", "store.json"),
+        *(
+            "--shared",
+            "topic=tea",
+            "--shared",
+            "n=1",
+            "--shared",
+            'o={"a": [1]}',
+            "--shared",
+            "e=a=b",
+            "--shared",
+            "t=",
+        ),
+        cwd=tmp_path,
+    )
+
+    assert (result.returncode, result.stderr.splitlines()[0][:3]) == (0, "ok "), result.stderr
+    assert json.loads(result.stdout) == {
+        "topic": "tea",
+        "depth": 1,
+        "é": [None],
+        "n": 1,
+        "o": {"a": [1]},
+        "e": "a=b",
+        "t": "",
+    }
+
+
+@pytest.fixture
+def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a folder to work in, with flows that print their store; undo what their import does."""
+    write(tmp_path / "echo.py", ECHO)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield tmp_path
+    sys.modules.pop("echo", None)
+
+
+@pytest.mark.parametrize("target", ["echo:Own", "echo.py:Own", "echo:flows.echo", "./echo.py:flows.echo"])
+def test_a_flow_is_named_by_its_module_or_file_and_may_be_a_class(
+    echo: Path, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow.main([target, "--shared", "a=1"])
+
+    assert capsys.readouterr() == ('{"a": 1}\n', "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["missing.py:flow"], "there is no file missing.py"),
+        (["missing:flow"], "there is no module missing"),
+        (["echo.missing:flow"], "there is no module echo.missing"),
+        (["echo:missing"], "echo has no missing"),
+        (["echo:flows.missing"], "echo has no flows.missing"),
+        (["echo:number"], "echo:number is no flow and no function that makes one"),
+        (["echo:make_number"], "echo:make_number made a int, which is no flow"),
+        (["echo:Own", "--shared", "a"], "--shared a: give KEY=VALUE"),
+        (["echo:Own", "--shared", "=1"], "--shared =1: give KEY=VALUE"),
+        (["echo:Own", "--shared-file", "no.json"], "--shared-file no.json: No such file or directory"),
+        (["echo:Own", "--shared-file", "list.json"], "--shared-file list.json: give a JSON object"),
+        (
+            ["echo:Own", "--shared-file", "echo.py"],
+            "--shared-file echo.py: no JSON (Expecting value: line 2 column 1",
+        ),
+    ],
+)
+def test_a_mistake_about_a_flow_is_one_sentence_and_exit_code_2(
+    echo: Path, arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(echo / "list.json", "[]")
+    with pytest.raises(SystemExit) as ended:
+        flow.main(arguments)
+    out, err = capsys.readouterr()
+
+    assert (ended.value.code, out) == (2, "")
+    assert err.startswith(f"Error: {problem}")
+    assert err.count("\n") == 1
+
+
+def test_an_import_error_inside_a_users_module_is_the_users(echo: Path) -> None:
+    write(echo / "broken.py", "import surely_not_there\n")
+    with pytest.raises(ModuleNotFoundError, match="surely_not_there"):
+        flow.main(["broken:flow"])
+
+
+# Console scripts
+
+
+def with_commands(folder: Path) -> dict[str, str]:
+    """Return variables with `folder` in front of this environment's commands."""
+    return environment(PATH=os.pathsep.join([str(folder), str(BIN), os.environ["PATH"]]))
+
+
+def test_a_console_script_is_found_on_path_and_traced(tmp_path: Path, traces: Path) -> None:
+    command = script(tmp_path / "bin" / "greet", f"#!{PYTHON}")
+    result = ours("run", "--summary", "greet", env=with_commands(command.parent), cwd=tmp_path)
+
+    assert (result.returncode, result.stdout) == (0, "hello\n"), result.stderr
+    assert len(trace_files(traces)) == 1
+
+
+@pytest.mark.parametrize(
+    "first_lines",
+    [
+        "#!{python}",
+        "#!{python} -E",
+        "#! {python}",
+        "#!/usr/bin/env python",
+        "#!/usr/bin/env -S python -u",
+        "#!/bin/sh\n'''exec' \"{spaced}/bin/{name}\" \"$0\" \"$@\"\n' '''",
+        "#!/bin/sh\n'''exec' {python} \"$0\" \"$@\"\n' '''",
+    ],
+)
+def test_pips_and_uvs_ways_to_name_this_environments_python_are_understood(
+    tmp_path: Path, executed: list[list[str]], first_lines: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaced = tmp_path / "a folder"
+    spaced.mkdir()
+    (spaced / "bin").symlink_to(BIN)
+    head = first_lines.format(python=PYTHON, spaced=spaced, name=Path(PYTHON).name)
+    command = script(tmp_path / "bin" / "greet", head)
+    monkeypatch.setenv("PATH", with_commands(command.parent)["PATH"])
+    result = CliRunner().invoke(main, ["run", "greet", "-v", "--", "x"])
+
+    assert result.output == ""
+    assert executed == [[PYTHON, str(command), "-v", "--", "x"]]
+
+
+@pytest.mark.parametrize("target", ["./bin/greet", "bin/plain"])
+def test_a_script_can_be_named_by_its_path_with_or_without_a_first_line(
+    tmp_path: Path, executed: list[list[str]], target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(tmp_path / "bin" / "greet", f"#!{PYTHON}")
+    write(tmp_path / "bin" / "plain", APP)
+    monkeypatch.chdir(tmp_path)
+    CliRunner().invoke(main, ["run", target])
+
+    assert executed == [[PYTHON, target.removeprefix("./")]]
+
+
+@pytest.mark.parametrize("python", ["python", PYTHON])
+def test_python_itself_is_a_target(
+    executed: list[list[str]], python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(BIN))
+    CliRunner().invoke(main, ["run", python, "-c", "1", "--x"])
+
+    assert executed == [[str(BIN / python), "-c", "1", "--x"]]
+
+
+SH = shutil.which("sh") or "/bin/sh"
+ELSEWHERE = (
+    "belongs to another environment ({folder}/elsewhere); "
+    "install pocketflow-otel there and use its pocketflow-otel command"
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        (["missing.py"], "there is no file missing.py"),
+        (["folder/missing.py"], "there is no file folder/missing.py"),
+        (["-m", "surely_not_there"], "there is no module surely_not_there"),
+        (["-m", "surely.not.there"], "there is no module surely.not.there"),
+        (["-m"], "-m needs the name of a module"),
+        (["--loud", "app.py"], "no such option: --loud"),
+        (["nothing"], "nothing is no file and no command on PATH; for a module say -m nothing"),
+        (["."], ". is no file and no command on PATH; for a module say -m ."),
+        (["sh"], f"{SH} is no Python program; only those can be traced"),
+        ([SH], f"{SH} is no Python program; only those can be traced"),
+        (["./tool.sh"], "tool.sh is no Python program; only those can be traced"),
+        (["other"], "{folder}/elsewhere/bin/other " + ELSEWHERE),
+        (["python"], "{folder}/elsewhere/bin/python " + ELSEWHERE),
+    ],
+)
+def test_a_mistake_about_a_target_is_one_sentence_and_exit_code_2(
+    tmp_path: Path,
+    executed: list[list[str]],
+    target: list[str],
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    elsewhere = tmp_path / "elsewhere" / "bin"
+    script(elsewhere / "other", f"#!{elsewhere}/python")
+    (elsewhere / "python").symlink_to(PYTHON)
+    script(tmp_path / "tool.sh", "#!/bin/sh", "echo no")
+    monkeypatch.setenv("PATH", with_commands(elsewhere)["PATH"])
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["run", *target])
+
+    assert (result.exit_code, executed) == (2, [])
+    assert result.output == f"Error: {problem.format(folder=tmp_path)}\n"
+
+
+# What is shown
+
+
+def test_verbose_is_the_live_view_and_summary_its_last_lines(folder: Path, traces: Path) -> None:
+    verbose = ours("run", "-v", "app.py", cwd=folder)
+    summary = ours("run", "--summary", "app.py", cwd=folder)
+
+    assert [re.sub(r"\d+\.\d\ds| +run \S+|/\S+", "#", line) for line in verbose.stderr.splitlines()] == [
+        "  # → Flow: greeting_flow#",
+        "  #   → Greet",
+        "  #   ✓ Greet #  → default  +greeting",
+        "  # ✓ Flow: greeting_flow #",
+        "ok  # · 1 step",
+        "trace #",
+    ]
+    assert [line.split()[0] for line in summary.stderr.splitlines()] == ["ok", "trace"]
+    assert verbose.stdout == summary.stdout == "hello\n"
+
+
+def test_the_variables_say_what_is_shown_where_no_option_does(folder: Path, traces: Path) -> None:
+    env = environment(POCKETFLOW_OTEL_CONSOLE="off", POCKETFLOW_OTEL_FILE="failed")
+    quiet = ours("run", "app.py", cwd=folder, env=env)
+    loud = ours("run", "--summary", "app.py", cwd=folder, env=env)
+
+    assert (quiet.stdout, quiet.stderr) == ("hello\n", "")
+    assert loud.stderr.startswith("ok ")
+    assert trace_files(traces) == []
+
+
+def test_trace_files_go_where_dir_says(folder: Path, traces: Path) -> None:
+    result = ours("run", "--dir", "here", "app.py", cwd=folder)
+    (path,) = (folder / "here").iterdir()
+
+    assert result.stderr == f"Trace saved: {path}\n"
+    assert not traces.exists()
+
+
+def test_without_trace_nothing_of_ours_is_loaded(folder: Path, traces: Path) -> None:
+    write(folder / "modules.py", APP + "\n    import sys; print(sorted(sys.modules))")
+    without = ours("run", "--no-trace", "modules.py", cwd=folder)
+
+    assert "opentelemetry" not in without.stdout.replace("pocketflow_otel", "opentelemetry")
+    assert without.stdout == run(PYTHON, "modules.py", cwd=folder).stdout
+    assert without.stderr == ""
+    assert not traces.exists()
+
+
+def test_a_program_that_configures_itself_is_shown_once(folder: Path, traces: Path) -> None:
+    write(folder / "own.py", "import pocketflow_otel; pocketflow_otel.configure(console='summary')\n" + APP)
+    result = ours("run", "-v", "own.py", cwd=folder)
+
+    assert [line.split()[0] for line in result.stderr.splitlines()] == ["ok", "trace"]
+    assert len(trace_files(traces)) == 1
+
+
+def test_a_bad_variable_is_one_line_and_its_default_is_used(folder: Path, traces: Path) -> None:
+    result = ours("run", "app.py", cwd=folder, env=environment(POCKETFLOW_OTEL_FILE="some"))
+    (path,) = traces.iterdir()
+
+    assert result.stderr.splitlines() == [
+        "POCKETFLOW_OTEL_FILE='some': choose one of all, failed, off; the default is used",
+        f"Trace saved: {path}",
+    ]
+
+
+# The target cannot tell
+
+
+def saw(command: list[str | Path], folder: Path, **variables: str) -> Any:
+    result = run(*command, cwd=folder, stdin="typed in\n", env=environment(**variables))
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        (["report.py", "-v", "--dir", "x"], {}),
+        (["./report.py"], {"PYTHONPATH": "/nowhere:."}),
+        (["-m", "report"], {"PYTHONPATH": "", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}),
+        (["-m", "package", "--", "one"], {"PYTHONPATH": "/nowhere"}),
+    ],
+)
+def test_argv_path_environment_main_stdin_and_children_are_those_of_python(
+    folder: Path, arguments: list[str], variables: dict[str, str]
+) -> None:
+    bare = saw([PYTHON, *arguments], folder, **variables)
+    traced = saw([BIN / "pocketflow-otel", "run", *arguments], folder, **variables)
+
+    assert traced == bare
+    assert bare[2] == "typed in\n"
+    assert bare[1] is None or bare[1]["ours"] == []
+
+
+def test_a_console_script_sees_what_it_sees_without_us(tmp_path: Path) -> None:
+    command = script(tmp_path / "bin" / "report", f"#!{PYTHON}", REPORT)
+    env = with_commands(command.parent)
+    bare = run(command, "-x", env=env)
+    traced = ours("run", "report", "-x", env=env)
+
+    assert json.loads(traced.stdout) == json.loads(bare.stdout)
+
+
+def test_stdout_is_byte_for_byte_the_targets(folder: Path) -> None:
+    write(
+        folder / "bytes.py",
+        APP + "    import sys; sys.stdout.flush(); sys.stdout.buffer.write(bytes(range(256)) * 5000)",
+    )
+    bare, traced = (
+        subprocess.run([*command, "bytes.py"], cwd=folder, capture_output=True, check=True)
+        for command in ([PYTHON], [BIN / "pocketflow-otel", "run", "-v"])
+    )
+
+    assert traced.stdout == bare.stdout
+    assert len(bare.stdout) == 256 * 5000 + 6
+
+
+FAILING = (
+    FLOW
+    + """
+class Fails(pocketflow.Node):
+    def exec(self, prep_res):
+        try:
+            {}["key"]
+        except KeyError as error:
+            raise ValueError("no such thing") from error
+
+def fail():
+    pocketflow.Flow(start=Fails()).run({})
+"""
+)
+
+
+def without_ours(stderr: str) -> str:
+    """Leave out the line that names the trace file, and our frames with their source."""
+    lines = [line for line in stderr.splitlines() if not line.startswith("Trace saved: ")]
+    return re.sub(r'  File "[^"]*/pocketflow_otel/[^\n]*\n(    [^\n]*\n)*', "", "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ("fail()", 1),
+        ("sys.exit(3)", 3),
+        ("raise KeyboardInterrupt", -signal.SIGINT),
+        ("os._exit(7)", 7),
+        ("(", 1),
+    ],
+)
+def test_exit_code_and_traceback_are_the_targets(folder: Path, ending: str, code: int) -> None:
+    write(folder / "ends.py", FAILING + f"import os, sys\ncreate_greeting_flow().run({{}})\n{ending}\n")
+    bare = run(PYTHON, "ends.py", cwd=folder)
+    traced = ours("run", "ends.py", cwd=folder)
+
+    assert (bare.returncode, traced.returncode) == (code, code)
+    assert without_ours(traced.stderr) == (bare.stderr or "\n")
+    assert traced.stdout == bare.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_target_as_it_would_without_us(folder: Path, number: signal.Signals) -> None:
+    write(folder / "waits.py", "import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+
+    def ended(*command: str | Path) -> tuple[int, list[str]]:
+        with subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(number)
+            _, stderr = process.communicate(timeout=30)
+            return process.returncode, stderr.splitlines()[-1:]
+
+    assert ended(BIN / "pocketflow-otel", "run", "waits.py") == ended(PYTHON, "waits.py")
+
+
+def test_the_environments_own_sitecustomize_still_runs(folder: Path, traces: Path) -> None:
+    site = write(folder / "site" / "sitecustomize.py", "import sys; sys.stderr.write('theirs runs\\n')")
+    write(folder / "which.py", APP + "    import sitecustomize; print(sitecustomize.__file__)")
+    env = environment(PYTHONPATH=str(site.parent))
+    result = ours("run", "--summary", "which.py", cwd=folder, env=env)
+
+    assert result.stdout == f"hello\n{site}\n"
+    # Once in the command, once in the target.
+    assert [line.split()[0] for line in result.stderr.splitlines()] == ["theirs", "theirs", "ok", "trace"]
+
+
+@pytest.mark.parametrize("content", ["import surely_not_there", "1/0"])
+def test_a_sitecustomize_that_fails_fails_as_it_would_without_us(
+    folder: Path, traces: Path, content: str
+) -> None:
+    site = write(folder / "site" / "sitecustomize.py", content)
+    env = environment(PYTHONPATH=str(site.parent))
+    bare = run(PYTHON, "app.py", cwd=folder, env=env)
+    traced = ours("run", "app.py", cwd=folder, env=env)
+
+    assert "Error in sitecustomize" in bare.stderr
+    assert without_ours(traced.stderr) == bare.stderr * 2  # in the command, and in the target
+    assert traced.stdout == "hello\n"
+    assert len(trace_files(traces)) == 1
+
+
+def test_under_opentelemetry_instrument_tracing_starts_once(folder: Path, traces: Path) -> None:
+    env = environment(OTEL_PYTHON_DISTRO="pocketflow", OTEL_PYTHON_CONFIGURATOR="pocketflow")
+    result = run(
+        BIN / "opentelemetry-instrument", BIN / "pocketflow-otel", "run", "app.py", cwd=folder, env=env
+    )
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("Configuration of")]
+
+    assert (result.returncode, result.stdout) == (0, "hello\n")
+    assert [line.split()[0] for line in lines] == ["ok", "trace"]
+    assert len(trace_files(traces)) == 1
+
+
+def test_the_help_loads_neither_the_sdk_nor_pocketflow() -> None:
+    code = (
+        "import sys\n"
+        "from pocketflow_otel.cli.main import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'pocketflow.'))"
+        " or name in ('pocketflow', 'rich', 'genai_prices')])"
+    )
+    result = run(PYTHON, "-c", code)
+
+    assert result.stdout.splitlines()[-1] == "[]"
+    assert result.stdout.startswith("Usage: ")
+
+
+def test_the_version_is_the_packages() -> None:
+    import pocketflow_otel
+
+    assert ours("--version").stdout == f"pocketflow-otel, version {pocketflow_otel.__version__}\n"
+    assert sys.version_info >= (3, 11)
