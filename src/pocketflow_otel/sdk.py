@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 import random
-import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
-from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
 from pocketflow_otel.config import Config, no_report
-from pocketflow_otel.export.views import show, shown
+from pocketflow_otel.export import otlp
+from pocketflow_otel.export.client_usage import watch_clients
+from pocketflow_otel.export.views import keep_of, processor_of, show, shown
 from pocketflow_otel.instrument.instrumentor import PocketFlowInstrumentor
+from pocketflow_otel.resource import default_attributes, resource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pocketflow_otel.config import ConsoleMode, FileMode
-
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 class PrivateIdGenerator(IdGenerator):
@@ -59,6 +61,8 @@ def adopt(provider: trace.TracerProvider, config: Config) -> None:
     """Prepare a provider: private ids, and the views `config` asks for that it does not have yet."""
     if isinstance(provider, TracerProvider):
         use_private_ids(provider)
+        watch_clients(provider)
+        processor_of(provider)  # Without views too: it hands on what `using()` gives.
         _fill(provider, config, console=config.console, file=config.file)
 
 
@@ -71,13 +75,14 @@ def _fill(
         console=None if has_console else console,
         file=None if has_file else file,
         directory=config.dir,
+        keep=keep_of(config),
     )
 
 
 def configure(
     *,
-    console: ConsoleMode = "live",
-    file: FileMode = "all",
+    console: ConsoleMode | None = None,
+    file: FileMode | None = None,
     directory: Path | str | None = None,
     service_name: str | None = None,
     capture_values: Sequence[str] = (),
@@ -89,11 +94,11 @@ def configure(
         pocketflow_otel.configure()
 
     May be called again, to change the views. The environment's `POCKETFLOW_OTEL_*` variables
-    give what is not given here, and its `OTEL_EXPORTER_OTLP_ENDPOINT` adds an OTLP exporter.
+    give what is not given here, and its `OTEL_EXPORTER_OTLP_*` variables add OTLP exporters.
 
     Args:
-        console: What stderr shows: see `Config.console`.
-        file: Which runs leave a trace file: see `Config.file`.
+        console: What stderr shows: see `Config.console`; `live` by default.
+        file: Which runs leave a trace file: see `Config.file`; `all` by default.
         directory: Where trace files go, `~/.pflow/traces` by default.
         service_name: The resource's `service.name`, by default the program's name.
         capture_values: Names or patterns of the store keys whose values may be recorded.
@@ -103,56 +108,73 @@ def configure(
 
     Raises:
         ValueError: An argument or a variable has a value that is not allowed.
+        TypeError: `capture_values` is one string.
         RuntimeError: The global provider is no SDK provider.
     """
+    if isinstance(capture_values, str):
+        raise TypeError(f"capture_values={capture_values!r}: give a sequence of names")
     given = Config.from_env()
-    config = Config(
-        console=console,
-        file=file,
+    config = replace(
+        given,
+        console=console or given.console or "live",
+        file=file or given.file or "all",
         dir=given.dir if directory is None else Path(directory),
         capture_values=tuple(capture_values) or given.capture_values,
-        mask=given.mask,
-        mask_errors=given.mask_errors,
-        max_batch_items=given.max_batch_items,
     )
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
-        provider = TracerProvider(resource=_resource(service_name), id_generator=PrivateIdGenerator())
-        if _endpoint_is_set():
-            _export_otlp(provider)
+        with _environment(otlp.variables_for_setup()):
+            provider = _new_provider(service_name)
         trace.set_tracer_provider(provider)
     if not isinstance(provider, TracerProvider):
         raise RuntimeError(f"the global tracer provider is {type(provider).__name__}, not the SDK's")
     use_private_ids(provider)
-    show(provider, console=config.console, file=config.file, directory=config.dir)
+    watch_clients(provider)
+    show(
+        provider,
+        console=config.console,
+        file=config.file,
+        directory=config.dir,
+        keep=keep_of(config),
+    )
     instrumentor = PocketFlowInstrumentor()
     if not instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.instrument(config=config)
     return provider
 
 
-def launch(*, console: ConsoleMode | None, directory: str | None) -> None:
+def launch(*, console: ConsoleMode | None, directory: str | None, endpoint: str | None = None) -> None:
     """Trace this process as `opentelemetry-instrument` with our distro does, from within.
 
     Args:
         console: What stderr shows; by default one line that names the trace file.
         directory: Where trace files go; by default as the environment says.
+        endpoint: Where spans are sent as well: see `otlp.variables_for`.
     """
-    from opentelemetry.instrumentation.auto_instrumentation._load import _load_instrumentors
-
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        _auto_instrument(endpoint)
     config = _config_from_env()
-    distro = PocketFlowDistro()
-    distro.configure()
-    PocketFlowConfigurator().configure()  # type: ignore[no-untyped-call]
     provider = trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider):
+    if isinstance(provider, TracerProvider) and (console or directory):
         show(
             provider,
-            console=console or config.console or "saved",
+            console=console,
             file=config.file or "all",
             directory=Path(directory) if directory else config.dir,
+            keep=keep_of(config),
         )
-    # Every instrumentation that is installed, so that the spans of LLM clients are there too.
+
+
+def _auto_instrument(endpoint: str | None) -> None:
+    """Set up the SDK, and every instrumentation that is installed: LLM clients have spans too."""
+    from opentelemetry.instrumentation.auto_instrumentation._load import _load_instrumentors
+
+    distro = PocketFlowDistro()
+    with _environment(otlp.variables_for(endpoint, os.environ) if endpoint else {}):
+        distro.configure()
+        configurator = PocketFlowConfigurator()  # type: ignore[no-untyped-call]
+        configurator.default_console = "saved"
+        configurator.configure()  # type: ignore[no-untyped-call]
     _load_instrumentors(distro)
 
 
@@ -161,52 +183,63 @@ def _config_from_env() -> Config:
     return Config.from_env(report=no_report)
 
 
-def _resource(service_name: str | None) -> Resource:
-    resource = Resource.create({SERVICE_NAME: service_name} if service_name else {})
-    if service_name or OTELResourceDetector().detect().attributes.get(SERVICE_NAME):
-        return resource
-    return resource.merge(Resource({SERVICE_NAME: Path(sys.argv[0]).stem or "python"}))
+def _new_provider(service_name: str | None) -> TracerProvider:
+    """Return a provider with the OTLP exporters the environment asks for; metrics likewise."""
+    ours = resource(service_name)
+    provider = TracerProvider(resource=ours, id_generator=PrivateIdGenerator())
+    for exporter in otlp.exporters_from_env():
+        provider.add_span_processor(otlp.processor_for(exporter))
+    if otlp.wants_metrics() and not isinstance(metrics.get_meter_provider(), MeterProvider):
+        from pocketflow_otel.export.metrics import OtlpMetricReader
+
+        metrics.set_meter_provider(MeterProvider(metric_readers=[OtlpMetricReader()], resource=ours))
+    return provider
 
 
-def _endpoint_is_set() -> bool:
-    return any(os.environ.get(name) for name in _ENDPOINTS)
-
-
-def _export_otlp(provider: TracerProvider) -> None:
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-
-    exporter: SpanExporter
-    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
-        "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"
-    )
-    if protocol.startswith("http"):
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp
-
-        exporter = OverHttp()
-    else:
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGrpc
-
-        exporter = OverGrpc()
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+@contextmanager
+def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Change variables for the block alone: the SDK reads them, the program finds its own."""
+    before = dict(os.environ)
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 class PocketFlowDistro(BaseDistro):  # type: ignore[misc]  # ships without types
     """Local first: no exporter and no network unless the environment asks for them."""
 
     def _configure(self, **kwargs: Any) -> None:
-        if _endpoint_is_set():
-            os.environ.setdefault("OTEL_TRACES_EXPORTER", "otlp")
+        otlp.complete_environment()
 
 
 class PocketFlowConfigurator(_OTelSDKConfigurator):
-    """The SDK's own set-up, with private ids, and by default a trace file and two summary lines."""
+    """The SDK's own set-up, with private ids and exporters that do no harm.
+
+    By default a run leaves a trace file and two summary lines.
+
+    Attributes:
+        default_console: What stderr shows where nothing is asked for.
+    """
+
+    default_console: ConsoleMode = "summary"
 
     def _configure(self, **kwargs: Any) -> None:
         if "OTEL_PYTHON_ID_GENERATOR" not in os.environ:
             kwargs.setdefault("id_generator", PrivateIdGenerator())
-        super()._configure(**kwargs)  # type: ignore[no-untyped-call]
+        kwargs.setdefault("export_span_processor", otlp.processor_for)
+        kwargs["resource_attributes"] = default_attributes() | kwargs.get("resource_attributes", {})
+        with _environment(otlp.variables_for_setup()):
+            super()._configure(**kwargs)  # type: ignore[no-untyped-call]
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             config = _config_from_env()
-            console, file = config.console or "summary", config.file or "all"
+            console, file = config.console or self.default_console, config.file or "all"
             _fill(provider, config, console=console, file=file)

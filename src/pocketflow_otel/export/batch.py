@@ -1,0 +1,249 @@
+"""Send finished spans in batches, in a way that cannot harm the program they come from.
+
+The SDK's BatchSpanProcessor holds the exit for up to 30 s when nobody answers, logs each failure,
+drops silently beyond 2,048 spans, and ignores the timeout of a flush. This one waits a bounded time,
+says once that spans do not arrive and why, and at the end how many were lost.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExportResult
+
+from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.export.quiet import caught_logs
+from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.guard import guard, logger
+from pocketflow_otel.traces.text import WARN, Part, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+EXIT_SECONDS: Final = 1.8
+"""How long the end of a process waits for spans to arrive: 2 s, less what it takes to stop."""
+
+LEAST_SECONDS: Final = 0.1
+"""What the last of several gets at the end."""
+
+MAX_REASON: Final = 300
+
+_QUEUEING: Final = guard("queue a span")
+_SENDING: Final = guard("send spans")
+_CLOSING: Final = guard("stop sending spans")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How spans are gathered before they are sent; by default sized for flows, which come in bursts.
+
+    Attributes:
+        queue: Spans that wait at most; beyond it the oldest are lost, and counted.
+        batch: Spans sent at once.
+        delay: Seconds a span waits for others.
+    """
+
+    queue: int = 16_384
+    batch: int = 512
+    delay: float = 1.0
+
+    @classmethod
+    def from_env(cls) -> Limits:
+        """Read the SDK's own variables, `OTEL_BSP_*`; their names and units are the specification's."""
+        queue = max(1, _number("OTEL_BSP_MAX_QUEUE_SIZE", cls.queue))
+        batch = max(1, _number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", cls.batch))
+        delay = max(1, _number("OTEL_BSP_SCHEDULE_DELAY", int(cls.delay * 1000)))
+        return cls(queue, min(batch, queue), delay / 1000)
+
+
+_end = 0.0
+
+
+def seconds_left() -> float:
+    """Return how long one that is shut down may take: all that end together share the time."""
+    global _end
+    now = time.monotonic()
+    if now > _end + EXIT_SECONDS:
+        _end = now + EXIT_SECONDS
+    return max(_end - now, LEAST_SECONDS)
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "").strip()
+    try:
+        return int(text) if text else default
+    except ValueError:
+        logger.warning("%s=%r: a number; %d is used", variable, text, default)
+        return default
+
+
+class SafeBatchProcessor(SpanProcessor):
+    """Hands finished spans to an exporter, in a thread of its own.
+
+    Args:
+        exporter: Where to.
+        target: What to call that in messages: an endpoint.
+        limits: How spans are gathered.
+        kept: Tells whether the spans are on disk as well, which the last message then says.
+        stream: Where to say that something is wrong; stderr as it is now by default.
+    """
+
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        target: str,
+        limits: Limits,
+        *,
+        kept: Callable[[], bool] = lambda: False,
+        stream: LineStream | None = None,
+    ) -> None:
+        self._exporter = exporter
+        self._target = target
+        self._limits = limits
+        self._kept = kept
+        self._stream = LineStream() if stream is None else stream
+        self._begin()
+        processor = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _begin_again(processor()))
+
+    def _begin(self) -> None:
+        """Start empty: the spans of a process are sent, and counted, by that process."""
+        # Its lock is reentrant: a generator that is collected while we hold it may end a span.
+        self._changed = threading.Condition()
+        self._queue: deque[ReadableSpan] = deque(maxlen=self._limits.queue)
+        self._worker: threading.Thread | None = None
+        self._made = self._arrived = self._under_way = 0
+        self._flushing = self._closed = self._given_up = self._warned = False
+        self._said: list[str] = []  # What the exporter logged about the batch under way.
+        self._reason = ""  # Why the last batch that failed did.
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Do nothing: what has not ended is not sent."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with _QUEUEING:
+            context = span.get_span_context()
+            if context is None or not context.trace_flags.sampled or self._closed:
+                return
+            with self._changed:
+                self._made += 1
+                self._queue.append(span)  # A full deque lets go of its oldest.
+                if self._worker is None:
+                    self._start()
+                if len(self._queue) in (1, self._limits.batch):
+                    self._changed.notify_all()
+
+    def _start(self) -> None:
+        self._worker = threading.Thread(target=self._work, name="pocketflow-otel-otlp", daemon=True)
+        self._worker.start()
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            arrived = self._send(batch)
+            with self._changed:
+                self._under_way = 0
+                self._arrived += len(batch) if arrived else 0
+                self._changed.notify_all()
+            if not arrived:
+                self._reason = self._said[0] if self._said else "the exporter does not say why"
+                if not self._warned and not self._closed:
+                    self._warned = True
+                    self._say(f"spans do not reach {self._target}: {_short(self._reason)}; the flow goes on")
+
+    def _next_batch(self) -> list[ReadableSpan]:
+        """Wait for the next batch; an empty one is the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            self._changed.wait_for(self._is_due, self._limits.delay)
+            if self._given_up:
+                return []
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._limits.batch))]
+            self._under_way = len(batch)
+            return batch
+
+    def _is_due(self) -> bool:
+        return self._closed or self._flushing or len(self._queue) >= self._limits.batch
+
+    def _send(self, batch: list[ReadableSpan]) -> bool:
+        result = SpanExportResult.FAILURE
+        with suppress_instrumentation(), caught_logs() as self._said, _SENDING:
+            result = self._exporter.export(batch)
+        return result is SpanExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: int | None = None) -> bool:
+        """Send what waits, now.
+
+        Returns:
+            Whether nothing waits any more; what failed does not.
+        """
+        with self._changed:
+            self._flushing = True
+            self._changed.notify_all()
+            seconds = 30.0 if timeout_millis is None else timeout_millis / 1000
+            done = self._changed.wait_for(lambda: not self._queue and not self._under_way, seconds)
+            self._flushing = False
+            return done
+
+    def shutdown(self) -> None:
+        """Send what waits, for at most `EXIT_SECONDS`, then say how many spans were lost."""
+        with _CLOSING:
+            with self._changed:
+                if self._closed:
+                    return
+                self._closed = True
+                self._changed.notify_all()
+            if self._worker is not None:
+                self._worker.join(seconds_left())
+            with self._changed:
+                self._given_up = True
+                self._tell_losses()
+            with caught_logs():
+                # Else one of the exporters waits 30 s for the request that is under way.
+                takes_time = "timeout_millis" in inspect.signature(self._exporter.shutdown).parameters
+                self._exporter.shutdown(**({"timeout_millis": 0} if takes_time else {}))
+
+    def _tell_losses(self) -> None:
+        lost, made = self._made - self._arrived, self._made
+        if not lost:
+            return
+        pending = self._under_way if not self._said else 0
+        unsure = f" ({pending:,} of them may have)" if pending else ""
+        if self._under_way and not self._said:
+            reason = f"no answer within {EXIT_SECONDS:g} s"
+        else:
+            reason = self._reason or (self._said or ["more ended than could be sent"])[0]
+        kept = "; the trace files have them, for pocketflow-otel send" if self._kept() else ""
+        self._say(f"{lost:,} of {made:,} spans did not reach {self._target}{unsure}: {_short(reason)}{kept}")
+
+    def _say(self, what: str) -> None:
+        self._stream.write((Part("pocketflow-otel: ", WARN), Part(escape(what))))
+
+
+def _short(reason: str) -> str:
+    """Return the telling part of what an exporter logged.
+
+    >>> _short("Transient error Service Unavailable encountered while exporting spans batch, retrying in 1s")
+    'Transient error Service Unavailable'
+    """
+    text = " ".join(reason.split())
+    for before in ("rror details: ", "Caused by "):
+        text = text.rpartition(before)[2]
+    return shorten(text.partition(" encountered while exporting ")[0].rstrip("()'\""), MAX_REASON)
+
+
+def _begin_again(processor: SafeBatchProcessor | None) -> None:
+    if processor is not None:
+        processor._begin()

@@ -1,0 +1,46 @@
+"""Send metrics over OTLP, in a way that cannot harm the program they come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.export import otlp
+from pocketflow_otel.export.batch import MAX_REASON, seconds_left
+from pocketflow_otel.export.quiet import caught_logs
+from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.traces.text import WARN, Part, escape
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+
+
+class OtlpMetricReader(PeriodicExportingMetricReader):
+    """The SDK's periodic reader, with one warning instead of one a minute, and a quick end.
+
+    The standard variables say where to and how often: `OTEL_EXPORTER_OTLP_*`,
+    `OTEL_METRIC_EXPORT_INTERVAL`.
+    """
+
+    def __init__(self) -> None:
+        exporter = otlp.load("metrics", "otlp")()
+        self._target = otlp.target_of(exporter)
+        self._stream = LineStream()
+        self._warned = False
+        super().__init__(exporter)
+
+    def _receive_metrics(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> None:
+        with caught_logs() as said:
+            super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
+        if said and not self._warned:
+            self._warned = True
+            what = f"metrics do not reach {self._target}: {shorten(said[0], MAX_REASON)}"
+            self._stream.write((Part("pocketflow-otel: ", WARN), Part(escape(what))))
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        with caught_logs():
+            super().shutdown(min(timeout_millis, seconds_left() * 1000), **kwargs)

@@ -1,0 +1,176 @@
+"""Who may import whom: the table of the architecture, and what importing the package loads."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.processes import PYTHON, run
+
+import pocketflow_otel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = "pocketflow_otel"
+ROOT = Path(pocketflow_otel.__file__).parent
+
+API = (
+    "opentelemetry.baggage",
+    "opentelemetry.context",
+    "opentelemetry.environment_variables",
+    "opentelemetry.metrics",
+    "opentelemetry.propagate",
+    "opentelemetry.propagators",
+    "opentelemetry.trace",
+    "opentelemetry.util",
+)
+INSTRUMENTATION = ("opentelemetry.instrumentation",)
+SDK = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "google.protobuf")
+FRAMEWORKS = ("pocketflow", "pflow")
+
+# Each part: what it may import anywhere, and what only inside a function.
+# `guard` imports the standard library, and everybody may import it.
+PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "guard": ((), ()),
+    "semconv": ((), ()),
+    "config": ((), ()),
+    "capture": (("semconv",), ("genai_prices",)),
+    "run": (("semconv", "capture", *API), ()),
+    "context": (("semconv", "capture", "run", *API), ()),
+    "instrument": (
+        ("semconv", "config", "capture", "run", "context", "wrapt", *API, *INSTRUMENTATION),
+        ("sdk", *FRAMEWORKS),
+    ),
+    "resource": ((PACKAGE, *SDK), ()),
+    "sdk": (("config", "export", "instrument", "resource", *API, *INSTRUMENTATION, *SDK), ()),
+    "traces": (("semconv", "capture"), ("rich", "jinja2")),
+    "export": (
+        ("semconv", "config", "capture", "run", "context", "traces", *API, *INSTRUMENTATION, *SDK),
+        (),
+    ),
+    "testing": (("config", "export", "instrument", *API, *SDK), FRAMEWORKS),
+    # `sitecustomize` is the environment's own, which ours stands in front of.
+    "cli": (
+        ("config", "export", "run", "sdk", "semconv", "traces", "click", "pocketflow", "sitecustomize"),
+        (PACKAGE, *API, *SDK),
+    ),
+}
+INIT = ("config", "context", "export", "instrument", "run", "sdk", "capture", "guard")
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """Return the part of the table a file belongs to: its folder, or its name at the top."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool, int]]:
+    """Yield the modules a file imports when it runs, whether inside a function, and the line."""
+
+    def visit(node: ast.AST, *, inside: bool) -> Iterator[tuple[str, bool, int]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.Import):
+                for name in child.names:
+                    yield name.name, inside, child.lineno
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}:{child.lineno} imports relatively"
+                for name in child.names:
+                    yield f"{child.module}.{name.name}", inside, child.lineno
+            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from visit(child, inside=inside or function)
+
+    yield from visit(ast.parse(path.read_text(encoding="utf-8")), inside=False)
+
+
+def below(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def allowed(name: str, part: str, *, inside: bool) -> bool:
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    if below(name, f"{PACKAGE}.guard") or name == f"{PACKAGE}.__version__":
+        return True
+    anywhere, inside_only = ((*INIT, *API), ()) if part == "__init__" else PARTS[part]
+    may = (*anywhere, *inside_only) if inside else anywhere
+    if below(name, PACKAGE):
+        own = name.removeprefix(PACKAGE).removeprefix(".")
+        if part != "__init__" and below(own, part):
+            return True
+        return any(below(own, entry) for entry in may) or (PACKAGE in may and "." not in own)
+    # `from opentelemetry import trace`; the namespace itself has nothing to import.
+    return any(below(name, entry) for entry in may)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_what_its_part_may_import(path: Path) -> None:
+    part = part_of(path)
+
+    assert [
+        f"line {line}: {name}{' in a function' if inside else ''}"
+        for name, inside, line in imports(path)
+        if not allowed(name, part, inside=inside)
+    ] == []
+
+
+def test_the_table_is_not_blind() -> None:
+    """The rule itself, on what must be refused and what must not."""
+    refused = [
+        ("traces", "pocketflow_otel.export.file", True),
+        ("traces", "opentelemetry.trace", True),
+        ("traces", "rich.console", False),
+        ("instrument", "opentelemetry.sdk.trace", True),
+        ("instrument", "pocketflow", False),
+        ("instrument", "pocketflow_otel.export.console", True),
+        ("run", "pocketflow_otel.config", False),
+        ("capture", "genai_prices", False),
+        ("config", "pocketflow_otel.semconv", False),
+        ("guard", "opentelemetry.trace", True),
+        ("export", "pocketflow_otel.instrument.spans", True),
+        ("export", "pocketflow_otel.cli.main", True),
+        ("cli", "pocketflow_otel.instrument.spans", True),
+        ("sdk", "pocketflow_otel.cli.main", True),
+    ]
+    permitted = [
+        ("traces", "rich.console", True),
+        ("traces", "json", False),
+        ("instrument", "pocketflow", True),
+        ("instrument", "pocketflow_otel.guard.guard", False),
+        ("export", "pocketflow_otel.traces.text", False),
+    ]
+
+    assert [entry for entry in refused if allowed(entry[1], entry[0], inside=entry[2])] == []
+    assert [entry for entry in permitted if not allowed(entry[1], entry[0], inside=entry[2])] == []
+
+
+HEAVY = ("click", "rich", "jinja2", "genai_prices", "pydantic", "pocketflow", "pflow")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import pocketflow_otel",
+        "import pocketflow_otel.instrument.instrumentor",
+        "import pocketflow_otel.traces.store, pocketflow_otel.traces.text",
+    ],
+)
+def test_an_import_loads_nothing_heavy(statement: str) -> None:
+    code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(run(PYTHON, "-c", code).stdout)
+    heavy = (
+        HEAVY
+        if "*" not in statement
+        else ("click", "rich", "genai_prices", "pydantic", "pocketflow", "pflow")
+    )
+
+    assert [name for name in loaded if any(below(name, package) for package in heavy)] == []

@@ -1,0 +1,303 @@
+"""Spans are sent in batches; when they do not arrive, that is said once, and nothing waits for long."""
+
+from __future__ import annotations
+
+import io
+import logging
+import multiprocessing
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry.context import get_value
+from opentelemetry.sdk.trace import TracerProvider, sampling
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from pocketflow_otel.export import batch as batches
+from pocketflow_otel.export.batch import Limits, SafeBatchProcessor
+from pocketflow_otel.export.stream import LineStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+exporter_log = logging.getLogger("opentelemetry.exporter.otlp.test")
+
+
+class Memory(SpanExporter):
+    """Keeps what it is given, batch by batch; can be told to fail, to wait, and what to log."""
+
+    def __init__(self, *, fails: bool = False, logs: str = "") -> None:
+        self.batches: list[list[str]] = []
+        self.fails, self.logs = fails, logs
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+        self.suppressed: object = None
+        self.stopped: list[float | None] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.begun.set()
+        self.suppressed = get_value("suppress_instrumentation")
+        if self.logs:
+            exporter_log.error(self.logs)
+        self.gate.wait()
+        if self.fails:
+            return SpanExportResult.FAILURE
+        self.batches.append([span.name for span in spans])
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self, timeout_millis: float | None = None) -> None:
+        self.stopped.append(timeout_millis)
+
+    @property
+    def names(self) -> list[str]:
+        return [name for batch in self.batches for name in batch]
+
+
+@pytest.fixture(autouse=True)
+def _a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_end", 0.0)
+    monkeypatch.setattr(batches, "EXIT_SECONDS", 0.3)
+
+
+class Sending:
+    """A provider with one processor, and what that said."""
+
+    def __init__(self, exporter: Memory, limits: Limits, **options: Any) -> None:
+        self.exporter = exporter
+        self._stream = io.StringIO()
+        sampler = options.pop("sampler", None)
+        self.processor = SafeBatchProcessor(
+            exporter, "http://example:4318", limits, stream=LineStream(self._stream), **options
+        )
+        self.provider = TracerProvider(shutdown_on_exit=False, sampler=sampler)
+        self.provider.add_span_processor(self.processor)
+        self._tracer = self.provider.get_tracer("test")
+
+    def make(self, *names: object) -> None:
+        for name in names:
+            self._tracer.start_span(str(name)).end()
+
+    @property
+    def said(self) -> list[str]:
+        return self._stream.getvalue().splitlines()
+
+
+@contextmanager
+def sending(exporter: Memory, limits: Limits | None = None, **options: Any) -> Iterator[Sending]:
+    sending = Sending(exporter, limits or Limits(delay=0.01), **options)
+    try:
+        yield sending
+    finally:
+        exporter.gate.set()
+        sending.provider.shutdown()
+
+
+def until(condition: Any, seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.002)
+
+
+def test_spans_are_sent_without_being_asked() -> None:
+    with sending(Memory()) as sent:
+        sent.make("a", "b")
+        until(lambda: sent.exporter.names == ["a", "b"])
+    assert sent.said == []
+
+
+def test_spans_wait_for_others_but_not_longer_than_the_delay() -> None:
+    with sending(Memory(), Limits(batch=100, delay=0.15)) as sent:
+        sent.make("a", "b", "c")
+        assert sent.exporter.batches == []
+        until(lambda: sent.exporter.batches == [["a", "b", "c"]])
+
+
+def test_a_full_batch_does_not_wait() -> None:
+    with sending(Memory(), Limits(batch=3, delay=60)) as sent:
+        sent.make("a", "b", "c")
+        until(lambda: sent.exporter.batches == [["a", "b", "c"]])
+
+
+def test_what_waits_is_sent_at_the_end() -> None:
+    with sending(Memory(), Limits(batch=2, delay=60)) as sent:
+        sent.make("a", "b", "c")
+    assert sent.exporter.names == ["a", "b", "c"]
+    assert len(sent.exporter.stopped) == 1
+
+
+def test_a_process_without_spans_starts_no_thread() -> None:
+    before = threading.active_count()
+    with sending(Memory()):
+        assert threading.active_count() == before
+
+
+def test_what_the_exporter_does_is_not_traced() -> None:
+    with sending(Memory()) as sent:
+        sent.make("a")
+    assert sent.exporter.suppressed is True
+
+
+def test_spans_that_are_sampled_out_are_not_sent_and_not_counted() -> None:
+    with sending(Memory(fails=True), sampler=sampling.ALWAYS_OFF) as sent:
+        sent.make("a")
+    assert (sent.exporter.batches, sent.said) == ([], [])
+
+
+def test_the_oldest_are_lost_when_the_queue_is_full_and_that_is_said_at_the_end() -> None:
+    exporter = Memory()
+    with sending(exporter, Limits(queue=3, batch=1, delay=0.01)) as sent:
+        exporter.gate.clear()
+        sent.make("first")
+        assert exporter.begun.wait(5)
+        sent.make(*range(10))
+        exporter.gate.set()
+    assert exporter.names == ["first", "7", "8", "9"]
+    assert sent.said == [
+        "pocketflow-otel: 7 of 11 spans did not reach http://example:4318: more ended than could be sent"
+    ]
+
+
+def test_a_failure_is_told_once_with_its_reason_and_at_the_end_comes_the_number() -> None:
+    exporter = Memory(fails=True, logs="Failed to export, error details: connection refused")
+    with sending(exporter) as sent:
+        for number in range(3):
+            sent.make(number)
+            assert sent.processor.force_flush(5_000)
+    assert sent.said == [
+        "pocketflow-otel: spans do not reach http://example:4318: connection refused; the flow goes on",
+        "pocketflow-otel: 3 of 3 spans did not reach http://example:4318: connection refused",
+    ]
+
+
+def test_a_short_flow_is_told_once() -> None:
+    with sending(Memory(fails=True, logs="no"), Limits(delay=60), kept=lambda: True) as sent:
+        sent.make("a", "b")
+    (line,) = sent.said
+    assert line.startswith("pocketflow-otel: 2 of 2 spans did not reach http://example:4318: no; ")
+    assert line.endswith("; the trace files have them, for pocketflow-otel send")
+
+
+def test_what_an_exporter_logs_is_not_seen_and_what_others_log_is(caplog: pytest.LogCaptureFixture) -> None:
+    with sending(Memory(fails=True, logs="noise")) as sent:
+        sent.make("a")
+        sent.processor.force_flush(5_000)
+        exporter_log.error("of another processor")
+    assert [record.getMessage() for record in caplog.records] == ["of another processor"]
+
+
+def test_an_exporter_that_raises_is_one_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    from pocketflow_otel.guard import set_strict
+
+    class Raises(Memory):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            raise RuntimeError("broken")
+
+    set_strict(False)
+    with sending(Raises()) as sent:
+        sent.make("a", "b")
+    assert sent.said[-1].startswith("pocketflow-otel: 2 of 2 spans did not reach http://example:4318: ")
+
+
+def test_the_end_does_not_wait_for_an_exporter_that_does_not_answer() -> None:
+    exporter = Memory()
+    with sending(exporter, Limits(batch=2, delay=0.01)) as sent:
+        exporter.gate.clear()
+        sent.make(1, 2)
+        assert exporter.begun.wait(5)
+        sent.make(3, 4, 5)
+        began = time.monotonic()
+        sent.provider.shutdown()
+        assert 0.25 < time.monotonic() - began < 1.5
+    (line,) = sent.said
+    assert line.endswith("http://example:4318 (2 of them may have): no answer within 0.3 s")
+    assert line.startswith("pocketflow-otel: 5 of 5 spans did not reach ")
+    assert exporter.stopped == [0]  # Nor does it wait for the exporter to stop.
+
+
+def test_several_that_end_together_share_the_time() -> None:
+    hanging = [Memory(), Memory()]
+    both = [Sending(exporter, Limits(delay=0.01)) for exporter in hanging]
+    for sent in both:
+        sent.exporter.gate.clear()
+        sent.make("a")
+        assert sent.exporter.begun.wait(5)
+    began = time.monotonic()
+    for sent in both:
+        sent.provider.shutdown()
+    took = time.monotonic() - began
+    for sent in both:
+        sent.exporter.gate.set()
+    assert took < 0.6 + 0.5
+
+
+def test_a_flush_waits_until_all_has_been_sent_and_no_longer_than_it_may() -> None:
+    exporter = Memory()
+    with sending(exporter, Limits(delay=60)) as sent:
+        sent.make("a")
+        assert sent.processor.force_flush() is True
+        assert exporter.names == ["a"]
+        exporter.gate.clear()
+        sent.make("b")
+        began = time.monotonic()
+        assert sent.processor.force_flush(100) is False
+        assert time.monotonic() - began < 2
+
+
+def test_spans_that_end_after_the_end_are_left_alone() -> None:
+    with sending(Memory()) as sent:
+        sent.provider.shutdown()
+        sent.make("late")
+    assert (sent.exporter.batches, sent.said) == ([], [])
+
+
+def _in_child(sent: Sending, results: Any) -> None:
+    sent.make("child")
+    sent.provider.shutdown()
+    results.put((sent.exporter.names, sent.said))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_sends_its_own_spans_and_only_those() -> None:
+    exporter = Memory()
+    with sending(exporter, Limits(delay=60)) as sent:
+        sent.make("parent")
+        fork = multiprocessing.get_context("fork")
+        results = fork.Queue()
+        child = fork.Process(target=_in_child, args=(sent, results))
+        child.start()
+        assert results.get(timeout=10) == (["child"], [])
+        child.join()
+    assert exporter.names == ["parent"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "limits"),
+    [
+        ({}, Limits(queue=16_384, batch=512, delay=1.0)),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "100"}, Limits(queue=100, batch=100, delay=1.0)),
+        ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "7"}, Limits(queue=16_384, batch=7, delay=1.0)),
+        ({"OTEL_BSP_SCHEDULE_DELAY": "250"}, Limits(queue=16_384, batch=512, delay=0.25)),
+        ({"OTEL_BSP_SCHEDULE_DELAY": " "}, Limits(queue=16_384, batch=512, delay=1.0)),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "0", "OTEL_BSP_SCHEDULE_DELAY": "-1"}, Limits(1, 1, 0.001)),
+    ],
+)
+def test_the_sdks_own_variables_size_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], limits: Limits
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert Limits.from_env() == limits
+
+
+def test_a_size_that_is_no_number_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "many")
+    assert Limits.from_env() == Limits()
+    assert caplog.messages == ["OTEL_BSP_MAX_QUEUE_SIZE='many': a number; 16384 is used"]
