@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-VARIANTS := 0.0.1 0.0.2
+VARIANTS := 0.0.1 0.0.2 0.0.3
 UV := $(shell command -v uv 2>/dev/null)
 
 .PHONY: demo test bench lint format docs clean

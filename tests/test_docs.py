@@ -1,0 +1,482 @@
+"""The documentation is true: what its pages show is what happens.
+
+Markers are comments on the line before a code block:
+
+    <!-- file: app.py -->   the block is a file that later blocks use
+    <!-- insert: app.py: x = 1 -->   the block goes into that file, below the line `x = 1`
+    <!-- run -->            a program, or commands after `$`, that is run; its output stands in the
+                            next `text` block, or below the command
+    <!-- help: run -->      what `pocketflow-otel run --help` prints
+
+In an expected output a line `...` stands for any lines, `... 3 lines are cut here` for three.
+Times, percentages and ids may differ.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pocketflow
+import pytest
+from click.testing import CliRunner
+
+from pocketflow_otel import Config, progress, record_usage, semconv, using
+from pocketflow_otel.capture import listing
+from pocketflow_otel.capture import shared as bounds
+from pocketflow_otel.capture.pricing import UserPrice, read_prices
+from pocketflow_otel.cli.main import main
+from pocketflow_otel.config import COMPAT, VARIABLES
+from pocketflow_otel.export.views import show
+from pocketflow_otel.testing import capture_spans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = {page.stem: page for page in (README, *sorted((ROOT / "docs").glob("*.md")))}
+NAMES = {value for name, value in vars(semconv).items() if name.isupper() and name != "SCOPE_NAME"}
+
+_BLOCK = re.compile(
+    r"^(?:<!-- (?P<marker>.+?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_OTHER_DISTRO = re.compile(r"^Configuration of \w+ not loaded, pocketflow already loaded\n", re.MULTILINE)
+_CUT = re.compile(r" *\.\.\.(?: (\d+) lines are cut here)?")
+_LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+
+
+@dataclass
+class Block:
+    marker: str
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [Block(one["marker"] or "", one["language"], one["text"]) for one in found]
+
+
+def rows(page: str, heading: str = "") -> Iterator[list[str]]:
+    """Yield the cells of the rows of tables below a heading, or anywhere, whose first is `code`."""
+    inside = not heading
+    for line in PAGES[page].read_text(encoding="utf-8").splitlines():
+        if heading and line.startswith("#"):
+            inside = line.strip("# ") == heading
+        elif inside and line.startswith("| `"):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def names_in(page: str, heading: str = "") -> list[str]:
+    return [row[0].strip("`") for row in rows(page, heading)]
+
+
+def normalised(text: str) -> list[str]:
+    for pattern, replacement in (
+        (r"\d{8}T\d{6}Z-[0-9a-f]{8}", "<run>"),
+        (r"\b\d+\.\d\ds\b", "0.00s"),
+        (r"\(\d+%\)", "(N%)"),
+        (r"\b[0-9a-f]{32}\b", "<trace>"),
+        (r"\b[0-9a-f]{16}\b", "<span>"),
+        (r"\b\d+\.\d{3,}\b", "0.0"),
+        (r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "<time>"),
+    ):
+        text = re.sub(pattern, replacement, text)
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def check_output(expected: str, output: str) -> None:
+    """Compare line by line."""
+    pattern = ""
+    for line in normalised(expected):
+        cut = _CUT.fullmatch(line)
+        if cut is None:
+            pattern += re.escape(line) + "\n"
+        else:
+            pattern += rf"(?:.*\n){{{cut[1]}}}" if cut[1] else r"(?:.*\n)*?"
+    got = "".join(f"{line}\n" for line in normalised(output))
+    if re.fullmatch(pattern, got) is None:
+        assert normalised(output) == normalised(expected)
+        raise AssertionError(output)
+
+
+class Reader:
+    """Somebody who types what a page says, in a folder of an empty home."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "flows"
+        self._folder.mkdir()
+        path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        self._environ = {
+            "HOME": str(home),
+            # The reader has no other distro; who runs these tests may.
+            "OTEL_PYTHON_CONFIGURATOR": "pocketflow",
+            "OTEL_PYTHON_DISTRO": "pocketflow",
+            "PATH": os.pathsep.join(path),
+            "PYTHONIOENCODING": "utf-8",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def read(self, page: Path) -> None:
+        waiting: str | None = None
+        for block in blocks(page):
+            kind, _, name = block.marker.partition(": ")
+            if waiting is not None and block.language == "text" and not kind:
+                check_output(block.text, waiting)
+            waiting = None
+            if kind == "file":
+                (self._folder / name).write_text(block.text, encoding="utf-8")
+            elif kind == "insert":
+                self._insert(block.text, *name.split(": "))
+            elif kind == "run" and block.language == "python":
+                waiting = self.run_program(block.text, name or "example.py")
+            elif kind == "run":
+                self._type(block.text)
+
+    def run_program(self, text: str, name: str = "example.py") -> str:
+        (self._folder / name).write_text(text, encoding="utf-8")
+        return self.run([sys.executable, name])
+
+    def _insert(self, text: str, file: str, line: str) -> None:
+        path = self._folder / file
+        before, found, after = path.read_text(encoding="utf-8").partition(f"{line}\n")
+        assert found
+        path.write_text(before + found + text + after, encoding="utf-8")
+
+    def _type(self, session: str) -> None:
+        for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
+            if command.startswith("export "):
+                name, _, self._environ[name] = command.removeprefix("export ").partition("=")
+                continue
+            if command.startswith("jq ") and not shutil.which("jq"):
+                continue
+            check_output(expected, self.run(["bash", "-c", command], may_fail=True))
+
+    def run(self, command: list[str], *, may_fail: bool = False) -> str:
+        done = subprocess.run(
+            command,
+            cwd=self._folder,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=20,
+            check=False,
+            encoding="utf-8",
+        )
+        assert may_fail or done.returncode == 0, done.stdout
+        return _OTHER_DISTRO.sub("", done.stdout)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
+    return Reader(tmp_path)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_shows_is_what_happens(name: str, reader: Reader) -> None:
+    reader.read(PAGES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_python_block_is_python(name: str) -> None:
+    for block in blocks(PAGES[name]):
+        if block.language == "python":
+            ast.parse(dedent(block.text))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name: str) -> None:
+    page = PAGES[name]
+    dead = []
+    for target, anchor in _LINK.findall(page.read_text(encoding="utf-8")):
+        found = page.parent / target if target else page
+        if not found.exists() or (anchor and anchor not in anchors(found)):
+            dead.append((target, anchor))
+    assert dead == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {target for target, _ in _LINK.findall(README.read_text(encoding="utf-8"))}
+    assert {f"docs/{name}.md" for name in PAGES if name != "README"} <= linked
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_prose_keeps_to_100_columns(name: str) -> None:
+    prose = _BLOCK.sub("", PAGES[name].read_text(encoding="utf-8"))
+    assert [line for line in prose.splitlines() if len(line) > 100 and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_names_no_attribute_and_no_variable_that_is_not_there(name: str) -> None:
+    text = PAGES[name].read_text(encoding="utf-8")
+    attributes = set(re.findall(r"\b(?:pocketflow|gen_ai)(?:\.[a-z_]+)+(?!\S*\()", text))
+    variables = set(re.findall(r"\bPOCKETFLOW_OTEL_[A-Z_]+\b", text))
+    assert (attributes - NAMES, variables - {*VARIABLES}) == (set(), set())
+
+
+# README
+
+
+def test_the_first_40_lines_of_the_readme_say_how_to_begin() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    first = "\n".join(lines[:40])
+    wanted = ["make demo", "make test", "pip install pocketflow-otel", "pocketflow-otel run -v app.py"]
+    wanted += ["import pocketflow_otel\npocketflow_otel.configure()\nflow.run(shared)\n"]
+    assert ([text for text in wanted if text not in first], first.count("```"), len(lines) < 150) == (
+        [],
+        8,
+        True,
+    )
+
+
+ANSWER = "Go to Lisbon: yellow trams climb seven hills above the Tagus.\n"
+
+
+@pytest.mark.integration
+def test_the_picture_in_the_readme_is_the_demo(reader: Reader) -> None:
+    picture = next(block.text for block in blocks(README) if block.language == "text")
+    told = reader.run(["pocketflow-otel", "demo"])
+    check_output(picture + ANSWER, told)
+
+
+@pytest.mark.integration
+def test_the_three_lines_of_the_readme_print_what_stands_below_them(reader: Reader) -> None:
+    program, printed = blocks(README)[2:4]
+    imports, configure, run = program.text.splitlines()
+    flow = """
+from pocketflow import Flow, Node
+
+class Answer(Node):
+    def post(self, shared, prepared, executed):
+        shared["answer"] = 42
+
+def create_qa_flow():
+    return Flow(start=Answer())
+
+shared, flow = {}, create_qa_flow()
+"""
+    check_output(printed.text, reader.run_program(f"{imports}\n{configure}\n{flow}\n{run}"))
+
+
+# Reference pages
+
+
+def test_help_texts_are_those_of_the_commands() -> None:
+    told, printed = {}, {}
+    for block in blocks(PAGES["command-line"]):
+        kind, _, command = block.marker.partition(": ")
+        if kind == "help":
+            told[command] = block.text
+    for command in ("pocketflow-otel", *(f"pocketflow-otel {name}" for name in main.commands)):
+        arguments = [*command.split()[1:], "--help"]
+        result = CliRunner().invoke(main, arguments, prog_name="pocketflow-otel", terminal_width=80)
+        printed[command] = result.output
+    assert told == printed
+
+
+def test_the_environment_page_has_every_variable_and_its_default() -> None:
+    told = {row[0].strip("`"): row[2] for row in rows("environment") if row[0].strip("`") in VARIABLES}
+    config = Config()
+    defaults = {
+        name: shown_default(getattr(config, field.name))
+        for name, field in zip(VARIABLES, fields(Config), strict=True)
+    }
+    assert told == defaults
+
+
+def shown_default(value: object) -> str:
+    if value is None or value == ():
+        return "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def test_the_attributes_page_has_every_name_and_no_other() -> None:
+    page = PAGES["attributes"].read_text(encoding="utf-8")
+    assert (NAMES - {*re.findall(r"`([^`\n]+)`", page)}, set(names_in("attributes")) - NAMES) == (
+        set(),
+        set(),
+    )
+
+
+def test_the_price_file_on_its_page_can_be_read(tmp_path: Path) -> None:
+    block = next(block for block in blocks(PAGES["cost"]) if block.marker == "file: prices.toml")
+    path = tmp_path / "prices.toml"
+    path.write_text(block.text, encoding="utf-8")
+    assert read_prices(path) == {
+        **dict.fromkeys(
+            ("acme-llm-7b", "acme", "acme-latest"),
+            UserPrice(input=Decimal("0.2"), output=Decimal("0.6"), cached=Decimal("0.05")),
+        ),
+        "ft:gpt-4o-mini-2024-07-18:acme::abc": UserPrice(
+            input=Decimal("0.3"), output=Decimal("1.2"), cached=Decimal("0.3")
+        ),
+    }
+
+
+def test_the_design_page_has_the_bounds_of_the_diff() -> None:
+    told = {row[0].strip("`"): int(row[1].replace(",", "")) for row in rows("design", "The diff")}
+    there = {**vars(listing), **vars(bounds)}
+    assert told == {name: there.get(name) for name in told} != {}
+
+
+# A run that has everything, for the tables of attributes and events
+
+
+def tell_everything() -> None:
+    """Run flows until every attribute has been set and every event recorded."""
+
+    class Fill(pocketflow.Node):
+        def post(self, shared: dict[str, Any], prepared: object, executed: object) -> str:
+            shared.update({f"key{number}": [] for number in range(65)})
+            shared["history"] = ["first"]
+            return "go"
+
+    class Change(pocketflow.Node):
+        def exec(self, prepared: object) -> None:
+            raise ValueError("busy")
+
+        def exec_fallback(self, prepared: object, error: Exception) -> str:
+            return "at last"
+
+        def post(self, shared: dict[str, Any], prepared: object, executed: object) -> str:
+            shared["history"].append("second")
+            del shared["key1"]
+            return "nowhere"
+
+    class Items(pocketflow.BatchNode):
+        def prep(self, shared: dict[str, Any]) -> list[int]:
+            shared["large"] = list(range(5000))
+            return [1, 2, 3]
+
+    class Rounds(pocketflow.AsyncParallelBatchFlow):
+        async def prep_async(self, shared: dict[str, Any]) -> list[dict[str, int]]:
+            return [{"city": 1}, {"city": 2}, {"city": 3}]
+
+    class Wait(pocketflow.AsyncNode):
+        async def exec_async(self, prepared: object) -> None:
+            await asyncio.sleep(0)
+
+    async def both(rounds: Rounds, shared: dict[str, Any]) -> None:
+        await asyncio.gather(rounds.run_async(shared), rounds.run_async(shared))
+
+    class Fail(pocketflow.BatchNode):
+        def prep(self, shared: dict[str, Any]) -> list[int]:
+            return [1]
+
+        def exec(self, item: int) -> None:
+            raise KeyError("chunks")
+
+    class Publish(pocketflow.Node):
+        def post(self, shared: dict[str, Any], prepared: object, executed: object) -> None:
+            del shared["draft"]
+
+    class Ask(pocketflow.Node):
+        def exec(self, prepared: object) -> None:
+            progress(0.5, 1.0)
+            usage = {"input_tokens": 9, "output_tokens": 8, "cached_tokens": 3, "cost": 0.01}
+            usage |= {"cache_write_tokens": 1, "reasoning_tokens": 2}
+            record_usage(usage, model="gpt-4o", provider="openai")
+
+    class Own(pocketflow.Node):
+        def exec(self, prepared: object) -> None:
+            record_usage({"input_tokens": 9, "output_tokens": 8}, model="ft:gpt-4o:acme")
+
+    class Calm(Fail):
+        def exec_fallback(self, item: int, error: Exception) -> None:
+            return None
+
+    fill, change = Fill(), Change(max_retries=2)
+    fill - "go" >> change
+    change - "elsewhere" >> Items()
+    shared: dict[str, Any] = {"history": [], "key1": 1}
+    with pytest.warns(UserWarning, match="Flow ends"):
+        pocketflow.Flow(start=pocketflow.Flow(start=fill)).run(shared)
+    with using(session_id="chat-7", user_id="ada", tags=["beta"], metadata={"build": 12}):
+        Items().run(shared)
+        asyncio.run(both(Rounds(start=Wait()), shared))
+        Calm().run(shared)
+    for asking in (Ask(), Own()):
+        pocketflow.Flow(start=asking).run(shared)
+    for failing in (pocketflow.Flow(start=Fail()), Publish()):
+        with pytest.raises(KeyError):
+            failing.run({})
+
+
+def type_of(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"{type_of(value[0])}[]"
+    return {str: "string", bool: "boolean", int: "int", float: "double"}[type(value)]
+
+
+SECTIONS = {
+    semconv.INVOKE_WORKFLOW: "Flow spans",
+    semconv.INVOKE_NODE: "Node spans",
+    semconv.BATCH_ITEM: "Batch items",
+}
+EVERYWHERE = ("Every span", "Usage and cost", "Names for other back ends")
+EVENTS = [
+    f"Event `{name}`"
+    for name in (semconv.EXCEPTION_EVENT, semconv.ATTEMPT_FAILED, semconv.ACTION_UNMATCHED, semconv.PROGRESS)
+]
+
+
+def test_spans_carry_what_the_attributes_page_says_and_nothing_else() -> None:
+    config = Config(capture_values=("*",), max_batch_items=2, compat=COMPAT)
+    with capture_spans(config) as captured:
+        tell_everything()
+    everywhere = {name: heading for heading in EVERYWHERE for name in names_in("attributes", heading)}
+    seen = set()
+    for span in captured.spans:
+        for name, value in (span.attributes or {}).items():
+            heading = everywhere.get(name) or SECTIONS[span.name.split()[0]]
+            seen.add((heading, name, type_of(value)))
+        for event in span.events:
+            for name, value in (event.attributes or {}).items():
+                seen.add((f"Event `{event.name}`", name, type_of(value)))
+    told = {
+        (heading, row[0].strip("`"), row[1])
+        for heading in (*SECTIONS.values(), *EVERYWHERE, *EVENTS)
+        for row in rows("attributes", heading)
+    }
+    assert told - seen == seen - told
+
+
+def test_the_trace_file_page_has_every_field(tmp_path: Path) -> None:
+    with capture_spans(Config(capture_values=("*",)), fixed=False) as captured:
+        show(captured.provider, console=None, file="all", directory=tmp_path)
+        tell_everything()
+    seen: dict[str, set[str]] = defaultdict(set)
+    for path in tmp_path.glob("*.json"):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        seen["The document"] |= {*document}
+        seen["Summary"] |= {*document["summary"]}
+        for event in document["events"]:
+            seen[f"Event `{event['type']}`"] |= {*event}
+    common = set(names_in("trace-file", "Every event"))
+    told = {heading: set(names_in("trace-file", heading)) for heading in seen}
+    told["Summary"] -= {"spans_still_open", "damaged_lines"}  # Only if there are some.
+    for heading in seen:
+        if heading.startswith("Event"):
+            seen[heading] -= common
+    assert told == dict(seen)
