@@ -54,6 +54,8 @@ def around(open_: Callable[[Any, Args, Call], Around | None]) -> Callable[[Any],
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(self: Any, *args: Any, **call: Any) -> Any:
             if get_current().get(SCOPE_KEY) is UNTRACED:
+                if len(args) == 1 and not call:  # PocketFlow's own calls: spreading costs more than we do.
+                    return function(self, args[0])
                 return function(self, *args, **call)
             opened = None
             with _OPENING:

@@ -70,7 +70,7 @@ def render(line: Iterable[Part], *, colour: bool = False, ascii_only: bool = Fal
     parts = []
     for text, style in line:
         shown = text.translate(_ASCII).encode("ascii", "backslashreplace").decode() if ascii_only else text
-        code = _ANSI.get(style) if colour else None
+        code = _ANSI.get(style) if colour and text else None
         parts.append(f"\x1b[{code}m{shown}\x1b[0m" if code else shown)
     return "".join(parts)
 
