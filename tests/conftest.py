@@ -13,6 +13,9 @@ from pocketflow_otel.guard import set_strict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# A program that tests start, not a module with doctests.
+collect_ignore = ["integration/llm_app.py"]
+
 # Machines are slow now and then; a test says what is right, not how long it takes.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
