@@ -15,7 +15,7 @@ from pocketflow_otel.guard import guard
 from pocketflow_otel.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
 from pocketflow_otel.traces.narrator import Narrator
 from pocketflow_otel.traces.retell import retell
-from pocketflow_otel.traces.text import DIM, Part, escape, short_path
+from pocketflow_otel.traces.text import DIM, Part, escape, raised, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,13 +62,12 @@ class ConsoleView:
         narrator = self._narrators[run]
         match event:
             case AttemptFailed():
-                name = event.error_type.rpartition(".")[2]
                 lines = narrator.attempt_failed(
                     span_id,
                     time,
                     attempt=event.attempt,
                     most=event.max,
-                    error=f"{name}: {event.message}" if event.message else name,
+                    error=raised(event.error_type, event.message),
                     wait=event.wait,
                     place=event.place,
                     item=event.item,

@@ -183,8 +183,7 @@ class Narrator:
         """Tell how far a large batch is."""
         said = batch.crowd.report((time - batch.span.start) / 1e9)
         if said is not None and not batch.hidden:
-            line = self._line(batch, time, Part("· ", DIM), Part(said))
-            yield (line[0], Part(_INDENT * (batch.depth + 1)), *line[2:])
+            yield self._line(batch, time, Part("· ", DIM), Part(said), below=1)
 
     def ended(self, span: SpanRecord) -> Iterator[Line]:
         """Tell how a span ended."""
@@ -219,7 +218,7 @@ class Narrator:
         if span.status_message.removeprefix("KeyError: ") not in map(repr, names):
             keys = ", ".join(map(text.escape, list(names)[: text.MAX_KEYS])) or "no keys"
             more = f" (+{len(names) - text.MAX_KEYS} more)" if len(names) > text.MAX_KEYS else ""
-            margin = Part(" " * len(self._line(entry, span.end)[0].text) + _INDENT * (entry.depth + 1))
+            margin = Part(" " * len(self._elapsed(span.end)) + _INDENT * (entry.depth + 1))
             yield margin, Part(entry.label, DIM), Part(f"shared has: {keys}{more}", DIM)
 
     def still_running(self, time: int) -> Line:
@@ -278,9 +277,13 @@ class Narrator:
             self._priced_steps += cost > 0
             self._dearest = max(self._dearest, (cost, _name(span)))
 
-    def _line(self, entry: _Open, time: int, *parts: Part) -> Line:
-        elapsed = Part("" if self._narrow else f"{max(time - self._start, 0) / 1e9:6.2f}s ", DIM)
-        return (elapsed, Part(_INDENT * entry.depth), Part(entry.label, DIM), *parts)
+    def _line(self, entry: _Open, time: int, *parts: Part, below: int = 0) -> Line:
+        """Return a line at an entry's place, or so many levels `below` it."""
+        margin = Part(_INDENT * (entry.depth + below))
+        return (Part(self._elapsed(time), DIM), margin, Part(entry.label, DIM), *parts)
+
+    def _elapsed(self, time: int) -> str:
+        return "" if self._narrow else f"{max(time - self._start, 0) / 1e9:6.2f}s "
 
     def summary(self, root: SpanRecord, path: Path | None, *, late: int = 0) -> Iterator[Line]:
         """Tell how the run ended, in two lines.

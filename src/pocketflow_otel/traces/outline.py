@@ -249,9 +249,8 @@ def _happened(step: Step) -> Iterator[Line]:
     for event in step.span.events:
         said = event.attributes
         if event.name == semconv.ATTEMPT_FAILED:
-            kind = str(said[semconv.EXCEPTION_TYPE]).rpartition(".")[2]
-            message = said.get(semconv.EXCEPTION_MESSAGE)
-            error = text.error(f"{kind}: {message}" if message else kind, "error")
+            raised = text.raised(said[semconv.EXCEPTION_TYPE], said.get(semconv.EXCEPTION_MESSAGE))
+            error = text.error(raised, "error")
             wait = said[semconv.ATTEMPT_WAIT]
             waited = f"; waited {wait:g}s" if wait else ""
             said_of = f"attempt {said[semconv.ATTEMPT]}/{said[semconv.ATTEMPT_MAX]} failed: {error}{waited}"

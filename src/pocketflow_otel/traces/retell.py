@@ -60,14 +60,12 @@ def tell_event(narrator: Narrator, span: SpanRecord, event: EventRecord) -> Iter
     """Return the lines of what happened in a span."""
     said = event.attributes
     if event.name == semconv.ATTEMPT_FAILED:
-        kind = str(said[semconv.EXCEPTION_TYPE]).rpartition(".")[2]
-        message = said.get(semconv.EXCEPTION_MESSAGE)
         return narrator.attempt_failed(
             span.span_id,
             event.time,
             attempt=said[semconv.ATTEMPT],
             most=said[semconv.ATTEMPT_MAX],
-            error=f"{kind}: {message}" if message else kind,
+            error=text.raised(said[semconv.EXCEPTION_TYPE], said.get(semconv.EXCEPTION_MESSAGE)),
             wait=said[semconv.ATTEMPT_WAIT],
             place=str(said.get(semconv.ATTEMPT_PLACE, "")),
         )

@@ -224,6 +224,12 @@ def diff(attributes: Attributes, *, counts: bool = False) -> str:
     return " ".join([*names[:MAX_KEYS], *more, *shared])
 
 
+def raised(error_type: object, message: object) -> str:
+    """Return `KeyError: 'chunks'` of an exception's qualified type and its message, if that is known."""
+    name = str(error_type).rpartition(".")[2]
+    return f"{name}: {message}" if message else name
+
+
 def error(message: str, fallback: str) -> str:
     """Return an error for one line: its text, or its type where the text was not recorded."""
     return cut(escape(message or fallback), MAX_MESSAGE)
