@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pocketflow_otel import semconv
+from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.errors import message_of, place_of, type_name
-from pocketflow_otel.instrument.spans import Around
-from pocketflow_otel.run import AttemptFailed
+from pocketflow_otel.run import AttemptFailed, scope_of
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
+    from pocketflow_otel.instrument.around import Args, Call
     from pocketflow_otel.instrument.batch import ItemScope
     from pocketflow_otel.instrument.steps import NodeScope
 
@@ -46,6 +47,18 @@ class Attempts:
         self.fallback = False
         self.failed: list[tuple[AttemptFailed, int]] = []
         self.error: BaseException | None = None
+
+    def most(self, owner: Any) -> float:
+        """Return how many attempts there may be."""
+        return _number(owner, "max_retries", 1)
+
+    def wait(self, owner: Any) -> float:
+        """Return the seconds before the next attempt."""
+        return _number(owner, "wait", 0)
+
+    def is_last(self, owner: Any, error: Exception) -> bool:
+        """Tell whether no attempt follows the one that raised `error`."""
+        return self.made >= self.most(owner)
 
     def describe(
         self, scope: Trying, attributes: dict[str, AttributeValue], error: BaseException | None
@@ -85,16 +98,15 @@ class Attempt(Around):
         if not isinstance(error, Exception):
             return
         attempts.error = error
-        allowed = _number(scope.owner, "max_retries", 1)
-        last = attempts.made >= allowed
+        last = attempts.is_last(scope.owner, error)
         failure = AttemptFailed(
             attempt=attempts.made,
-            max=int(allowed),
+            max=int(attempts.most(scope.owner)),
             error_type=type_name(type(error)),
             message=message_of(error, masked=scope.tracing.config.mask_errors),
             place=place_of(error),
             item=getattr(scope, "index", None),
-            wait=0.0 if last else float(_number(scope.owner, "wait", 0)),
+            wait=0.0 if last else float(attempts.wait(scope.owner)),
         )
         del attempts.failed[_MAX_EVENTS - 1 :]  # The first ones, and always the last.
         attempts.failed.append((failure, scope.tracing.time_ns()))
@@ -119,6 +131,25 @@ class Fallback(Around):
         for failure, _ in attempts.failed[-1:]:
             if failure.attempt >= failure.max:  # Else it was told when it failed.
                 scope.run.publish(scope, failure)
+
+
+def open_attempt(node: Any, args: Args, call: Call) -> Attempt | None:
+    """Open an attempt: `exec` is called on a node that is executing."""
+    scope = _executing(node)
+    return None if scope is None or scope.attempts.open else Attempt(scope)
+
+
+def open_fallback(node: Any, args: Args, call: Call) -> Fallback | None:
+    """Open a fallback: `exec_fallback` is called on a node that is executing."""
+    scope = _executing(node)
+    return None if scope is None else Fallback(scope)
+
+
+def _executing(node: Any) -> Trying | None:
+    scope: Any = scope_of()
+    if scope is not None and scope.owner is node and scope.executing:
+        return scope  # type: ignore[no-any-return]  # only steps and items of nodes execute
+    return None
 
 
 def _attributes(failure: AttemptFailed) -> dict[str, AttributeValue]:

@@ -13,6 +13,7 @@ from pocketflow_otel.instrument.spans import TracedScope
 from pocketflow_otel.run import BatchBegun, ItemUntraced
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
 _SIZED: Final = frozenset({list, tuple, dict, set, frozenset, str, range})
@@ -62,24 +63,33 @@ class BatchItem(TracedScope):
         self._started_at = 0
         self.index = next(batch.indices)
 
-    def open(self, params: object = None) -> None:
-        """Begin the item; `params` are those of a round."""
+    def open(self, params: object = None, context: Context | None = None) -> None:
+        """Begin the item.
+
+        Args:
+            params: Those of a round.
+            context: What it runs in, where that is not the current context: in a thread of a pool.
+        """
         attributes: dict[str, AttributeValue] = {semconv.BATCH_INDEX: self.index}
         if self._batch.size is not None:
             attributes[semconv.BATCH_SIZE] = self._batch.size
         if type(params) is dict and params:
             attributes[semconv.PARAMS_KEYS] = [name_text(key) for key in params][:MAX_NAMES]
         if self.index < self.tracing.config.max_batch_items:
-            self.open_span(semconv.BATCH_ITEM, attributes)
+            self.open_span(semconv.BATCH_ITEM, attributes, context)
         else:
             self._described = attributes
             self._started_at = self.tracing.time_ns()
-            self.open_without_span()
+            self.open_without_span(context)
 
     def end(self, error: BaseException | None) -> None:
         if self._started_at:
-            self._count(failed=error is not None)
+            self._count(failed=error is not None or self.has_failed())
         super().end(error)
+
+    def has_failed(self) -> bool:
+        """Tell whether an item that raised nothing failed."""
+        return False
 
     def _count(self, *, failed: bool) -> None:
         if failed:
@@ -95,7 +105,9 @@ class ItemScope(BatchItem):
 
     __slots__ = ("attempts",)
 
-    executing = True
+    @property
+    def executing(self) -> bool:
+        return True
 
     def __init__(self, batch: Batch, within: TracedScope) -> None:
         super().__init__(batch, within)

@@ -86,7 +86,7 @@ class Metrics:
         context = set_span_in_context(scope.span)
         seconds = scope.tracing.now() - scope.started
         names = _names(scope)
-        outcome = {**names, **_outcome(error)}
+        outcome = {**names, **_outcome(scope, error)}
         if scope.kind == "flow":
             self._flows.record(seconds, outcome, context)
         elif scope.kind == "node":
@@ -135,7 +135,10 @@ def _names(scope: Scope) -> dict[str, AttributeValue]:
     return names
 
 
-def _outcome(error: BaseException | None) -> dict[str, AttributeValue]:
-    if error is None:
+def _outcome(scope: TracedScope, error: BaseException | None) -> dict[str, AttributeValue]:
+    failure = scope.failure
+    if error is not None and scope.fails_by(error):
+        failure = type_name(type(error))
+    if not failure:
         return {semconv.STATUS: semconv.STATUS_OK}
-    return {semconv.STATUS: semconv.STATUS_ERROR, semconv.ERROR_TYPE: type_name(type(error))}
+    return {semconv.STATUS: semconv.STATUS_ERROR, semconv.ERROR_TYPE: failure}

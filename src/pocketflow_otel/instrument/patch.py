@@ -1,4 +1,4 @@
-"""Replace methods of classes, and put them back exactly.
+"""Replace methods of classes and functions of modules, and put them back exactly.
 
 Classes are held weakly, and what stood there before is kept on the replacement itself, so neither
 classes nor functions live longer because they were patched. A replacement that somebody else has
@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
 
 _REPLACES: Final = "__pocketflow_otel_replaces__"
@@ -33,13 +34,19 @@ def _replaced(value: object) -> tuple[object, Patches | None]:
 
 
 class Patches:
-    """The methods replaced on a set of classes."""
+    """The methods replaced on a set of classes, the functions in a set of modules.
+
+    Attributes:
+        active: Whether classes that are still to come shall be patched.
+    """
 
     def __init__(self) -> None:
-        self._classes: WeakSet[type] = WeakSet()
+        self.active = True
+        self._classes: WeakSet[type | ModuleType] = WeakSet()
         self._added: list[tuple[type, str, object]] = []
+        self._swapped: list[tuple[ModuleType, str, object, object]] = []
 
-    def replace(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+    def replace(self, cls: type | ModuleType, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
         """Replace the plain function `name` that `cls` itself defines by `make(function)`.
 
         Anything else (inherited, static, a descriptor, a mock, replaced before) stays as it is.
@@ -61,7 +68,7 @@ class Patches:
             function = found.__func__
             self._put(cls, name, found, classmethod(functools.wraps(function)(make(function))))
 
-    def _put(self, cls: type, name: str, original: object, replacement: object) -> None:
+    def _put(self, cls: type | ModuleType, name: str, original: object, replacement: object) -> None:
         setattr(replacement, _REPLACES, (replacement, original, self))
         setattr(cls, name, replacement)
 
@@ -70,8 +77,14 @@ class Patches:
         setattr(cls, name, value)
         self._added.append((cls, name, value))
 
+    def swap(self, module: ModuleType, name: str, value: object) -> None:
+        """Give a global of a module another value."""
+        self._swapped.append((module, name, module.__dict__[name], value))
+        setattr(module, name, value)
+
     def undo(self) -> None:
         """Put back everything that is still ours."""
+        self.active = False
         for cls in list(self._classes):
             for name, value in list(cls.__dict__.items()):
                 original, patches = _replaced(value)
@@ -80,5 +93,9 @@ class Patches:
         for cls, name, value in self._added:
             if cls.__dict__.get(name) is value:
                 delattr(cls, name)
+        for module, name, original, value in self._swapped:
+            if module.__dict__.get(name) is value:
+                setattr(module, name, original)
         self._classes.clear()
         self._added.clear()
+        self._swapped.clear()

@@ -13,74 +13,38 @@ from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import get_current
-
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument.attempts import Attempt, Fallback
-from pocketflow_otel.instrument.batch import ItemScope
+from pocketflow_otel.instrument.around import around
+from pocketflow_otel.instrument.attempts import open_attempt, open_fallback
+from pocketflow_otel.instrument.family import Family
 from pocketflow_otel.instrument.naming import BUILDER, builder_name
 from pocketflow_otel.instrument.patch import Patches
-from pocketflow_otel.instrument.spans import Pass
-from pocketflow_otel.instrument.steps import ExecPhase, FlowScope, NodeScope, Preparation, RoundScope
-from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Scope, scope_of
+from pocketflow_otel.instrument.steps import (
+    ExecPhase,
+    FlowScope,
+    NodeScope,
+    Preparation,
+    RoundScope,
+    open_exec,
+    step_of,
+)
+from pocketflow_otel.run import scope_of
 from pocketflow_otel.semconv import EXEC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import ModuleType
 
     from opentelemetry.context import Context
 
-    from pocketflow_otel.instrument.spans import Around, Tracing
+    from pocketflow_otel.instrument.around import Args, Around, Call
+    from pocketflow_otel.instrument.spans import Tracing
+    from pocketflow_otel.run import Scope
 
-_OPENING: Final = guard("open a span")
 _NAMING: Final = guard("name a flow")
-_PATCHING: Final = guard("instrument a class")
 
 _ORCHESTRATION: Final = ("_run", "_run_async", "_orch", "_orch_async", "get_next_node")
 """Methods of a flow in which a user's own code could write to the store between two nodes."""
-
-
-Args = tuple[Any, ...]
-Call = dict[str, Any]
-
-
-def around(open_: Callable[[Any, Args, Call], Around | None]) -> Callable[[Any], Callable[..., Any]]:
-    """Make a factory of wrappers that put what `open_(self, args, kwargs)` returns around a call.
-
-    `None` lets the call pass. Inside a run that is not recorded nothing is opened at all.
-    """
-
-    def make(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(self: Any, *args: Any, **call: Any) -> Any:
-            if get_current().get(SCOPE_KEY) is UNTRACED:
-                if len(args) == 1 and not call:  # PocketFlow's own calls: spreading costs more than we do.
-                    return function(self, args[0])
-                return function(self, *args, **call)
-            opened = None
-            with _OPENING:
-                opened = open_(self, args, call)
-            if opened is None:
-                return function(self, *args, **call)
-            with opened:
-                result = opened.result = function(self, *args, **call)  # type: ignore[misc]  # a slot
-                return result
-
-        async def async_wrapper(self: Any, *args: Any, **call: Any) -> Any:
-            if get_current().get(SCOPE_KEY) is UNTRACED:
-                return await function(self, *args, **call)
-            opened = None
-            with _OPENING:
-                opened = open_(self, args, call)
-            if opened is None:
-                return await function(self, *args, **call)
-            with opened:
-                result = opened.result = await function(self, *args, **call)  # type: ignore[misc]
-                return result
-
-        return async_wrapper if iscoroutinefunction(function) else wrapper
-
-    return make
 
 
 class PocketFlow:
@@ -99,6 +63,7 @@ class PocketFlow:
         self._batch_node: type = module.BatchNode
         self._batch_flow: type = module.BatchFlow
         self._parallel: tuple[type, ...] = (module.AsyncParallelBatchNode, module.AsyncParallelBatchFlow)
+        self._family = Family(self._node, self._patches, self._patch_class)
         self._own = frozenset(
             cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, self._node)
         )
@@ -109,46 +74,25 @@ class PocketFlow:
         self._patches.replace(self._flow, "__init__", self._naming)
         for cls in self._own:
             items = issubclass(cls, self._batch_node)
-            self._patches.replace(cls, "_exec", around(_open_batch if items else _open_exec))
+            self._patches.replace(cls, "_exec", around(_open_batch if items else open_exec))
             for name in ("_orch", "_orch_async"):
                 self._patches.replace(cls, name, around(_open_round))
-        for cls in _with_subclasses(self._node):
-            with _PATCHING:
-                self._patch_class(cls)
-        if "__init_subclass__" not in self._node.__dict__:
-            self._patches.add(self._node, "__init_subclass__", classmethod(self._subclassed))
+        self._family.patch()
 
     def undo(self) -> None:
         """Put every method back, and let calls pass where others have wrapped ours since."""
         self._tracing.enabled = False
         self._patches.undo()
 
-    def _subclassed(self, cls: type, /, **kwargs: Any) -> None:
-        super(self._node, cls).__init_subclass__(**kwargs)  # type: ignore[arg-type]
-        with _PATCHING:
-            self._patch_class(cls)
-
-    def _hook(self, function: Callable[..., None]) -> Callable[..., None]:
-        def wrapper(cls: type, /, **kwargs: Any) -> None:
-            function(cls, **kwargs)
-            with _PATCHING:
-                self._patch_class(cls)
-
-        return wrapper
-
     def _patch_class(self, cls: type) -> None:
-        if not self._tracing.enabled:
-            return
         prepares = issubclass(cls, self._batch_flow)
         for base in cls.__mro__:  # mixins define methods too
             self._replace(base, "_run", self._step)
-            self._replace(base, "exec", around(_open_attempt))
+            self._replace(base, "exec", around(open_attempt))
             if base in self._own:
                 continue  # Its `_exec` is replaced already, and its `exec_fallback` only raises.
             self._replace(base, "_exec", around(_open_batch))
-            self._replace(base, "exec_fallback", around(_open_fallback))
-            if issubclass(base, self._node):  # Its hook may not call ours.
-                self._patches.replace_hook(base, "__init_subclass__", self._hook)
+            self._replace(base, "exec_fallback", around(open_fallback))
             if prepares:
                 self._replace(base, "prep", around(_open_preparation))
 
@@ -176,17 +120,9 @@ class PocketFlow:
         if not isinstance(node, self._node):
             return None
         tracing = self._tracing
-        below = tracing.parent_of(node, function)
-        if below is None:
-            return None
         # By position from PocketFlow's releases, by name from the head of its repository.
         shared = args[0] if args else call.get("shared")
-        if isinstance(below, Scope):
-            below.run.check_budget()
-            return self._opened(function, node, shared, below, None)
-        if not tracing.adopt_provider():
-            return Pass(below)
-        return self._opened(function, node, shared, None, tracing.with_remote_parent(below))
+        return tracing.open_below(node, function, partial(self._opened, function, node, shared))
 
     def _opened(
         self, method: object, node: Any, shared: object, parent: Scope | None, context: Context | None
@@ -239,50 +175,11 @@ def _open_preparation(flow: Any, args: Args, call: Call) -> Preparation | None:
 
 
 def _open_batch(node: Any, args: Args, call: Call) -> Around | None:
-    scope = _step_of(node)
+    scope = step_of(node)
     if scope is None or scope.batch is None:
-        return _open_exec(node, args, call)
+        return open_exec(node, args, call)
     if scope.phase == EXEC:
         return None
     phase = ExecPhase(scope)
     scope.batch.begin(scope, args[0] if args else call.get("prep_res", call.get("items")))
     return phase
-
-
-def _open_exec(node: Any, args: Args, call: Call) -> Around | None:
-    scope = _step_of(node)
-    if scope is None:
-        return None
-    if scope.batch is not None:
-        item = ItemScope(scope.batch, scope)
-        item.open()
-        return item
-    return None if scope.executing else ExecPhase(scope)
-
-
-def _open_attempt(node: Any, args: Args, call: Call) -> Attempt | None:
-    scope = _executing(node)
-    return None if scope is None or scope.attempts.open else Attempt(scope)
-
-
-def _open_fallback(node: Any, args: Args, call: Call) -> Fallback | None:
-    scope = _executing(node)
-    return None if scope is None else Fallback(scope)
-
-
-def _step_of(node: Any) -> NodeScope | None:
-    scope = scope_of()
-    return scope if isinstance(scope, NodeScope) and scope.owner is node else None
-
-
-def _executing(node: Any) -> NodeScope | ItemScope | None:
-    scope = scope_of()
-    if isinstance(scope, NodeScope | ItemScope) and scope.owner is node and scope.executing:
-        return scope
-    return None
-
-
-def _with_subclasses(cls: type[Any]) -> Iterator[type]:
-    yield cls
-    for subclass in cls.__subclasses__():
-        yield from _with_subclasses(subclass)

@@ -30,6 +30,7 @@ from pocketflow_otel.capture.pricing import PriceBook, read_prices
 from pocketflow_otel.context import user_attributes
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import compat, costs
+from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.errors import error_text, exception_attributes, place_of, type_name
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
 from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Budget, Kind, Run, Scope, run_id, scope_of
@@ -49,7 +50,6 @@ MAX_ERRORS: Final = 16
 """Errors from below that a scope remembers: kept alive, they would keep frames and stores."""
 
 _ADDING: Final = guard("add a step to its flow")
-_CLOSING: Final = guard("see how a call ended")
 _COUNTING: Final = guard("add up usage and cost")
 _DESCRIBING: Final = guard("describe how a step ended")
 _FAILING: Final = guard("record an error")
@@ -58,33 +58,6 @@ _DETACHING: Final = guard("leave a span's context")
 _MEASURING: Final = guard("record metrics")
 _TRANSLATING: Final = guard("add attributes for other back ends")
 _ADOPTING: Final = guard("set up the tracer provider")
-
-
-class Around:
-    """What stands around one call of the user's, and sees how it ended.
-
-    Attributes:
-        result: What the call returned, once it did.
-    """
-
-    __slots__ = ()
-
-    result: object
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        with _CLOSING:
-            self.end(error)
-
-    def end(self, error: BaseException | None) -> None:
-        """Take note of how the call ended."""
 
 
 class Tracing:
@@ -97,6 +70,9 @@ class Tracing:
         adopt: Called with each provider before its first run.
         now: The clock of phases, in seconds.
         time_ns: The clock of spans, in nanoseconds since the epoch.
+
+    Attributes:
+        after_run: Called when a run of pflow has ended, its root span too.
     """
 
     def __init__(
@@ -115,6 +91,7 @@ class Tracing:
         self.time_ns = time_ns
         self._given = provider
         self._adopt = adopt
+        self.after_run: Callable[[], None] | None = None
         self._adopted: TracerProvider | None = None
         self._meter_provider = meter_provider
         self.metrics: Metrics | None = None
@@ -140,6 +117,11 @@ class Tracing:
         self._adopted = provider
         return True
 
+    @property
+    def provider(self) -> TracerProvider | None:
+        """The provider spans come from; `None` before the first."""
+        return self._adopted
+
     def new_run(self) -> Run:
         """Return what a new run knows about itself."""
         if self.metrics is None:
@@ -161,6 +143,32 @@ class Tracing:
         if scope is None:
             return context
         return None if scope.owner is owner and scope.continues(method) else scope
+
+    def open_below(
+        self,
+        owner: Any,
+        method: object,
+        make: Callable[[Scope | None, Context | None], Around],
+    ) -> Around | None:
+        """Open what a call of `method` on `owner` makes, where it makes something.
+
+        Args:
+            owner: The user's flow or node.
+            method: What is called on it.
+            make: Opens a scope in another, or as a run of its own in a context.
+
+        Raises:
+            BudgetExceeded: See `Run.check_budget`.
+        """
+        below = self.parent_of(owner, method)
+        if below is None:
+            return None
+        if isinstance(below, Scope):
+            below.run.check_budget()
+            return make(below, None)
+        if not self.adopt_provider():
+            return Pass(below)
+        return make(None, self.with_remote_parent(below))
 
     def with_remote_parent(self, context: Context) -> Context:
         """Add the parent that the environment names, for a run that has none in this process.
@@ -206,10 +214,11 @@ class TracedScope(Scope, Around):
         started: When, by `Tracing.now`.
         name: What its span says the flow or node is called.
         last: The name of the node that started in it last.
+        failure: The `error.type` of a failure that is returned, not raised; empty without one.
     """
 
     __slots__ = (
-        "_context", "_errors", "_token", "last", "method", "name", "result", "started", "tracing",
+        "_context", "_errors", "_token", "failure", "last", "method", "name", "result", "started", "tracing",
     )  # fmt: skip
 
     def __init__(
@@ -220,7 +229,7 @@ class TracedScope(Scope, Around):
         self.method: object = None
         self.result: object = None
         self.started = 0.0
-        self.name = self.last = ""
+        self.name = self.last = self.failure = ""
         self._errors: list[BaseException] = []
 
     def open_span(
@@ -237,10 +246,10 @@ class TracedScope(Scope, Around):
         )
         self.started = self.tracing.now()  # Not before: what views do at a start is not `prep`.
 
-    def open_without_span(self) -> None:
+    def open_without_span(self, context: Context | None = None) -> None:
         """Become the current scope below the span that is current."""
         self.started = self.tracing.now()
-        self._attach(set_value(SCOPE_KEY, self))
+        self._attach(set_value(SCOPE_KEY, self, context))
 
     def start_span(
         self,
@@ -307,7 +316,8 @@ class TracedScope(Scope, Around):
                 metrics.record(self, error, total)
         if error is not None:
             with _FAILING:
-                self.record_error(error)
+                if self.fails_by(error):
+                    self.record_error(error)
         with _DETACHING:
             # A coroutine that is closed from elsewhere leaves in a context that is not ours.
             if not isinstance(error, GeneratorExit) or get_current() is self._context:
@@ -345,6 +355,10 @@ class TracedScope(Scope, Around):
 
     def describe_end(self, error: BaseException | None) -> None:
         """Set the attributes known at the end. Each kind of scope has its own."""
+
+    def fails_by(self, error: BaseException) -> bool:
+        """Tell whether what the user's call raised is a failure."""
+        return True
 
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
         """Return the attributes that say where it failed."""

@@ -15,10 +15,11 @@ from pocketflow_otel.capture.tally import Call
 from pocketflow_otel.context import given_run_name
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import compat, naming
+from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.attempts import Attempts
-from pocketflow_otel.instrument.batch import Batch, BatchItem
-from pocketflow_otel.instrument.spans import Around, TracedScope
-from pocketflow_otel.run import ActionUnmatched
+from pocketflow_otel.instrument.batch import Batch, BatchItem, ItemScope
+from pocketflow_otel.instrument.spans import TracedScope
+from pocketflow_otel.run import ActionUnmatched, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
+    from pocketflow_otel.instrument.around import Args
+    from pocketflow_otel.instrument.around import Call as Arguments
     from pocketflow_otel.run import Scope
 
 _COUNTING: Final = guard("count the usage in the shared store")
@@ -271,7 +274,6 @@ class NodeScope(StoreScope):
 
     @property
     def executing(self) -> bool:
-        """Whether a call of `exec` now is an attempt of this step."""
         return self.phase == semconv.EXEC and self.batch is None
 
     def open(self, context: Context | None, *, parallel: bool | None) -> None:
@@ -351,3 +353,21 @@ class Preparation(Around):
         flow.preparing = False
         if error is None and flow.batch is not None:
             flow.batch.begin(flow, self.result)
+
+
+def open_exec(node: Any, args: Args, call: Arguments) -> Around | None:
+    """Open what a call of `_exec` is: the exec phase of a step, or an item of its batch."""
+    scope = step_of(node)
+    if scope is None:
+        return None
+    if scope.batch is not None:
+        item = ItemScope(scope.batch, scope)
+        item.open()
+        return item
+    return None if scope.executing else ExecPhase(scope)
+
+
+def step_of(node: Any) -> NodeScope | None:
+    """Return the innermost open step, if it is the node's."""
+    scope = scope_of()
+    return scope if isinstance(scope, NodeScope) and scope.owner is node else None

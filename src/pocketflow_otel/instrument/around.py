@@ -1,0 +1,86 @@
+"""Put something around a call of the user's: what every wrapper in this package does."""
+
+from __future__ import annotations
+
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.context import get_current
+
+from pocketflow_otel.guard import guard
+from pocketflow_otel.run import SCOPE_KEY, UNTRACED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+_OPENING: Final = guard("open a span")
+_CLOSING: Final = guard("see how a call ended")
+
+Args = tuple[Any, ...]
+Call = dict[str, Any]
+
+
+class Around:
+    """What stands around one call of the user's, and sees how it ended.
+
+    Attributes:
+        result: What the call returned, once it did.
+    """
+
+    __slots__ = ()
+
+    result: object
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        with _CLOSING:
+            self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Take note of how the call ended."""
+
+
+def around(open_: Callable[[Any, Args, Call], Around | None]) -> Callable[[Any], Callable[..., Any]]:
+    """Make a factory of wrappers that put what `open_(self, args, kwargs)` returns around a call.
+
+    `None` lets the call pass. Inside a run that is not recorded nothing is opened at all.
+    """
+
+    def make(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(self: Any, *args: Any, **call: Any) -> Any:
+            if get_current().get(SCOPE_KEY) is UNTRACED:
+                if len(args) == 1 and not call:  # PocketFlow's own calls: spreading costs more than we do.
+                    return function(self, args[0])
+                return function(self, *args, **call)
+            opened = None
+            with _OPENING:
+                opened = open_(self, args, call)
+            if opened is None:
+                return function(self, *args, **call)
+            with opened:
+                result = opened.result = function(self, *args, **call)  # type: ignore[misc]  # a slot
+                return result
+
+        async def async_wrapper(self: Any, *args: Any, **call: Any) -> Any:
+            if get_current().get(SCOPE_KEY) is UNTRACED:
+                return await function(self, *args, **call)
+            opened = None
+            with _OPENING:
+                opened = open_(self, args, call)
+            if opened is None:
+                return await function(self, *args, **call)
+            with opened:
+                result = opened.result = await function(self, *args, **call)  # type: ignore[misc]
+                return result
+
+        return async_wrapper if iscoroutinefunction(function) else wrapper
+
+    return make
