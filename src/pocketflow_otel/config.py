@@ -17,6 +17,8 @@ ConsoleMode = Literal["live", "summary", "saved", "off"]
 FileMode = Literal["all", "failed", "off"]
 CostAction = Literal["warn", "stop"]
 COMPAT: Final = ("openinference", "langfuse")
+PFLOW_DETAILS: Final = ("errors", "paths")
+Children = Literal["hide", "trace"]
 Mask = Callable[[str, object], object]
 
 _LIMIT: Final = "a number of at least 0, or all"
@@ -44,6 +46,10 @@ class Config:
             still get a span.
         compat: Back ends that look for attributes of their own, which spans then have as well:
             `openinference`, `langfuse`.
+        pflow_details: What spans of pflow's workflows say beyond names and types: the texts of
+            failures (`errors`), which hold data; the whole path of the workflow's file (`paths`).
+        children: What the processes started by a pflow shell step see of the tracing: nothing
+            (`hide`), or the trace, which they then continue (`trace`).
         keep_runs: How many runs, the newest, stay in `dir` after a run; `None` is no limit, as is
             `all` in the environment. The newest 20 stay whatever the limits are.
         keep_days: How many days they stay.
@@ -64,6 +70,8 @@ class Config:
     max_cost_action: CostAction = "warn"
     max_batch_items: int = 200
     compat: tuple[str, ...] = ()
+    pflow_details: tuple[str, ...] = ()
+    children: Children = "hide"
     keep_runs: int | None = 200
     keep_days: float | None = 30
     keep_bytes: int | None = 500_000_000
@@ -77,9 +85,9 @@ class Config:
         names = self.capture_values
         if type(names) is not tuple or not all(isinstance(name, str) for name in names):
             raise ValueError(f"capture_values={names!r}: give a tuple of names")
-        unknown = [name for name in self.compat if name not in COMPAT]
-        if type(self.compat) is not tuple or unknown:
-            raise ValueError(f"compat={self.compat!r}: choose among {', '.join(COMPAT)}")
+        _some_of("compat", self.compat, COMPAT)
+        _some_of("pflow_details", self.pflow_details, PFLOW_DETAILS)
+        _one_of("children", self.children, get_args(Children))
         if self.mask is not None and not callable(self.mask):
             raise ValueError(f"mask={self.mask!r}: give a function")
         if self.max_batch_items < 0:
@@ -135,6 +143,11 @@ def _reason(error: ValueError) -> str:
 def _one_of(field: str, value: object, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ValueError(f"{field}={value!r}: choose one of {', '.join(allowed)}")
+
+
+def _some_of(field: str, value: object, allowed: tuple[str, ...]) -> None:
+    if type(value) is not tuple or any(name not in allowed for name in value):
+        raise ValueError(f"{field}={value!r}: choose among {', '.join(allowed)}")
 
 
 def _boolean(text: str) -> bool:
@@ -216,6 +229,8 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "max_cost": _dollars,
     "max_cost_action": str.lower,
     "compat": _names,
+    "pflow_details": _names,
+    "children": str.lower,
     "max_batch_items": _number,
     "keep_runs": _limit,
     "keep_days": _days,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
 from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export import otlp
+from pocketflow_otel.export.batch import seconds_left
 from pocketflow_otel.export.client_usage import watch_clients
-from pocketflow_otel.export.views import keep_of, processor_of, show, shown
+from pocketflow_otel.export.views import keep_of, live, processor_of, show, shown
 from pocketflow_otel.instrument.instrumentor import PocketFlowInstrumentor
 from pocketflow_otel.resource import default_attributes, resource
 
@@ -143,14 +145,56 @@ def configure(
     return provider
 
 
-def launch(*, console: ConsoleMode | None, directory: str | None, endpoint: str | None = None) -> None:
+def shows_live(provider: trace.TracerProvider | None) -> bool:
+    """Tell whether a provider's runs are told live on stderr."""
+    return isinstance(provider, TracerProvider) and live(provider)
+
+
+FLUSH_SECONDS: Final = 1.0
+"""What the sending of a run's spans may hold up the program that ran it."""
+
+
+def flush(provider: trace.TracerProvider | None) -> None:
+    """Have what waits sent, and trace files finished, for a program that may end without saying so.
+
+    In a thread of its own: the SDK's own processor takes its time, whatever it is given.
+    """
+    if isinstance(provider, TracerProvider):
+        seconds = min(FLUSH_SECONDS, seconds_left())
+        thread = threading.Thread(
+            target=provider.force_flush,
+            args=(int(seconds * 1000),),
+            name="pocketflow-otel-flush",
+            daemon=True,
+        )
+        thread.start()
+        thread.join(seconds)
+
+
+_child_launch: dict[str, str] = {}
+
+
+def child_launch() -> dict[str, str]:
+    """Return the variables with which a child of a launched process starts traced, as that was."""
+    return dict(_child_launch)
+
+
+def launch(
+    *,
+    console: ConsoleMode | None,
+    directory: str | None,
+    endpoint: str | None = None,
+    child: Mapping[str, str] | None = None,
+) -> None:
     """Trace this process as `opentelemetry-instrument` with our distro does, from within.
 
     Args:
         console: What stderr shows; by default one line that names the trace file.
         directory: Where trace files go; by default as the environment says.
         endpoint: Where spans are sent as well: see `otlp.variables_for`.
+        child: The variables with which a process of this one's starts traced in the same way.
     """
+    _child_launch.update(child or {})
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         _auto_instrument(endpoint)
     config = _config_from_env()

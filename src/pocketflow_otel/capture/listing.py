@@ -16,6 +16,23 @@ if TYPE_CHECKING:
 MAX_NAME_LENGTH: Final = 128
 
 
+class View:
+    """A store as its framework shows it to a step: some of its names, or some under others.
+
+    Args:
+        store: The store behind it, which other views of it have in common.
+    """
+
+    __slots__ = ("store",)
+
+    def __init__(self, store: object) -> None:
+        self.store = store
+
+    def items(self) -> dict[Any, object] | None:
+        """Return a copy of the names and values, or `None` if there are none to list."""
+        return list_items(self.store)
+
+
 def _ids(*types: type) -> frozenset[int]:
     return frozenset(map(id, types))
 
@@ -44,12 +61,15 @@ def equal_scalars(one: object, other: object) -> bool:
 def store_of(shared: Any) -> Any:
     """Return what holds the names of a shared store, which two views of one store have in common.
 
-    A mapping proxy stands for its mapping. A mapping that is no dict (`UserDict`, a namespaced
-    store) for the one dict it keeps, if that is all it keeps but private things. The rest is itself.
+    A `View` stands for the store behind it, a mapping proxy for its mapping. A mapping that is no
+    dict (`UserDict`, a namespaced store) for the one dict it keeps, if that is all it keeps but
+    private things. The rest is itself.
     """
     kind = type(shared)
     if issubclass(kind, dict):
         return shared
+    if issubclass(kind, View):
+        return store_of(shared.store)
     if kind is MappingProxyType:
         return store_of(gc.get_referents(shared)[0])
     if _is_mapping(kind):
@@ -66,6 +86,8 @@ def list_items(shared: Any) -> dict[Any, object] | None:
     Dicts and their subclasses by what the dict itself holds; objects (dataclasses, namespaces) by
     their attributes; see `store_of` for the others.
     """
+    if issubclass(type(shared), View):
+        return shared.items()  # type: ignore[no-any-return]
     store = store_of(shared)
     kind = type(store)
     if issubclass(kind, dict):

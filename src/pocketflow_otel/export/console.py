@@ -96,6 +96,10 @@ class ConsoleView:
         if not self._narrators:
             self._heartbeat.stop()
 
+    def flush(self, seconds: float) -> bool:
+        """Do nothing: lines are written at once."""
+        return True
+
     def shutdown(self) -> None:
         """Leave runs that are still open as they are: their lines have been written."""
         self._heartbeat.stop()

@@ -104,6 +104,13 @@ class FileView:
         elif opened.size <= _LONG or not self._finish_in_background(opened):
             run.path = self._finish(opened)
 
+    def flush(self, seconds: float) -> bool:
+        """Wait for trace files that are being made; tell whether all of them are there."""
+        deadline = time.monotonic() + seconds
+        for thread in self._finishing:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        return not any(thread.is_alive() for thread in self._finishing)
+
     def shutdown(self) -> None:
         for thread in self._finishing:
             thread.join()

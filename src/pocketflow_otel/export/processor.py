@@ -74,6 +74,8 @@ class View(Protocol):
 
     def run_ended(self, run: OpenRun, root: SpanRecord) -> None: ...
 
+    def flush(self, seconds: float) -> bool: ...
+
     def shutdown(self) -> None: ...
 
 
@@ -152,6 +154,15 @@ class RunProcessor(SpanProcessor):
             for view in open_run.views:
                 with _ENDING:
                     view.run_ended(open_run, record)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait for what views do in the background."""
+        deadline = time.monotonic() + timeout_millis / 1000
+        done = True
+        for view in self.views:
+            with _ENDING:
+                done &= view.flush(max(deadline - time.monotonic(), 0.0))
+        return done
 
     def shutdown(self) -> None:
         for view in self.views:

@@ -76,6 +76,13 @@ def shown(provider: TracerProvider) -> tuple[bool, bool]:
     )
 
 
+def live(provider: TracerProvider) -> bool:
+    """Tell whether a provider's runs are told live."""
+    processor = _processors.get(provider)
+    views = processor.views if processor is not None else ()
+    return any(isinstance(view, ConsoleView) and view.mode == "live" for view in views)
+
+
 def keeps_files() -> bool:
     """Tell whether each run of this process leaves a trace file."""
     views = [view for processor in list(_processors.values()) for view in processor.views]

@@ -1,23 +1,27 @@
-"""`PocketFlowInstrumentor`: switch the tracing of PocketFlow on and off."""
+"""`PocketFlowInstrumentor` and `PflowInstrumentor`: switch the tracing on and off."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from pocketflow_otel.config import Config
 from pocketflow_otel.guard import logger
+from pocketflow_otel.instrument.host import loaded_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from opentelemetry.trace import TracerProvider
 
+    from pocketflow_otel.instrument.pflow.instrumentation import Pflow
     from pocketflow_otel.instrument.pocketflow import PocketFlow
+    from pocketflow_otel.instrument.spans import Tracing
 
 
 class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships without types
@@ -43,19 +47,8 @@ class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships w
         import pocketflow
 
         from pocketflow_otel.instrument.pocketflow import PocketFlow
-        from pocketflow_otel.instrument.spans import Tracing
 
-        provider: TracerProvider | None = kwargs.get("tracer_provider")
-        config: Config | None = kwargs.get("config")
-        if config is None:
-            config = _with_readable_prices(Config.from_env(report=_report))
-        tracing = Tracing(
-            config,
-            provider,
-            meter_provider=kwargs.get("meter_provider"),
-            adopt=partial(_adopt, config),
-        )
-        patched = PocketFlow(pocketflow, tracing)
+        patched = PocketFlow(pocketflow, _tracing(kwargs))
         patched.patch()
         PocketFlowInstrumentor.patched = patched
 
@@ -65,11 +58,57 @@ class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships w
             patched.undo()
 
 
+class PflowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships without types
+    """Make every workflow of pflow, each of its nodes and batch items a span.
+
+        PflowInstrumentor().instrument()
+
+    `instrument(tracer_provider=None, meter_provider=None, config=None)` takes what
+    `PocketFlowInstrumentor` takes. Nothing of pflow is imported until pflow does.
+    """
+
+    watched: Pflow | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the releases of pflow this works with."""
+        return ("pflow-cli >= 0.8.1",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        # As an import would, but without one: pflow is to start as it does without us.
+        if "pflow" not in sys.modules and find_spec("pflow") is None:
+            raise ModuleNotFoundError("No module named 'pflow'", name="pflow")
+
+        from pocketflow_otel.instrument.pflow.instrumentation import Pflow
+
+        watched = Pflow(_tracing(kwargs))
+        watched.watch()
+        PflowInstrumentor.watched = watched
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        watched, PflowInstrumentor.watched = PflowInstrumentor.watched, None
+        if watched is not None:
+            watched.undo()
+
+
+def _tracing(given: dict[str, Any]) -> Tracing:
+    """Return where spans come from, by what `instrument()` was given and else the environment."""
+    from pocketflow_otel.instrument.spans import Tracing
+
+    config: Config | None = given.get("config")
+    if config is None:
+        config = _with_readable_prices(Config.from_env(report=_report))
+    return Tracing(
+        config,
+        given.get("tracer_provider"),
+        meter_provider=given.get("meter_provider"),
+        adopt=partial(_adopt, config),
+    )
+
+
 def _adopt(config: Config, provider: TracerProvider) -> None:
     """Prepare an SDK provider: private ids, and the views the environment asks for."""
-    if "opentelemetry.sdk.trace" in sys.modules:  # else another implementation of the API
-        from pocketflow_otel import sdk
-
+    sdk = loaded_sdk()
+    if sdk is not None:
         sdk.adopt(provider, config)
 
 
@@ -86,6 +125,7 @@ def _with_readable_prices(config: Config) -> Config:
     return config
 
 
+@cache
 def _report(problem: str) -> None:
-    """Say on stderr what is wrong with a variable; its default stands."""
+    """Say on stderr what is wrong with a variable, once; its default stands."""
     logger.warning("%s; the default is used", problem)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
@@ -22,3 +24,9 @@ class Settings(TypedDict):
     directory: str | None
     endpoint: str | None
     pythonpath: str | None
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Return the variables with which a Python becomes a traced target."""
+    path = os.pathsep.join(filter(None, (FOLDER, settings["pythonpath"])))
+    return {VARIABLE: json.dumps(settings), "PYTHONPATH": path}

@@ -37,6 +37,7 @@ def begin(settings: startup.Settings) -> None:
                 console=settings["console"],
                 directory=settings["directory"],
                 endpoint=settings["endpoint"],
+                child=startup.variables(settings),
             )
 
 

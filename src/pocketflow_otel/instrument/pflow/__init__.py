@@ -1,0 +1,1 @@
+"""pflow's workflows: two engines, one tree of spans."""

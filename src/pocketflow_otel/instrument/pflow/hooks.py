@@ -1,0 +1,116 @@
+"""Replace functions of modules that may never be imported, when they are, by name of their arguments."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.context import get_current
+
+from pocketflow_otel.guard import guard
+from pocketflow_otel.run import SCOPE_KEY, UNTRACED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+    from pocketflow_otel.instrument.around import Around
+    from pocketflow_otel.instrument.patch import Patches
+
+_OPENING: Final = guard("open a span")
+_CHANGING: Final = guard("change the arguments of a call")
+
+
+class Arguments:
+    """The arguments of one call, found by their names, however they are passed.
+
+    Args:
+        places: The position of each parameter.
+        args, kwargs: As the caller passed them.
+    """
+
+    __slots__ = ("_places", "args", "kwargs")
+
+    def __init__(self, places: dict[str, int], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._places = places
+        self.args = args
+        self.kwargs = kwargs
+
+    def __getitem__(self, name: str) -> Any:
+        """Return an argument; `None` where it is not passed, or there is no such parameter."""
+        place = self._places.get(name, len(self.args))
+        return self.args[place] if place < len(self.args) else self.kwargs.get(name)
+
+    def __setitem__(self, name: str, value: object) -> None:
+        place = self._places.get(name, len(self.args))
+        if place < len(self.args):
+            self.args = (*self.args[:place], value, *self.args[place + 1 :])
+        else:
+            self.kwargs = {**self.kwargs, name: value}
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One function of pflow, and what is put around its calls.
+
+    Attributes:
+        name: `function`, or `Class.method`.
+        open: Opens what stands around a call; `None` lets it pass.
+        change: Changes the arguments of a call instead.
+        needs: The parameters that are read; without one of them the hook is of no use.
+        required: Whether a pflow without it is one we do not know.
+    """
+
+    name: str
+    open: Callable[[Arguments], Around | None] | None = None
+    change: Callable[[Arguments], None] | None = None
+    needs: tuple[str, ...] = ()
+    required: bool = True
+
+    def place(self, module: ModuleType, patches: Patches) -> bool:
+        """Replace the function in its module; tell whether it was there."""
+        owner, _, name = self.name.rpartition(".")
+        holder: Any = module.__dict__.get(owner) if owner else module
+        function = getattr(holder, "__dict__", {}).get(name)
+        if not inspect.isfunction(function):
+            return False
+        places = {known: place for place, known in enumerate(inspect.signature(function).parameters)}
+        if any(needed not in places for needed in self.needs):
+            return False
+        patches.replace(holder, name, lambda function: self._wrap(function, places))
+        return True
+
+    def _wrap(self, function: Callable[..., Any], places: dict[str, int]) -> Callable[..., Any]:
+        open_, change = self.open, self.change
+
+        @wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if get_current().get(SCOPE_KEY) is UNTRACED:
+                return function(*args, **kwargs)
+            opened = None
+            if open_ is not None:
+                with _OPENING:
+                    opened = open_(Arguments(places, args, kwargs))
+            if change is not None:
+                with _CHANGING:
+                    call = Arguments(places, args, kwargs)
+                    change(call)
+                    args, kwargs = call.args, call.kwargs
+            if opened is None:
+                return function(*args, **kwargs)
+            with opened:
+                result = opened.result = function(*args, **kwargs)  # type: ignore[misc]  # a slot
+                return result
+
+        return wrapper
+
+
+def place_all(module: ModuleType, hooks: Sequence[Hook], patches: Patches) -> list[str]:
+    """Place the hooks of a module; return the names of those that it should have and has not."""
+    return [
+        f"{module.__name__}.{hook.name}"
+        for hook in hooks
+        if not hook.place(module, patches) and hook.required
+    ]

@@ -1,0 +1,206 @@
+"""Which modules of pflow are instrumented, when they are imported, and how all that is undone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from wrapt import register_post_import_hook
+
+from pocketflow_otel.guard import guard, logger
+from pocketflow_otel.instrument.around import around
+from pocketflow_otel.instrument.attempts import open_attempt
+from pocketflow_otel.instrument.family import Family
+from pocketflow_otel.instrument.host import loaded_sdk
+from pocketflow_otel.instrument.patch import Patches
+from pocketflow_otel.instrument.pflow import children, engine, wrappers
+from pocketflow_otel.instrument.pflow.engine import Engine
+from pocketflow_otel.instrument.pflow.hooks import Hook, place_all
+from pocketflow_otel.instrument.pflow.threads import carrying
+from pocketflow_otel.instrument.pflow.wrappers import Wrappers
+from pocketflow_otel.instrument.steps import open_exec
+from pocketflow_otel.run import scope_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+    from pocketflow_otel.instrument.pflow.hooks import Arguments
+    from pocketflow_otel.instrument.spans import Tracing
+
+DISTRIBUTION: Final = "pflow-cli"
+
+_PLACING: Final = guard("instrument pflow")
+
+_POOLS: Final = {"pflow.nodes.python.python_code": True, "pflow.nodes.llm.llm": False}
+"""Modules that run a step in a pool of one thread, and whether all releases do."""
+_POOL: Final = "ThreadPoolExecutor"
+_SHELL: Final = "pflow.nodes.shell.shell"
+_OUTPUT: Final = "pflow.core.output_controller"
+_NODE_EVENTS: Final = frozenset(
+    {"node_start", "node_complete", "node_cached", "node_warning", "batch_progress"}
+)
+"""What pflow prints of nodes as they run: what the live view says too, in lines of its own."""
+
+
+class Pflow:
+    """pflow, of whichever release, and what is replaced in it.
+
+    Nothing of pflow is imported: each module is seen to when pflow imports it.
+
+    Args:
+        tracing: Where spans come from. What it records of errors is made to leave out their texts,
+            unless those are asked for: pflow's hold data.
+    """
+
+    def __init__(self, tracing: Tracing) -> None:
+        self._tracing = tracing
+        tracing.after_run = self._after_run
+        if "errors" not in tracing.config.pflow_details:
+            tracing.config = replace(tracing.config, mask_errors=True)
+        self._patches = Patches()
+        self._missing: list[str] = []
+        self._warned = False
+
+    def watch(self) -> None:
+        """See to what is imported, and to what has been."""
+        self._tracing.enabled = True
+        register_post_import_hook(_guarded(self._begin), "pflow")
+
+    def undo(self) -> None:
+        """Put everything back; hooks of imports stay, and do nothing."""
+        self._tracing.enabled = False
+        self._patches.undo()
+
+    def _begin(self, package: ModuleType) -> None:
+        """See which pflow it is, and what of it is to be instrumented."""
+        if not self._patches.active:
+            return
+        if self._tracing.config.children == "hide":
+            children.hide_launcher(os.environ)
+        folder = Path(package.__path__[0])
+        vendored = (folder / "pocketflow").is_dir()
+        version = _version()
+        era: Engine | Wrappers = (Wrappers if vendored else Engine)(self._tracing, version)
+        for name, hooks in era.hooks().items():
+            self._on_import(folder, name, partial(self._place, hooks))
+        nodes = "pflow.pocketflow" if vendored else "pflow.core.node"
+        self._on_import(folder, nodes, self._place_attempts)
+        for name, required in _POOLS.items():
+            self._on_import(folder, name, partial(self._place_pool, required))
+        self._on_import(folder, _SHELL, partial(self._place, [self._shell_hook()]))
+        self._on_import(folder, _OUTPUT, self._place_output)
+
+    def _on_import(self, folder: Path, name: str, place: Callable[[ModuleType], None]) -> None:
+        path = folder.joinpath(*name.split(".")[1:])
+        if not (path.is_dir() or path.with_suffix(".py").is_file()):
+            self._miss([name])
+        register_post_import_hook(_guarded(place), name)
+
+    def _place(self, hooks: Sequence[Hook], module: ModuleType) -> None:
+        if self._patches.active:
+            self._miss(place_all(module, hooks, self._patches))
+
+    def _place_attempts(self, module: ModuleType) -> None:
+        if not self._patches.active:
+            return
+        node = module.__dict__.get("Node")
+        if not isinstance(node, type):
+            self._miss([f"{module.__name__}.Node"])
+            return
+        self._patches.replace(node, "_exec", around(open_exec))
+        Family(node, self._patches, self._patch_node).patch()
+
+    def _patch_node(self, cls: type) -> None:
+        for base in cls.__mro__:
+            self._patches.replace(base, "exec", around(open_attempt))
+
+    def _place_pool(self, required: bool, module: ModuleType) -> None:
+        if not self._patches.active:
+            return
+        pool = module.__dict__.get(_POOL)
+        if isinstance(pool, type):
+            self._patches.swap(module, _POOL, carrying(pool))
+        elif required:
+            self._miss([f"{module.__name__}.{_POOL}"])
+
+    def _shell_hook(self) -> Hook:
+        def trace(call: Arguments) -> None:
+            if self._tracing.config.children == "trace" and isinstance(call["prep_res"], dict):
+                call["prep_res"] = children.traced(call["prep_res"])
+
+        return Hook("ShellNode.exec", change=trace, needs=("prep_res",))
+
+    def _place_output(self, module: ModuleType) -> None:
+        if not self._patches.active:
+            return
+        controller = module.__dict__.get("OutputController")
+        if controller is None or "create_progress_callback" not in vars(controller):
+            self._miss([f"{module.__name__}.OutputController.create_progress_callback"])
+            return
+        self._patches.replace(controller, "create_progress_callback", self._quieting)
+
+    def _quieting(self, create: Callable[..., Any]) -> Callable[..., Any]:
+        """Let the live view stand in place of pflow's lines about nodes: it says what they say."""
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            callback = create(*args, **kwargs)
+            if not callable(callback):
+                return callback
+
+            def progress_callback(node_id: Any, event: Any, *args: Any, **kwargs: Any) -> Any:
+                if event in _NODE_EVENTS and self._shows_live():
+                    return None
+                return callback(node_id, event, *args, **kwargs)
+
+            return progress_callback
+
+        return wrapper
+
+    def _shows_live(self) -> bool:
+        """Tell whether the step that runs now has its lines in a live view."""
+        sdk = loaded_sdk()
+        return scope_of() is not None and sdk is not None and sdk.shows_live(self._tracing.provider)
+
+    def _after_run(self) -> None:
+        """Have the run's spans sent before the process can end: after a broken pipe pflow's `os._exit`s."""
+        sdk = loaded_sdk()
+        if sdk is not None:
+            sdk.flush(self._tracing.provider)
+        if self._missing:
+            self._tell_missing()
+
+    def _miss(self, names: Sequence[str]) -> None:
+        self._missing += [name for name in names if name not in self._missing]
+        if any(name.startswith((engine.RUNNER, wrappers.RUNNER)) for name in names):
+            self._tell_missing()  # No run will end of which we know.
+
+    def _tell_missing(self) -> None:
+        """Say once what this pflow does not have."""
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "pflow %s is not as pocketflow-otel knows it: without %s, a part of the run is not traced",
+                _version(), ", ".join(self._missing),
+            )  # fmt: skip
+
+
+def _guarded(hook: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Keep our failures out of pflow's imports."""
+
+    def place(module: Any) -> None:
+        with _PLACING:
+            hook(module)
+
+    return place
+
+
+def _version() -> str:
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,87 @@
+"""What workflows, steps and items have in common: they fail by what they return, as pflow has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.trace import StatusCode
+
+from pocketflow_otel import semconv
+from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.instrument.errors import MAX_MESSAGE
+from pocketflow_otel.instrument.pflow.store import Notice
+from pocketflow_otel.instrument.spans import TracedScope
+
+if TYPE_CHECKING:
+    from opentelemetry.util.types import AttributeValue
+
+_ERROR: Final = "error"
+_GATES: Final = {
+    "GateDenied": "denied",
+    "GateNotInteractiveError": "non_interactive",
+    "GateResolverError": "error",
+}
+"""What pflow raises when a gate stops a run, and what its trace calls that."""
+
+
+def is_error(action: object) -> bool:
+    """Tell whether an action says that the step failed: `error`, or one that begins with it."""
+    return isinstance(action, str) and action.startswith(_ERROR)
+
+
+def gate_outcome(error: BaseException) -> str | None:
+    """Return how a gate was answered, where that is what stopped the run."""
+    cls = type(error)
+    return _GATES.get(cls.__name__) if cls.__module__.startswith("pflow.") else None
+
+
+class PflowScope(TracedScope):
+    """A scope of a workflow: it may fail by what it returns.
+
+    Attributes:
+        failed_below: The `error.type` of what failed in it last, and was not recovered from.
+    """
+
+    __slots__ = ()
+
+    failed_below: str
+
+    def fails_by(self, error: BaseException) -> bool:
+        return gate_outcome(error) is None
+
+    def fail(self, kind: str, text: str, *, event: bool) -> None:
+        """Say that it failed without raising anything.
+
+        Args:
+            kind: The `error.type`: an exception's type, or pflow's category.
+            text: pflow's text, which holds data.
+            event: Whether to tell of it as of an exception: where it came from, nothing else has.
+        """
+        self.failure = kind
+        self.span.set_attribute(semconv.ERROR_TYPE, kind)
+        shown = "" if self.tracing.config.mask_errors else shorten(text, MAX_MESSAGE)
+        self.span.set_status(StatusCode.ERROR, shown or kind)
+        if event:
+            attributes: dict[str, AttributeValue] = {semconv.EXCEPTION_TYPE: kind}
+            if shown:
+                attributes[semconv.EXCEPTION_MESSAGE] = shown
+            self.span.add_event(semconv.EXCEPTION_EVENT, attributes)
+        self.tell_parent(kind)
+
+    def tell_parent(self, kind: str) -> None:
+        """Tell what this one lies in that it failed; that may yet recover."""
+        if isinstance(self.parent, PflowScope):
+            self.parent.failed_below = kind  # type: ignore[misc]  # a slot of each subclass
+
+    def notice(self, warning: object, node_id: str | None = None) -> None:
+        """Tell of a warning of pflow as an event."""
+        found = Notice.read(warning)
+        attributes: dict[str, AttributeValue] = {
+            semconv.WARNING_CATEGORY: found.category,
+            semconv.WARNING_SEVERITY: found.severity,
+        }
+        if node_id is not None:
+            attributes[semconv.WARNING_NODE] = node_id
+        if found.text and not self.tracing.config.mask_errors:
+            attributes[semconv.WARNING_MESSAGE] = shorten(found.text, MAX_MESSAGE)
+        self.span.add_event(semconv.WARNING, attributes)

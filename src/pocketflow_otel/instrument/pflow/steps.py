@@ -1,0 +1,298 @@
+"""What a workflow's steps and batch items say about themselves, whichever engine runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from pocketflow_otel import semconv
+from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.capture.tally import Call
+from pocketflow_otel.capture.usage import read_usage
+from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument import naming
+from pocketflow_otel.instrument.attempts import Attempts
+from pocketflow_otel.instrument.batch import Batch, ItemScope
+from pocketflow_otel.instrument.errors import type_name
+from pocketflow_otel.instrument.pflow import store
+from pocketflow_otel.instrument.pflow.scope import PflowScope, gate_outcome, is_error
+from pocketflow_otel.instrument.pflow.store import Books, NodeView
+from pocketflow_otel.instrument.pflow.workflow import WorkflowScope
+from pocketflow_otel.instrument.steps import NodeScope
+from pocketflow_otel.run import ActionUnmatched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.util.types import AttributeValue
+
+    from pocketflow_otel.instrument.spans import TracedScope
+    from pocketflow_otel.run import Scope
+
+_NOTICING: Final = guard("tell of pflow's warnings")
+
+SUB_WORKFLOW: Final = "WorkflowExecutor"
+"""The class of the node that runs another workflow; its calls are counted there."""
+
+_ERROR: Final = "error"
+_END: Final = "end"
+_MEMO: Final = "cache_source"
+"""Key of a usage that a step's cache gave back: nothing was called."""
+
+
+class NodeAttempts(Attempts):
+    """Attempts of a pflow node: its own, and in a batch those of the item.
+
+    Args:
+        rounds: How often an item is tried, with all its node's attempts.
+        pause: Seconds between two rounds.
+    """
+
+    __slots__ = ("_pause", "_rounds")
+
+    def __init__(self, rounds: int = 1, pause: float = 0.0) -> None:
+        super().__init__()
+        self._rounds = rounds
+        self._pause = pause
+
+    def most(self, owner: Any) -> float:
+        return super().most(owner) * self._rounds
+
+    def wait(self, owner: Any) -> float:
+        ends_round = self.made % max(int(super().most(owner)), 1) == 0
+        return self._pause if ends_round else super().wait(owner)
+
+    def is_last(self, owner: Any, error: Exception) -> bool:
+        return super().is_last(owner, error) or not getattr(error, "retriable", True)
+
+
+@dataclass(slots=True)
+class NodeFacts:
+    """What an engine knows of the node it is about to execute.
+
+    Attributes:
+        node: The node itself, without wrappers.
+        id, cls: Its id, and the name of its class.
+        shared: The workflow's store.
+        successors: Its ways on, by action.
+        parallel: How it runs its batch, if it has one.
+        loops: Whether it is repeated by a condition; its iteration stands in the store then.
+        gated: Whether somebody must approve it.
+        routes: Whether an action without a way on fails the workflow.
+    """
+
+    node: Any
+    id: str
+    cls: str
+    shared: object
+    successors: Mapping[str, Any]
+    parallel: bool | None = None
+    loops: bool = False
+    gated: bool = False
+    routes: bool = True
+
+
+class StepScope(NodeScope, PflowScope):
+    """One step of a workflow.
+
+    Attributes:
+        failed_below: The `error.type` of what failed in it: an item, or a workflow.
+        cached: Whether its result came from a cache.
+    """
+
+    __slots__ = ("_before", "_facts", "cached", "failed_below")
+
+    def __init__(self, facts: NodeFacts, parent: Scope | None, tracing: Any) -> None:
+        super().__init__(facts.node, NodeView(facts.shared, facts.id), parent, tracing)
+        self._facts = facts
+        self._before = Books.read(facts.shared, facts.id)
+        self.attempts = NodeAttempts()
+        self.failed_below = ""
+        self.cached = False
+
+    def begin(self, context: Context | None) -> None:
+        """Start the span."""
+        facts = self._facts
+        name = shorten(facts.id, naming.MAX_NAME)
+        attributes: dict[str, AttributeValue] = {
+            semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_NODE,
+            semconv.NODE_NAME: name,
+            semconv.NODE_CLASS: facts.cls,
+            semconv.NODE_VISIT: self._count_visit(),
+        }
+        max_retries = facts.node.__dict__.get("max_retries")
+        if type(max_retries) is int:
+            attributes[semconv.NODE_MAX_RETRIES] = max_retries
+        iteration = store.peek(facts.shared, store.ITERATION) if facts.loops else None
+        if type(iteration) is int:
+            attributes[semconv.LOOP_ITERATION] = iteration
+        if facts.parallel is not None:
+            self.batch = Batch(parallel=facts.parallel)
+            attributes[semconv.BATCH_MODE] = self.batch.mode
+        self.look(attributes)
+        self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
+
+    def _count_visit(self) -> int:
+        within = self.parent
+        if not isinstance(within, WorkflowScope):
+            return 1
+        within.failed_below = ""  # What failed before has been recovered from.
+        visit = within.visits[self._facts.id] = within.visits.get(self._facts.id, 0) + 1
+        return visit
+
+    def describe_end(self, error: BaseException | None) -> None:
+        facts, before = self._facts, self._before
+        attributes: dict[str, AttributeValue] = {}
+        after = Books.read(facts.shared, facts.id)
+        self.cached = after.cache_hits > before.cache_hits
+        if self.cached:
+            attributes[semconv.NODE_CACHED] = True
+            if isinstance(after.usage, dict) and isinstance(after.usage.get(_MEMO), str):
+                attributes[semconv.NODE_CACHE_SOURCE] = after.usage[_MEMO]
+        self._describe_gate(error, attributes)
+        failed = error is None and is_error(self.result)
+        raised = self.attempts.error if failed else error
+        if self.batch is None:
+            self.attempts.describe(self, attributes, raised)
+        else:
+            self.batch.describe(attributes)
+        if error is None:
+            self._describe_action(attributes)
+        if failed:
+            kind = store.category_of(facts.shared, facts.id, facts.cls)
+            attributes[semconv.FAILURE_CATEGORY] = kind
+            self._fail(self.failed_below or (kind if raised is None else type_name(type(raised))))
+        with _NOTICING:
+            self._tell_warnings(after)
+        self._describe_phases(attributes)
+        self.look_again(attributes)
+        self.span.set_attributes(attributes)
+
+    def _describe_gate(self, error: BaseException | None, attributes: dict[str, AttributeValue]) -> None:
+        outcome = None if error is None else gate_outcome(error)
+        if outcome is None and self._facts.gated and not self.cached:
+            outcome = "approved"
+        if outcome is not None:
+            attributes[semconv.GATE_OUTCOME] = outcome
+
+    def _describe_action(self, attributes: dict[str, AttributeValue]) -> None:
+        """Say where the action leads; one that leads nowhere fails the workflow, once this step is over."""
+        facts = self._facts
+        action = attributes[semconv.NODE_ACTION] = naming.action_name(self.result)
+        ways = facts.successors
+        following = ways.get(action)
+        if following is not None:
+            attributes[semconv.NODE_NEXT] = str(following.__dict__.get("node_id", ""))
+        elif action != _END and not is_error(action) and any(way != _ERROR for way in ways):
+            known = tuple(naming.action_name(way) for way in ways)
+            self.span.add_event(
+                semconv.ACTION_UNMATCHED, {semconv.UNMATCHED_ACTION: action, semconv.UNMATCHED_KNOWN: known}
+            )
+            self.run.publish(self, ActionUnmatched(action, known))
+            if facts.routes:
+                attributes[semconv.FAILURE_CATEGORY] = store.ROUTING_ERROR
+                self._fail(store.ROUTING_ERROR)
+
+    def _fail(self, kind: str) -> None:
+        text = store.failure_of(self._facts.shared, self._facts.id).get("error")
+        if text is None:
+            text = store.output_of(self._facts.shared, self._facts.id).get("error")
+        self.fail(kind, str(text or ""), event=not self.failed_below)
+
+    def _tell_warnings(self, after: Books) -> None:
+        for found, known in (
+            (after.warning, self._before.warning),
+            (after.template_error, self._before.template_error),
+        ):
+            if found is not None and found is not known:
+                self.notice(found)
+        if after.warning is not None and isinstance(self.parent, WorkflowScope):
+            self.parent.tell(self._facts.id, after.warning)
+
+    def _count_usage(self, items: Mapping[Any, object]) -> None:
+        facts = self._facts
+        if self.cached or self.batch is not None or facts.cls == SUB_WORKFLOW:
+            return
+        reported = store.output_of(facts.shared, facts.id).get(semconv.LLM_USAGE)
+        if reported is not self._before.usage:
+            self.report(calls_in(reported))
+
+    def record_error(self, error: BaseException) -> None:
+        kind = type_name(type(error))
+        if self.failed_below:
+            self._errors.append(error)  # It has been told where it came from.
+        super().record_error(error)
+        self.tell_parent(kind)
+
+    def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
+        category = store.failure_of(self._facts.shared, self._facts.id).get("category")
+        if not isinstance(category, str):
+            category = store.TEMPLATE_ERROR if hasattr(error, "_partial_resolutions") else store.EXCEPTION
+        said = {**super().describe_error(error), semconv.FAILURE_CATEGORY: category}
+        if self.phase == semconv.PREP:
+            del said[semconv.ERROR_PHASE]  # Or before that: in pflow's own templates, or its batch.
+        return said
+
+
+class PflowItem(ItemScope, PflowScope):
+    """One item of a batch.
+
+    Attributes:
+        failed_below: The `error.type` of the workflow in it that failed.
+    """
+
+    __slots__ = ("failed_below",)
+
+    def __init__(self, batch: Batch, within: TracedScope, node: Any, index: int) -> None:
+        super().__init__(batch, within)
+        self.owner = node  # A copy, in a parallel batch.
+        self.index = index
+        self.failed_below = ""
+
+    @property
+    def _problem(self) -> Mapping[str, Any] | None:
+        """What pflow says of an item that failed: it returns it, behind the item's result."""
+        found = self.result
+        problem = found[1] if isinstance(found, tuple) and len(found) > 1 else None
+        return problem if isinstance(problem, dict) else None
+
+    def has_failed(self) -> bool:
+        return self._problem is not None
+
+    def describe_end(self, error: BaseException | None) -> None:
+        problem = self._problem
+        raised = error if problem is None else problem.get("exception")
+        cause = None if problem is None else self.attempts.error
+        attributes: dict[str, AttributeValue] = {}
+        self.attempts.describe(self, attributes, raised or cause)
+        self.span.set_attributes(attributes)
+        if isinstance(raised, BaseException) and error is None:
+            self.record_error(raised)
+            self.failure = type_name(type(raised))
+        elif problem is not None:
+            kind = self.failed_below or (store.NODE_ACTION_ERROR if cause is None else type_name(type(cause)))
+            self.fail(kind, str(problem.get("error") or ""), event=not self.failed_below)
+
+    def record_error(self, error: BaseException) -> None:
+        super().record_error(error)
+        self.tell_parent(type_name(type(error)))
+
+    def end(self, error: BaseException | None) -> None:
+        super().end(error)
+        found = self.result if error is None else None
+        if isinstance(found, tuple) and found and isinstance(found[0], dict):
+            within = self.parent
+            if not (isinstance(within, StepScope) and within._facts.cls == SUB_WORKFLOW):
+                self.report(calls_in(found[0].get(semconv.LLM_USAGE)))
+
+
+def calls_in(reported: object) -> Iterator[Call]:
+    """Yield the calls a usage in pflow's store tells of; none of one that a cache gave back."""
+    if isinstance(reported, dict) and reported.get(_MEMO):
+        return
+    now = datetime.now(UTC)
+    for usage in read_usage(reported, ask=False):
+        if usage:
+            yield Call(usage, now)

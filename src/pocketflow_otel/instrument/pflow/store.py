@@ -1,0 +1,151 @@
+"""Read pflow's shared store: a dict of node outputs by node id, inputs, and pflow's own books.
+
+Nothing of pflow is called: dicts are read, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from pocketflow_otel.capture.listing import View, list_items, store_of
+
+CACHE_HITS: Final = "__cache_hits__"
+EXECUTION: Final = "__execution__"
+FAILURES: Final = "__failures__"
+ITERATION: Final = "__iteration__"
+TEMPLATE_ERRORS: Final = "__template_errors__"
+WARNINGS: Final = "__warnings__"
+WORKFLOW_FILE: Final = "_pflow_workflow_file"
+
+_CATEGORIES: Final = {
+    "HttpNode": "http_failure",
+    "LLMNode": "llm_failure",
+    "MCPNode": "mcp_failure",
+    "ShellNode": "shell_failure",
+}
+"""What pflow, from 0.12 on, calls the failures that its node types return."""
+NODE_ACTION_ERROR: Final = "node_action_error"
+EXCEPTION: Final = "exception"
+TEMPLATE_ERROR: Final = "template_error"
+ROUTING_ERROR: Final = "routing_error"
+
+
+def peek(shared: object, key: str) -> Any:
+    """Return what a store has under `key`, at its root; `None` without it."""
+    store = store_of(shared)
+    return dict.get(store, key) if isinstance(store, dict) else None
+
+
+def book(shared: object, key: str) -> dict[Any, Any]:
+    """Return one of pflow's books that is a dict; empty without it."""
+    found = peek(shared, key)
+    return found if isinstance(found, dict) else {}
+
+
+def is_internal(key: object) -> bool:
+    """Tell whether a key of the root is pflow's own.
+
+    >>> is_internal("__execution__"), is_internal("_pflow_depth"), is_internal("greet")
+    (True, True, False)
+    """
+    if type(key) is not str:
+        return False
+    return key.startswith(("_pflow_", "_batch_trace")) or (key.startswith("__") and key.endswith("__"))
+
+
+def output_of(shared: object, node_id: str) -> dict[Any, Any]:
+    """Return what a node wrote; from 0.12 on, of one that failed, what pflow archived of it."""
+    found = peek(shared, node_id)
+    if found is None:
+        found = failure_of(shared, node_id).get("data")
+    return found if isinstance(found, dict) else {}
+
+
+def failure_of(shared: object, node_id: str) -> dict[Any, Any]:
+    """Return pflow's record of a node's failure: `data`, `category`, `error`; from 0.12 on."""
+    found = book(shared, FAILURES).get(node_id)
+    return found if isinstance(found, dict) else {}
+
+
+def category_of(shared: object, node_id: str, node_class: str) -> str:
+    """Return what kind of failure a node returned, in the words of pflow from 0.12 on."""
+    category = failure_of(shared, node_id).get("category")
+    return category if isinstance(category, str) else _CATEGORIES.get(node_class, NODE_ACTION_ERROR)
+
+
+class WorkflowView(View):
+    """A workflow's store: its inputs, and the outputs of its nodes by their ids."""
+
+    __slots__ = ()
+
+    def items(self) -> dict[Any, object] | None:
+        items = list_items(self.store)
+        return None if items is None else {key: items[key] for key in items if not is_internal(key)}
+
+
+class NodeView(WorkflowView):
+    """The store as a node sees it: what it writes under its own id lies there at the top.
+
+    Args:
+        store: The workflow's store.
+        node_id: The node's id.
+    """
+
+    __slots__ = ("_node_id",)
+
+    def __init__(self, store: object, node_id: str) -> None:
+        super().__init__(store)
+        self._node_id = node_id
+
+    def items(self) -> dict[Any, object] | None:
+        items = super().items()
+        if items is None:
+            return None
+        items.pop(self._node_id, None)
+        own = output_of(self.store, self._node_id)
+        return items | {key: own[key] for key in list(own) if not is_internal(key)}
+
+
+class Books(NamedTuple):
+    """What pflow's books said of a node before a step: what they say afterwards is new, or old."""
+
+    cache_hits: int
+    usage: object
+    warning: object
+    template_error: object
+
+    @classmethod
+    def read(cls, shared: object, node_id: str) -> Books:
+        """Read them."""
+        hits = peek(shared, CACHE_HITS)
+        return cls(
+            cache_hits=hits.count(node_id) if type(hits) is list else 0,
+            usage=output_of(shared, node_id).get("llm_usage"),
+            warning=book(shared, WARNINGS).get(node_id),
+            template_error=book(shared, TEMPLATE_ERRORS).get(node_id),
+        )
+
+
+class Notice(NamedTuple):
+    """A warning of pflow: what kind it is, how grave, and its text, which holds data."""
+
+    category: str
+    severity: str
+    text: str
+
+    @classmethod
+    def read(cls, warning: object) -> Notice:
+        """Read a warning: a text, a dict, or a `Diagnostic`, which is a dataclass."""
+        if isinstance(warning, str):
+            return cls("warning", "warning", warning)
+        said = warning if isinstance(warning, dict) else getattr(warning, "__dict__", {})
+        context = said.get("context")
+        about = context if isinstance(context, dict) else {}
+        category = said.get("id") or about.get("type") or about.get("category") or said.get("type")
+        severity = said.get("severity")
+        severity = getattr(severity, "value", severity)
+        return cls(
+            category if isinstance(category, str) else "warning",
+            severity if isinstance(severity, str) else "warning",
+            str(said.get("message") or said.get("error") or ""),
+        )

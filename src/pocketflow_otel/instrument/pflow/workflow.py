@@ -1,0 +1,223 @@
+"""What a workflow says about itself: from its runner, from its engine, or from both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
+
+from pocketflow_otel import semconv
+from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument import naming
+from pocketflow_otel.instrument.around import Around
+from pocketflow_otel.instrument.errors import type_name
+from pocketflow_otel.instrument.pflow import store
+from pocketflow_otel.instrument.pflow.scope import PflowScope, is_error
+from pocketflow_otel.instrument.pflow.store import Notice, WorkflowView
+from pocketflow_otel.instrument.steps import StoreScope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.util.types import AttributeValue
+
+    from pocketflow_otel.run import Scope
+
+_LEAVING: Final = guard("leave a run that has ended")
+_NOTICING: Final = guard("tell of pflow's warnings")
+
+WORKFLOW: Final = "Workflow"
+_FAILED: Final = "failed"
+
+
+@dataclass(slots=True)
+class About:
+    """What a runner knows of the workflow it is about to run.
+
+    Attributes:
+        name: Its name, if it has one.
+        file: The path of its file, if it has one.
+        resumed_from: pflow's id of the run this one goes on with.
+    """
+
+    name: str | None = None
+    file: str | None = None
+    resumed_from: str | None = None
+
+
+class WorkflowScope(StoreScope, PflowScope):
+    """One execution of a workflow, from its runner's call or its engine's to the end.
+
+    Attributes:
+        visits: How often each node ran, by its id.
+        awaits_engine: Whether its runner has begun, and its engine has not.
+        engine_runs: Whether its engine has begun, and has not ended.
+        engine_error: What its engine raised, which its runner makes a result of.
+        failed_below: The `error.type` of the step that failed last, unless the workflow went on.
+        execution_id: pflow's own id of the run, once it is known.
+    """
+
+    __slots__ = (
+        "_about", "_told", "awaits_engine", "engine_error", "engine_runs", "execution_id", "failed_below",
+        "visits",
+    )  # fmt: skip
+
+    def __init__(self, owner: Any, about: About, parent: Scope | None, tracing: Any) -> None:
+        super().__init__("flow", owner, None, parent, tracing)
+        self._about = about
+        self._told: dict[str, object] = {}
+        self.visits: dict[str, int] = {}
+        self.awaits_engine = False
+        self.engine_runs = False
+        self.engine_error: BaseException | None = None
+        self.failed_below = ""
+        self.execution_id: object = None
+
+    def begin(self, context: Context | None, *, version: str) -> None:
+        """Start the span.
+
+        Args:
+            context: Where the workflow is a run of its own; else `None`.
+            version: pflow's.
+        """
+        about = self._about
+        attributes: dict[str, AttributeValue] = {
+            semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_WORKFLOW,
+            semconv.FLOW_CLASS: WORKFLOW,
+        }
+        name = about.name or (_stem(about.file) if about.file else None)
+        if name:
+            attributes[semconv.GEN_AI_WORKFLOW_NAME] = name = shorten(name, naming.MAX_NAME)
+        self._describe_file(about.file, attributes)
+        if about.resumed_from:
+            attributes[semconv.RESUMED_FROM] = about.resumed_from
+        if self.parent is None:
+            attributes[semconv.PFLOW_VERSION] = version
+        else:
+            attributes[semconv.FLOW_NESTED] = True
+            attributes[semconv.RUN_ID] = self.run.id
+        self.open_span(
+            f"{semconv.INVOKE_WORKFLOW} {name}" if name else semconv.INVOKE_WORKFLOW, attributes, context
+        )
+
+    def _describe_file(self, file: str | None, attributes: dict[str, AttributeValue]) -> None:
+        if file:
+            paths = "paths" in self.tracing.config.pflow_details
+            attributes[semconv.FLOW_FILE] = file if paths else PurePath(file).name
+
+    def start_engine(self, shared: object, start: str | None, only: str | None) -> None:
+        """Say what the engine begins with: the store, and the first node."""
+        self.awaits_engine = False
+        self.engine_runs = True
+        self.shared = WorkflowView(shared)
+        attributes: dict[str, AttributeValue] = {}
+        if not self._about.file:
+            self._describe_file(store.peek(shared, store.WORKFLOW_FILE), attributes)
+        if start is not None:
+            attributes[semconv.FLOW_START_NODE] = start
+        if only is not None:
+            attributes[semconv.FLOW_ONLY_NODE] = only
+        self.look(attributes)
+        self.span.set_attributes(attributes)
+        self._told = dict(store.book(shared, store.WARNINGS))
+
+    def tell(self, node_id: str, warning: object) -> None:
+        """Take note of a warning that a step has told of."""
+        self._told[node_id] = warning
+
+    def end_engine(self) -> None:
+        """Say what the engine left."""
+        self.engine_runs = False
+        attributes: dict[str, AttributeValue] = {semconv.FLOW_STEPS: self.steps}
+        shared = self.shared
+        if isinstance(shared, WorkflowView):
+            restored = store.book(shared, store.EXECUTION).get("restored_nodes")
+            if isinstance(restored, list) and restored:
+                attributes[semconv.FLOW_RESTORED_NODES] = [str(node) for node in restored]
+            with _NOTICING:
+                for node_id, warning in store.book(shared, store.WARNINGS).items():
+                    if self._told.get(node_id) is not warning:
+                        self.notice(warning, str(node_id))
+        self.look_again(attributes)
+        self.span.set_attributes(attributes)
+
+    def describe_end(self, error: BaseException | None) -> None:
+        """Say how it ended, by what the engine or the runner returned."""
+        if self.engine_runs:
+            self.end_engine()
+        result = self.result
+        if error is not None:
+            self.tell_parent(type_name(type(error)))
+        elif isinstance(result, str) or result is None:
+            self.span.set_attribute(semconv.FLOW_ACTION, naming.action_name(result))
+            if is_error(result):
+                self._fail(store.category_of(self.shared, "", ""), "")
+        else:
+            self._describe_result(result.__dict__)
+        if self.execution_id is not None:
+            self.span.set_attribute(semconv.EXECUTION_ID, str(self.execution_id))
+
+    def _describe_result(self, result: Mapping[str, Any]) -> None:
+        """Take over what a runner says: its status counts, whatever the steps said."""
+        status = getattr(result.get("status"), "value", None)
+        if isinstance(status, str):
+            self.span.set_attribute(semconv.FLOW_STATUS, status)
+        trace = getattr(result.get("trace"), "__dict__", {})
+        self.execution_id = trace.get("execution_id", self.execution_id)
+        if status == _FAILED:
+            self._fail(*_first_problem(result))
+
+    def _fail(self, kind: str, text: str) -> None:
+        """Fail by what happened inside, or else by `kind`."""
+        error = self.engine_error
+        if self.failed_below:
+            self.fail(self.failed_below, text, event=False)
+        elif error is not None and self.fails_by(error):
+            self.record_error(error)
+            self.failure = type_name(type(error))
+        else:
+            self.fail(kind, text, event=True)
+
+    def close(self) -> None:
+        super().close()
+        self.engine_error = None
+        self._told = {}
+        if self.parent is None and self.tracing.after_run is not None:
+            with _LEAVING:
+                self.tracing.after_run()
+
+
+def _stem(file: str) -> str:
+    """Return the name of a workflow by its file.
+
+    >>> _stem("/home/ada/hello.pflow.md")
+    'hello'
+    """
+    return PurePath(file).name.removesuffix(".md").removesuffix(".pflow")
+
+
+def _first_problem(result: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the category and the text of the first error of a runner's result."""
+    for found in (result.get("diagnostics"), result.get("errors")):
+        for problem in found if isinstance(found, list) else ():
+            notice = Notice.read(problem)
+            if notice.severity != "warning" or isinstance(problem, dict):
+                return (notice.category if notice.category != "warning" else _FAILED), notice.text
+    return _FAILED, ""
+
+
+class EngineRun(Around):
+    """The engine's part of a run that its runner has opened."""
+
+    __slots__ = ("_workflow", "result")
+
+    def __init__(self, workflow: WorkflowScope) -> None:
+        self._workflow = workflow
+
+    def end(self, error: BaseException | None) -> None:
+        self._workflow.engine_error = error
+        self._workflow.end_engine()
+        if error is None:
+            self._workflow.span.set_attribute(semconv.FLOW_ACTION, naming.action_name(self.result))
