@@ -14,6 +14,13 @@ UNSET, OK, ERROR = 0, 1, 2
 """Codes of a span's status, as in OTLP."""
 
 
+PFLOW_STATUSES = ("degraded", "denied", "paused")
+"""How a workflow of pflow may end otherwise than well or by a failure."""
+
+ENDED = ("ok", *PFLOW_STATUSES, "failed")
+"""How a run may end that its process lived to see the end of."""
+
+
 class TraceError(ValueError):
     """A trace file, a journal or a run's name is not what it should be; `str()` is one sentence."""
 
@@ -102,6 +109,14 @@ class SpanRecord:
         """What people call it: the flow's or node's name; empty for a flow without one."""
         key = semconv.NODE_NAME if self.role == "node" else semconv.GEN_AI_WORKFLOW_NAME
         return str(self.attributes.get(key, ""))
+
+    @property
+    def outcome(self) -> str:
+        """How an ended flow ended: one of `ENDED`."""
+        said = self.attributes.get(semconv.FLOW_STATUS)
+        if self.failed:
+            return "failed"
+        return said if said in PFLOW_STATUSES else "ok"
 
     def has_event(self, name: str) -> bool:
         """Tell whether an event of this name was recorded."""

@@ -259,6 +259,8 @@ class Narrator:
             yield Part(f"fallback after {text.plural(attempts, 'attempt')}", WARN)
         elif attempts > 1:
             yield Part(text.plural(attempts, "attempt"), WARN)
+        for circumstance in text.circumstances(attributes):
+            yield Part(circumstance, WARN)
         changes = text.diff(attributes, counts=self._narrow) if span.role == "node" else ""
         if changes:
             yield Part(changes)
@@ -301,7 +303,13 @@ class Narrator:
             where = f" at {self._failed_at}" if self._failed_at else ""
             yield Part(f"FAILED{where}", BAD), Part(f" · {text.joined([took, steps, bill])}")
         else:
-            yield Part("ok", GOOD), Part(f"  {text.joined([took, steps, bill])}")
+            outcome = root.outcome
+            if outcome != "ok" and self._failed_steps:
+                steps += f" ({self._failed_steps} failed)"
+            yield (
+                Part(outcome, GOOD if outcome == "ok" else WARN),
+                Part(f"  {text.joined([took, steps, bill])}"),
+            )
         slowest = ""
         if not root.failed and self._steps > 1 and root.duration:
             duration, name = self._slowest
@@ -339,7 +347,7 @@ def _starts_at(span: SpanRecord) -> str:
 def _mark(span: SpanRecord) -> Part:
     if span.failed:
         return Part("✗ ", BAD)
-    return Part("⚠ ", WARN) if span.attributes.get(semconv.NODE_FALLBACK) else Part("✓ ", GOOD)
+    return Part("⚠ ", WARN) if text.is_doubtful(span.attributes) else Part("✓ ", GOOD)
 
 
 def _progress(span: SpanRecord, parent: _Open | None) -> Iterator[Part]:

@@ -187,7 +187,7 @@ def name(step: Step) -> str:
 def _step_line(step: Step, parent: Step | None) -> Line:
     span, said = step.span, step.span.attributes
     mark = _MARKS[status(step)] if span.role else Part("· ", DIM)
-    if span.role == "node" and said.get(semconv.NODE_FALLBACK):
+    if span.role == "node" and not span.failed and text.is_doubtful(said):
         mark = Part("⚠ ", WARN)
     line: Line = (mark, Part(name(step), NAME if span.role else DIM))
     if span.role == "node" and said.get(semconv.NODE_VISIT, 1) != 1:
@@ -220,6 +220,8 @@ def _pieces(step: Step, parent: Step | None) -> Iterator[Part]:
         yield Part(f"fallback after {text.plural(attempts, 'attempt')}", WARN)
     elif attempts > 1:
         yield Part(text.plural(attempts, "attempt"), WARN)
+    for circumstance in text.circumstances(said):
+        yield Part(circumstance, WARN)
     changes = text.diff(said)
     if changes:
         yield Part(changes)
@@ -259,6 +261,12 @@ def _happened(step: Step) -> Iterator[Line]:
             action = text.escape(str(said[semconv.UNMATCHED_ACTION]))
             known = ", ".join(text.escape(way) for way in said[semconv.UNMATCHED_KNOWN])
             yield Part("⚠ ", WARN), Part(f"action '{action}' leads nowhere (known: {known}): the flow ended")
+
+        elif event.name == semconv.WARNING:
+            kind = text.escape(str(said.get(semconv.WARNING_CATEGORY, "")))
+            message = text.escape(str(said.get(semconv.WARNING_MESSAGE, "")))
+            node = text.escape(str(said.get(semconv.WARNING_NODE, "")))
+            yield Part("⚠ ", WARN), Part(": ".join(filter(None, (f"warning {node}".rstrip(), kind, message))))
 
 
 def recorded(step: Step) -> dict[str, str]:

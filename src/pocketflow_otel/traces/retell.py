@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import text
+from pocketflow_otel.traces.model import ENDED
 from pocketflow_otel.traces.text import DIM, WARN, Part
 from pocketflow_otel.traces.trace import tree
 
@@ -78,7 +79,7 @@ def tell_event(narrator: Narrator, span: SpanRecord, event: EventRecord) -> Iter
 def ending(trace: Trace, narrator: Narrator) -> Iterator[Line]:
     """Tell how a run on disk ended."""
     head, root = trace.head, trace.root
-    if root is not None and head.status in ("ok", "failed"):
+    if root is not None and head.status in ENDED:
         yield from narrator.summary(root, head.path, late=head.late)
         return
     facts = text.joined([text.seconds(head.duration), text.plural(head.steps, "step"), was_running(trace)])

@@ -6,6 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pocketflow_otel.traces.model import ENDED
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -62,7 +64,7 @@ def by_flow(heads: Iterable[Head]) -> dict[str, Group]:
         group = groups[head.title]
         group.count += 1
         group.failed += head.status in ("failed", "interrupted")
-        if head.status in ("ok", "failed"):
+        if head.status in ENDED:
             group.durations.append(head.duration)
         group.add_calls(head.calls, head.tokens, head.cost if head.calls else None, head.unpriced)
     return groups

@@ -25,6 +25,8 @@ _CHANGES: Final = (
     ("~", semconv.SHARED_MODIFIED_KEYS),
     ("−", semconv.SHARED_REMOVED_KEYS),
 )
+_APPROVED: Final = "approved"
+_GATES: Final = {"non_interactive": "not answered", "error": "could not be asked"}
 MAX_MESSAGE: Final = 160
 _CENT: Final = 0.01
 _MINUTE: Final = 60
@@ -222,6 +224,21 @@ def diff(attributes: Attributes, *, counts: bool = False) -> str:
     more = [f"(+{len(names) - MAX_KEYS} more)"] if len(names) > MAX_KEYS else []
     shared = ["(others wrote too)"] if attributes.get(semconv.SHARED_CONCURRENT) else []
     return " ".join([*names[:MAX_KEYS], *more, *shared])
+
+
+def is_doubtful(attributes: Attributes) -> bool:
+    """Tell whether a step that did not fail did not go as it should either."""
+    stopped = attributes.get(semconv.GATE_OUTCOME, _APPROVED) != _APPROVED
+    return bool(attributes.get(semconv.NODE_FALLBACK)) or stopped
+
+
+def circumstances(attributes: Attributes) -> Iterator[str]:
+    """Yield what else is to be known of a step of pflow: `cached`, `gate denied`."""
+    if attributes.get(semconv.NODE_CACHED):
+        yield "cached"
+    outcome = attributes.get(semconv.GATE_OUTCOME)
+    if outcome is not None:
+        yield f"gate {_GATES.get(outcome, escape(str(outcome)))}"
 
 
 def raised(error_type: object, message: object) -> str:

@@ -228,7 +228,7 @@ class Timeline:
         """
         root = self.root
         if root is not None and self.complete and semconv.INTERRUPTED not in root.attributes:
-            status = "failed" if root.failed else "ok"
+            status = root.outcome
         end = root.end if root is not None and root.end else self.end
         head: dict[str, Any] = {
             "format": FORMAT,

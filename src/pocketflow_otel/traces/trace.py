@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.traces.model import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.traces.model import SpanRecord
 
-STATUSES: Final = ("ok", "failed", "interrupted", "running")
-"""How a run ended: `interrupted` by the end of its process, `running` until then."""
+STATUSES: Final = (*ENDED, "interrupted", "running")
+"""How a run ended: `interrupted` by the end of its process, `running` until then.
+
+Of pflow's alone: `degraded`, with warnings; `denied` or `paused`, at a gate.
+"""
 
 
 @dataclass(frozen=True, slots=True)
