@@ -179,8 +179,8 @@ def install_pflow(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("place", "fix"),
     [
-        ("share/uv/tools/pflow-cli", "uv tool install pflow-cli --with pocketflow-otel"),
-        ("share/pipx/venvs/pflow-cli", "pipx inject pflow-cli pocketflow-otel"),
+        ("share/uv/tools/pflow-cli", "uv tool install pflow-cli --with-executables-from pocketflow-otel"),
+        ("share/pipx/venvs/pflow-cli", "pipx inject --include-apps pflow-cli pocketflow-otel"),
         ("venv", "{home}/bin/python -m pip install pocketflow-otel"),
     ],
 )

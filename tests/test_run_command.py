@@ -305,8 +305,8 @@ def test_python_itself_is_a_target(
 
 SH = shutil.which("sh") or "/bin/sh"
 ELSEWHERE = (
-    "belongs to another environment ({folder}/elsewhere); "
-    "install pocketflow-otel there and use its pocketflow-otel command"
+    "belongs to another environment ({folder}/elsewhere): "
+    "say {folder}/elsewhere/bin/python -m pip install pocketflow-otel"
 )
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from pocketflow_otel.cli.environments import has_ours, remedy
 from pocketflow_otel.config import PREFIX, VARIABLES, Config, no_report
 
 if TYPE_CHECKING:
@@ -109,18 +110,15 @@ def check_pflow() -> Iterator[Finding]:
     if home == Path(sys.executable).parent.resolve() or (here and home == Path(sys.prefix, "bin").resolve()):
         yield Finding("ok", "pflow in this environment")
         return
-    if any(home.parent.glob("lib/python*/site-packages/pocketflow_otel-*")):
+    if has_ours(home.parent):
         yield Finding(
             "note", f"pflow lives in another environment ({home.parent}), which has pocketflow-otel too"
         )
         return
-    manager = "pipx inject pflow-cli pocketflow-otel"
-    if "uv" in home.parts:
-        manager = "uv tool install pflow-cli --with pocketflow-otel"
-    elif "pipx" not in home.parts:
-        manager = f"{home / 'python'} -m pip install pocketflow-otel"
     yield Finding(
-        "problem", f"pflow lives in another environment ({home.parent}), which has none of ours", manager
+        "problem",
+        f"pflow lives in another environment ({home.parent}), which has none of ours",
+        remedy(home.parent),
     )
 
 
@@ -148,7 +146,7 @@ def check_auto_instrumentation() -> Iterator[Finding]:
         else:
             yield Finding("ok", f"{what}: {chosen or ', '.join(names)}")
     disabled = _list("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS")
-    for name in ("pocketflow", "*"):
+    for name in ("pocketflow", "pflow", "*"):
         if name in disabled:
             yield Finding(
                 "problem",

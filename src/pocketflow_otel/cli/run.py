@@ -7,7 +7,6 @@ target, and what it starts in turn, see the environment they would see without u
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ import click
 
 from pocketflow_otel.cli import startup
 from pocketflow_otel.cli.arguments import Mistake
+from pocketflow_otel.cli.environments import has_ours, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,8 +83,7 @@ def run(
             "endpoint": endpoint,
             "pythonpath": environ.get("PYTHONPATH"),
         }
-        environ[startup.VARIABLE] = json.dumps(settings)
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, (startup.FOLDER, environ.get("PYTHONPATH"))))
+        environ |= startup.variables(settings)
     sys.stdout.flush()
     os.execve(command[0], command, environ)  # noqa: S606 - the user's own command
 
@@ -153,10 +152,9 @@ def _script(path: Path, args: Sequence[str]) -> list[str]:
         interpreter, command = found, [sys.executable, str(path), *args]
     # Not resolved itself: the interpreter of a venv is a link to the one it was made from.
     if interpreter.parent.resolve() != Path(sys.executable).parent.resolve():
-        _fail(
-            f"{path} belongs to another environment ({interpreter.parent.parent}); "
-            f"install pocketflow-otel there and use its pocketflow-otel command"
-        )
+        home = interpreter.parent.parent
+        bring = f"use {home / 'bin' / 'pocketflow-otel'}" if has_ours(home) else f"say {remedy(home)}"
+        _fail(f"{path} belongs to another environment ({home}): {bring}")
     return command
 
 
