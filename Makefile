@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VARIANTS := 0.0.1 0.0.2 0.0.3
+PFLOW := 0.8.1 0.10.0 0.11.0 newest
+PFLOW_INSTALLED := $(PFLOW:%=$(VENV)/pflow/%/.installed)
 UV := $(shell command -v uv 2>/dev/null)
 
 .PHONY: demo test bench lint format docs clean
@@ -14,10 +16,10 @@ UV := $(shell command -v uv 2>/dev/null)
 demo: $(VENV)/.package
 	@$(BIN)/pocketflow-otel demo
 
-test: $(VENV)/.test lint
+test: $(VENV)/.test $(PFLOW_INSTALLED) lint
 	$(BIN)/python -m pytest -n 2 src tests
 
-bench: $(VENV)/.test
+bench: $(VENV)/.test $(VENV)/pflow/newest/.installed
 	$(BIN)/python -m benchmarks
 
 lint: $(VENV)/.test
@@ -53,8 +55,20 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@$(foreach version,$(VARIANTS),$(call install,--no-deps --target $(VENV)/variants/$(version) pocketflow==$(version)) &&) true
 	@touch $@ $(VENV)/.package
 
+# Each pflow has an environment of its own, with this package in it as its users have it.
+# Those up to 0.10 were made for the mcp of their time, and do not say so.
+$(VENV)/pflow/%/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing pflow $* and pocketflow-otel into $(VENV)/pflow/$* ..."
+	@$(call venv,$(VENV)/pflow/$*)
+	@$(call install_in,$(VENV)/pflow/$*,-e . $(if $(filter newest,$*),pflow-cli,pflow-cli==$*) \
+		$(if $(filter 0.8% 0.9% 0.10%,$*),'mcp<2'))
+	@touch $@
+
+install = $(call install_in,$(VENV),$(1))
 ifdef UV
-install = uv pip install -q --python $(BIN)/python $(1)
+venv = uv venv -q --allow-existing --python $(BIN)/python $(1)
+install_in = uv pip install -q --python $(1)/bin/python $(2)
 else
-install = $(BIN)/python -m pip install -q --disable-pip-version-check $(1)
+venv = $(BIN)/python -m venv $(1)
+install_in = $(1)/bin/python -m pip install -q --disable-pip-version-check $(2)
 endif

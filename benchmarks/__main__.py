@@ -17,7 +17,9 @@ from benchmarks.flows import (
     sdk,
     spans,
 )
-from benchmarks.measure import measure
+from benchmarks.measure import measure, of_children
+from benchmarks.pflow import WITHOUT_OURS, pflow, workflow
+from benchmarks.pflow import instrumented as instrumented_pflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +56,7 @@ def a_traced_step(rounds: int) -> Iterator[Row]:
     yield Row("traced step / SDK span", step, span, f"× {timed.ratio('step', 'span'):.2f}")
     yield Row(
         "(traced − bare step) / SDK span",
-        timed.median(lambda t: t["step"] - t["bare"]),
+        timed.difference("step", "bare"),
         span,
         f"× {timed.median(lambda t: (t['step'] - t['bare']) / t['span']):.2f}",
         "× 1.5",
@@ -75,7 +77,7 @@ def without_an_sdk(rounds: int) -> Iterator[Row]:
         step=chain(instrumented(None), USUAL, plain_store(10), count_up),
         bare=chain(bare(), USUAL, plain_store(10), count_up),
     )
-    difference = timed.median(lambda t: t["step"] - t["bare"])
+    difference = timed.difference("step", "bare")
     yield Row(
         "step without an SDK − bare step",
         timed.time("step"),
@@ -105,16 +107,40 @@ def large_stores(rounds: int) -> Iterator[Row]:
         yield Row(what, timed.time(large), timed.time("small"), ratio, aim)
 
 
+def pflow_processes(rounds: int) -> Iterator[Row]:
+    """Compare processes of pflow with and without us: one that only starts, one that runs a workflow."""
+    timed = measure(
+        max(rounds // 5, 1),  # A round takes five seconds.
+        steps=1000,  # ms
+        clock=of_children,
+        ours=instrumented_pflow("--version"),
+        without=instrumented_pflow("--version", **WITHOUT_OURS),
+        bare=pflow("--version"),
+        run=instrumented_pflow("run", workflow()),
+        run_bare=pflow("run", workflow()),
+    )
+    for what, ours, other in (
+        ("pflow --version: launcher with / without ours", "ours", "without"),
+        ("pflow --version: launcher with ours / bare", "ours", "bare"),
+        ("pflow run, 20 steps: launcher with ours / bare", "run", "run_bare"),
+    ):
+        yield Row(what, timed.time(ours), timed.time(other), f"+ {timed.difference(ours, other):.0f} ms")
+
+
 def main() -> None:
     """Run the comparisons; print a line for each row."""
     parser = ArgumentParser(prog="python -m benchmarks", description="Measure what tracing costs.")
     parser.add_argument("--rounds", type=int, default=50, help="of each comparison (default: 50)")
     rounds = parser.parse_args().rounds
-    line = "{:<42}{:>8}{:>10}{:>12}{:>10}".format
-    print(line("CPU time per step in µs", "ours", "other", "result", "at most"))
-    for comparison in (a_traced_step, without_an_sdk, large_stores):
-        for row in comparison(rounds):
-            print(line(row.what, f"{row.ours:.1f}", f"{row.other:.1f}", row.result, row.aim), flush=True)
+    line = "{:<48}{:>8}{:>10}{:>12}{:>10}".format
+    for unit, comparisons in (
+        ("CPU time per step in µs", (a_traced_step, without_an_sdk, large_stores)),
+        ("CPU time per process in ms", (pflow_processes,)),
+    ):
+        print(line(unit, "ours", "other", "result", "at most"))
+        for comparison in comparisons:
+            for row in comparison(rounds):
+                print(line(row.what, f"{row.ours:.1f}", f"{row.other:.1f}", row.result, row.aim), flush=True)
 
 
 if __name__ == "__main__":
