@@ -109,6 +109,8 @@ class WorkflowScope(StoreScope, PflowScope):
 
     def start_engine(self, shared: object, start: str | None, only: str | None) -> None:
         """Say what the engine begins with: the store, and the first node."""
+        if self.awaits_engine:
+            self.span.add_event(semconv.ENGINE_BEGAN)
         self.awaits_engine = False
         self.engine_runs = True
         self.shared = WorkflowView(shared)
