@@ -19,7 +19,7 @@ from pocketflow_otel.instrument.host import loaded_sdk
 from pocketflow_otel.instrument.patch import Patches
 from pocketflow_otel.instrument.pflow import children, engine, wrappers
 from pocketflow_otel.instrument.pflow.engine import Engine
-from pocketflow_otel.instrument.pflow.hooks import Hook, place_all
+from pocketflow_otel.instrument.pflow.hooks import place_all
 from pocketflow_otel.instrument.pflow.threads import carrying
 from pocketflow_otel.instrument.pflow.wrappers import Wrappers
 from pocketflow_otel.instrument.steps import open_exec
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import ModuleType
 
-    from pocketflow_otel.instrument.pflow.hooks import Arguments
+    from pocketflow_otel.instrument.pflow.hooks import Hook
     from pocketflow_otel.instrument.spans import Tracing
 
 DISTRIBUTION: Final = "pflow-cli"
 
 _PLACING: Final = guard("instrument pflow")
+_HANDING_ON: Final = guard("hand the trace on to a shell step's processes")
 
 _POOLS: Final = {"pflow.nodes.python.python_code": True, "pflow.nodes.llm.llm": False}
 """Modules that run a step in a pool of one thread, and whether all releases do."""
@@ -92,7 +93,6 @@ class Pflow:
         self._on_import(folder, nodes, self._place_attempts)
         for name, required in _POOLS.items():
             self._on_import(folder, name, partial(self._place_pool, required))
-        self._on_import(folder, _SHELL, partial(self._place, [self._shell_hook()]))
         self._on_import(folder, _OUTPUT, self._place_output)
 
     def _on_import(self, folder: Path, name: str, place: Callable[[ModuleType], None]) -> None:
@@ -116,8 +116,10 @@ class Pflow:
         Family(node, self._patches, self._patch_node).patch()
 
     def _patch_node(self, cls: type) -> None:
+        traced = self._tracing.config.children == "trace"
         for base in cls.__mro__:
-            self._patches.replace(base, "exec", around(open_attempt))
+            shell = traced and base.__module__ == _SHELL
+            self._patches.replace(base, "exec", _traced_shell if shell else _attempt)
 
     def _place_pool(self, required: bool, module: ModuleType) -> None:
         if not self._patches.active:
@@ -127,13 +129,6 @@ class Pflow:
             self._patches.swap(module, _POOL, carrying(pool))
         elif required:
             self._miss([f"{module.__name__}.{_POOL}"])
-
-    def _shell_hook(self) -> Hook:
-        def trace(call: Arguments) -> None:
-            if self._tracing.config.children == "trace" and isinstance(call["prep_res"], dict):
-                call["prep_res"] = children.traced(call["prep_res"])
-
-        return Hook("ShellNode.exec", change=trace, needs=("prep_res",))
 
     def _place_output(self, module: ModuleType) -> None:
         if not self._patches.active:
@@ -187,6 +182,22 @@ class Pflow:
                 "pflow %s is not as pocketflow-otel knows it: without %s, a part of the run is not traced",
                 _version(), ", ".join(self._missing),
             )  # fmt: skip
+
+
+_attempt: Final = around(open_attempt)
+
+
+def _traced_shell(exec_: Callable[..., Any]) -> Callable[..., Any]:
+    """Have the processes that a shell step starts continue its trace."""
+    attempt = _attempt(exec_)
+
+    def wrapper(node: Any, prep_res: Any) -> Any:
+        if isinstance(prep_res, dict):
+            with _HANDING_ON:
+                prep_res = children.traced(prep_res)
+        return attempt(node, prep_res)
+
+    return wrapper
 
 
 def _guarded(hook: Callable[[Any], None]) -> Callable[[Any], None]:
