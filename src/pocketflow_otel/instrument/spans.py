@@ -26,10 +26,11 @@ from opentelemetry.trace import (
 )
 
 from pocketflow_otel import __version__, semconv
+from pocketflow_otel.capture import costs
 from pocketflow_otel.capture.pricing import PriceBook, read_prices
 from pocketflow_otel.context import user_attributes
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument import compat, costs
+from pocketflow_otel.instrument import compat
 from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.errors import error_text, exception_attributes, place_of, type_name
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
