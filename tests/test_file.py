@@ -460,6 +460,22 @@ def test_a_long_run_is_finished_in_the_background_and_waited_for_at_the_end(
     assert document(tmp_path)["status"] == "ok"
 
 
+def test_a_flush_waits_for_files_that_are_being_made_and_for_no_longer_than_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_file, "_LONG", 10)
+    may_go_on = threading.Event()
+    finish = store.finish
+    monkeypatch.setattr(store, "finish", lambda path: may_go_on.wait(30) and finish(path))
+    with viewed(FileView("all", tmp_path)) as captured:
+        steps("A").run({})
+        too_soon = captured.provider.force_flush(1)
+        may_go_on.set()
+        in_time = captured.provider.force_flush()
+
+    assert (too_soon, in_time, names(tmp_path)) == (False, True, [f"{RUN}.json"])
+
+
 def test_where_no_thread_can_be_started_the_flow_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

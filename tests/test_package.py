@@ -73,6 +73,7 @@ def test_opentelemetry_finds_what_it_looks_for_by_name() -> None:
     assert {(point.group, point.name) for point in ENTRY_POINTS} >= {
         ("console_scripts", "pocketflow-otel"),
         ("opentelemetry_instrumentor", "pocketflow"),
+        ("opentelemetry_instrumentor", "pflow"),
         ("opentelemetry_distro", "pocketflow"),
         ("opentelemetry_configurator", "pocketflow"),
         ("opentelemetry_traces_exporter", "pocketflow_console"),

@@ -7,20 +7,21 @@ import json
 import random
 import re
 import sys
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pocketflow
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.util._once import Once
 from tests.processes import APP, PYTHON, environment, run, write
 from tests.steps import Step, named
 
 import pocketflow_otel
-from pocketflow_otel import Config, PocketFlowInstrumentor, configure
+from pocketflow_otel import Config, PocketFlowInstrumentor, configure, sdk
 from pocketflow_otel.export.views import shown
 from pocketflow_otel.sdk import PrivateIdGenerator
 
@@ -311,6 +312,40 @@ def test_seeded_processes_and_their_forks_print_the_same_and_have_ids_of_their_o
 
     assert [run(PYTHON, app, env=env).stdout for _ in range(2)] == [run(PYTHON, bare).stdout] * 2
     assert len({trace_file["trace_id"] for trace_file in saved(tmp_path / "traces")}) == 2 * 3
+
+
+# What the instrumentors ask of the SDK's side
+
+
+@pytest.mark.parametrize("mode", ["live", "summary", "saved", "off"])
+def test_a_live_view_is_known_from_other_views(tmp_path: Path, mode: Any) -> None:
+    assert sdk.shows_live(configure(console=mode, directory=tmp_path)) == (mode == "live")
+    assert not sdk.shows_live(TracerProvider())
+    assert not sdk.shows_live(None)
+    assert not sdk.shows_live(trace.NoOpTracerProvider())
+
+
+class Slow(SpanProcessor):
+    """Holds up a flush, whatever time it is given, as the SDK's own processor does."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.may_go_on = threading.Event()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        self.asked.append(timeout_millis)
+        return self.may_go_on.wait(60)
+
+
+def test_a_flush_is_bounded_whatever_the_processors_do() -> None:
+    provider, slow = TracerProvider(), Slow()
+    provider.add_span_processor(slow)
+    sdk.flush(provider)  # Would never end, else.
+    slow.may_go_on.set()
+    sdk.flush(None)
+
+    (milliseconds,) = slow.asked
+    assert 0 < milliseconds <= 1000 * sdk.FLUSH_SECONDS
 
 
 def test_the_package_hands_out_configure_without_importing_the_sdk_before() -> None:
