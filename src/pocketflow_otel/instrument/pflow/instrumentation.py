@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import ModuleType
 
+    from pocketflow_otel.instrument.pflow.era import Era
     from pocketflow_otel.instrument.pflow.hooks import Hook
     from pocketflow_otel.instrument.spans import Tracing
 
@@ -86,7 +87,7 @@ class Pflow:
         folder = Path(package.__path__[0])
         vendored = (folder / "pocketflow").is_dir()
         version = _version()
-        era: Engine | Wrappers = (Wrappers if vendored else Engine)(self._tracing, version)
+        era: Era = (Wrappers if vendored else Engine)(self._tracing, version)
         for name, hooks in era.hooks().items():
             self._on_import(folder, name, partial(self._place, hooks))
         nodes = "pflow.pocketflow" if vendored else "pflow.core.node"

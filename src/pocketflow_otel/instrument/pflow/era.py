@@ -1,0 +1,121 @@
+"""What pflow's two engines have in common: a runner, in it an engine, in that steps and their items."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pocketflow_otel.instrument.pflow.steps import NodeAttempts, NodeFacts, PflowItem, StepScope
+from pocketflow_otel.instrument.pflow.workflow import About, EngineRun, WorkflowScope
+from pocketflow_otel.run import Scope, scope_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.context import Context
+
+    from pocketflow_otel.instrument.around import Around
+    from pocketflow_otel.instrument.pflow.hooks import Arguments, Hook
+    from pocketflow_otel.instrument.spans import Tracing
+
+
+class Era:
+    """The releases of pflow that are made alike.
+
+    Args:
+        tracing: Where spans come from.
+        version: pflow's.
+    """
+
+    def __init__(self, tracing: Tracing, version: str) -> None:
+        self._tracing = tracing
+        self._version = version
+
+    def hooks(self) -> Mapping[str, Sequence[Hook]]:
+        """Return the hooks by the module they are placed in."""
+        raise NotImplementedError
+
+    def open_runner(self, runner: Any, about: About, execution_id: object = None) -> Around | None:
+        """Open a workflow whose engine is still to come."""
+        return self._tracing.open_below(runner, None, partial(self._begun, runner, about, execution_id))
+
+    def _begun(
+        self, runner: Any, about: About, execution_id: object, parent: Scope | None, context: Context | None
+    ) -> WorkflowScope:
+        scope = WorkflowScope(runner, about, parent, self._tracing)
+        scope.awaits_engine = True
+        scope.execution_id = execution_id
+        scope.begin(context, version=self._version)
+        return scope
+
+    def open_engine(
+        self, engine: Any, about: About, shared: object, start: Any, only: str | None = None
+    ) -> Around | None:
+        """Open what an engine runs: the workflow that its runner began, or one of its own.
+
+        Args:
+            engine: The engine.
+            about: What is known of the workflow.
+            shared: Its store.
+            start: Its first node.
+            only: The id of the one node to be executed, if there is just one.
+        """
+        first = getattr(start, "__dict__", {}).get("node_id")
+        scope = scope_of()
+        if isinstance(scope, WorkflowScope) and scope.awaits_engine:
+            scope.start_engine(shared, first, only)
+            return EngineRun(scope)
+        return self._tracing.open_below(
+            engine, None, partial(self._started, engine, about, shared, first, only)
+        )
+
+    def _started(
+        self,
+        engine: Any,
+        about: About,
+        shared: object,
+        first: str | None,
+        only: str | None,
+        parent: Scope | None,
+        context: Context | None,
+    ) -> WorkflowScope:
+        scope = WorkflowScope(engine, about, parent, self._tracing)
+        scope.begin(context, version=self._version)
+        scope.start_engine(shared, first, only)
+        return scope
+
+    def open_step(self, facts: NodeFacts) -> Around | None:
+        """Open a step."""
+        return self._tracing.open_below(facts.node, None, partial(self._stepped, facts))
+
+    def _stepped(self, facts: NodeFacts, parent: Scope | None, context: Context | None) -> StepScope:
+        scope = StepScope(facts, parent, self._tracing)
+        scope.begin(context)
+        return scope
+
+
+def begin_batch(call: Arguments) -> None:
+    """Say how many items the batch of the current step has."""
+    scope = scope_of()
+    if isinstance(scope, StepScope) and scope.batch is not None:
+        scope.batch.begin(scope, call["items"])
+
+
+def open_item(
+    node: Any, index: int, settings: Mapping[str, Any], context: Context | None
+) -> PflowItem | None:
+    """Open an item of the current step's batch.
+
+    Args:
+        node: What executes it: a copy, in a parallel batch.
+        index: Its place, from 0.
+        settings: The batch's; `max_retries` and `retry_wait` are read.
+        context: The batch's, where that is not the current one: in a thread of a pool.
+    """
+    scope = scope_of(context)
+    if not isinstance(scope, StepScope) or scope.batch is None:
+        return None
+    item = PflowItem(scope.batch, scope, node, index)
+    item.attempts = NodeAttempts(settings.get("max_retries", 1), settings.get("retry_wait", 0.0))
+    item.open(context=context)
+    return item
