@@ -1,0 +1,63 @@
+"""Real pflows, real workflows: bare and traced they do the same, and the traced one leaves its tree."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.pflow.environments import VERSIONS
+from tests.pflow.runs import perform
+from tests.pflow.scenarios import SCENARIOS
+from tests.pflow.servers import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.pflow.scenarios import Scenario
+
+pytestmark = pytest.mark.integration
+
+EXPECTED = Path(__file__).parent / "expected"
+UPDATE = bool(os.environ.get("UPDATE_EXPECTED"))
+
+CASES = [
+    pytest.param(scenario, version, id=f"{scenario}-{version}")
+    for scenario in SCENARIOS
+    for version in VERSIONS
+    if scenario.is_for(version)
+]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize(("scenario", "version"), CASES)
+def test_pflow_does_the_same_and_leaves_its_tree(
+    scenario: Scenario, version: str, tmp_path: Path, server: Server
+) -> None:
+    bare = perform(scenario, version, tmp_path / "home", server, traced=False)
+    traced = perform(scenario, version, tmp_path / "home", server, traced=True)
+
+    assert replace(traced, trees=[]) == bare
+    assert bare.codes == [scenario.code_of(version)] * scenario.runs
+    told = "\n\n".join(traced.trees) + "\n"
+    if UPDATE and text_of(scenario, version) != told:
+        EXPECTED.mkdir(exist_ok=True)
+        (EXPECTED / f"{scenario}@{version}.txt").write_text(told, encoding="utf-8")
+    assert told == text_of(scenario, version)
+
+
+def text_of(scenario: Scenario, version: str) -> str:
+    """Return the tree kept for a version: the file named by it, or by the last one before it."""
+    for other in reversed(VERSIONS[: VERSIONS.index(version) + 1]):
+        path = EXPECTED / f"{scenario}@{other}.txt"
+        if path.exists():
+            return path.read_text(encoding="utf-8")
+    return ""
