@@ -231,12 +231,12 @@ class Scope:
         with self.run.lock:
             scope = self._first_open()
             if scope is not None:
-                scope._opened_account().recorded += calls
+                scope._opened_account().recorded += self._expected(calls)
 
     def report(self, calls: Iterable[Call]) -> None:
         """Count calls that were found in the store."""
         with self.run.lock:
-            self._opened_account().reported += calls
+            self._opened_account().reported += self._expected(calls)
 
     def count_client(self, call: Call, witness: Witness) -> None:
         """Count a call seen on the span of an LLM client; a stream's may come late."""
@@ -250,6 +250,7 @@ class Scope:
                 told = scope.kind == "item"
                 scope = scope.parent
             if scope is not None and scope._opened_account().is_new(witness):
+                self._expected([call])
                 scope._opened_account().clients.count(call, self.run.prices)
 
     def _first_open(self) -> Scope | None:
@@ -261,9 +262,14 @@ class Scope:
     def _opened_account(self) -> Account:
         if self.account is None:
             self.account = Account()
-            if not self.run.prices.ready:
-                self.run.prices.load()
         return self.account
+
+    def _expected(self, calls: Iterable[Call]) -> list[Call]:
+        """Return the calls; begin to load the price table if one of them will need it."""
+        found = list(calls)
+        if not all(self.run.prices.knows_without_table(call.usage) for call in found):
+            self.run.prices.load()
+        return found
 
     def add_up(self) -> None:
         """Add what this scope counted to its parent; called once, when it closes."""

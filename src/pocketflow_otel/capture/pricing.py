@@ -1,22 +1,25 @@
 """Price a usage: what was reported, else the user's price file, else genai-prices, else unknown.
 
 genai-prices knows dated, tiered and cached prices of some two thousand models, offline; it takes
-half a second and a hundred megabytes to load, so it is loaded in a thread at the first usage.
+half a second and a hundred megabytes to load, so it is loaded in a thread, when a call needs it.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, partial
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -340,8 +343,33 @@ def _ask(
     return Decimal(result.total_price)
 
 
+_FETCHING: Final = "genai_prices.update_prices"
+
+
 @cache
 def _genai_prices() -> Any:
-    import genai_prices
+    """Import genai-prices, and its part that fetches prices only when somebody uses that.
 
-    return genai_prices
+    That part imports an HTTP client. We import in a thread, and the user's threads may just then be
+    importing the same client, as openai's do at their first call: they then found half of it.
+    """
+    if "genai_prices" in sys.modules or _FETCHING in sys.modules:
+        return import_module("genai_prices")
+    stand_in = ModuleType(_FETCHING)
+    stand_in.__dict__["__getattr__"] = _forwarded
+    sys.modules[_FETCHING] = stand_in
+    try:
+        return import_module("genai_prices")
+    finally:
+        del sys.modules[_FETCHING]
+
+
+def _forwarded(name: str) -> Callable[..., Any]:
+    """Return what stands for a class or function of the part that has not been imported."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return getattr(import_module(_FETCHING), name)(*args, **kwargs)
+
+    return forward
