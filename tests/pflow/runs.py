@@ -16,6 +16,7 @@ from tests.pflow.scenarios import SERVER, WORKFLOWS
 from tests.pflow.trees import tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.pflow.scenarios import Scenario
@@ -36,10 +37,11 @@ _TIMES: Final = (
     (rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", b"<id>"),
     (rb"workflow-trace-[0-9a-f]{8}-", b"workflow-trace-<id>-"),
     (rb"0x[0-9a-f]{6,}", b"<address>"),
+    (rb'("[\w-]+": )\d+\.\d{8,}', rb"\1 0"),  # durations by node
     (rb'("\w*(?:duration|time|_ms)\w*": )[\d.]+', rb"\1 0"),
 )
 _MASKED: Final = re.compile(
-    r"time|stamp|duration|_ms$|_at$|_id$|^id$|hash|^age|seconds|pid|^ts$|version|timing"
+    r"time|stamp|duration|_ms$|_at$|_id$|^id$|hash|^age|_sec$|seconds|pid|^ts$|version|timing"
 )
 """Keys of pflow's files whose values differ from run to run."""
 
@@ -61,6 +63,27 @@ class Done:
     trees: list[str] = field(default_factory=list)
 
 
+def differences(bare: Done, traced: Done) -> Iterator[str]:
+    """Yield where two runs differ, each in a line: pytest's own comparison takes minutes for large files."""
+    for name in ("codes", "stdout", "stderr"):
+        for place, (one, other) in enumerate(zip(getattr(bare, name), getattr(traced, name), strict=True)):
+            if one != other:
+                yield f"{name}[{place}]: {_first_difference(one, other)}"
+    for name in sorted(bare.files.keys() | traced.files.keys()):
+        one, other = bare.files.get(name, "absent"), traced.files.get(name, "absent")
+        if one != other:
+            yield f"{name}: {_first_difference(json.dumps(one), json.dumps(other))}"
+
+
+def _first_difference(one: Any, other: Any) -> str:
+    if isinstance(one, int):
+        return f"{one} != {other}"
+    pairs = enumerate(zip(one, other, strict=False))
+    place = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    near = slice(max(place - 100, 0), place + 100)
+    return f"at {place}: {one[near]!r} != {other[near]!r}"
+
+
 def perform(scenario: Scenario, version: str, home: Path, server: Server, *, traced: bool) -> Done:
     """Run a scenario.
 
@@ -74,6 +97,8 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server, *, tra
     folder = bin_of(version)
     home.mkdir()
     _lay_out(home / "work", version)
+    if scenario.llm:
+        register(home, folder)
     server.reset()
     command = [str(folder / "pflow"), *(part.replace(SERVER, server.url) for part in scenario.arguments)]
     if traced:
@@ -100,6 +125,31 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server, *, tra
     done.files = dict(_files(home))
     shutil.rmtree(home)
     return done
+
+
+def register(home: Path, folder: Path) -> None:
+    """Have pflow find its nodes, the llm node too.
+
+    0.10 and 0.11 look for it with its own folder on Python's path, where `llm` is that node and not
+    the library of that name, unless the library has been imported before. Newer ones have no such library.
+    """
+    (home / ".pflow").mkdir()
+    subprocess.run(
+        [folder / "python", "-c", REGISTER],
+        env={"HOME": str(home)},
+        cwd=home,
+        capture_output=True,
+        check=True,
+    )
+
+
+REGISTER: Final = """
+import contextlib
+with contextlib.suppress(ImportError):
+    import llm
+from pflow.registry import Registry
+Registry().load()
+"""
 
 
 def _lay_out(work: Path, version: str) -> None:
@@ -134,7 +184,7 @@ def _without_times(output: bytes) -> bytes:
     return output
 
 
-def _files(home: Path) -> Any:
+def _files(home: Path) -> Iterator[tuple[str, Any]]:
     for path in sorted(home.rglob("*")):
         if path.is_file():
             name = _without_times(str(path.relative_to(home)).encode()).decode()

@@ -25,6 +25,7 @@ class Scenario:
         stdin: What is piped in; nothing is, by default.
         since, until: The first and the last of `VERSIONS` it is for.
         codes: The exit code, by version where it is another one.
+        llm: Whether it calls a model.
         ends: Whether the oldest and the newest version are enough: it is not about the engine.
     """
 
@@ -36,6 +37,7 @@ class Scenario:
     until: str = VERSIONS[-1]
     code: int = 0
     codes: dict[str, int] = field(default_factory=dict)
+    llm: bool = False
     ends: bool = False
 
     def __str__(self) -> str:
@@ -86,9 +88,9 @@ SCENARIOS: Final = (
     Scenario(name="printing", ends=True),
     Scenario(name="http", argv=("http.pflow.md", f"server={SERVER}")),
     Scenario(name="http-failing", argv=("http-failing.pflow.md", f"server={SERVER}"), code=1, ends=True),
-    Scenario(name="llm", runs=2),
-    Scenario(name="llm-flaky"),
-    Scenario(name="llm-failing", code=1),
+    Scenario(name="llm", runs=2, llm=True),
+    Scenario(name="llm-flaky", llm=True),
+    Scenario(name="llm-failing", llm=True, code=1),
     Scenario(name="stdin", stdin="three words here", ends=True),
     Scenario(name="big-output", ends=True),
     Scenario(name="template-error", code=1),
@@ -101,7 +103,7 @@ SCENARIOS: Final = (
     Scenario(name="print-failing", argv=("-p", "failing.pflow.md"), code=1, ends=True),
     Scenario(name="json", argv=("--output-format", "json", "linear.pflow.md"), ends=True),
     Scenario(name="json-failing", argv=("--output-format", "json", "failing.pflow.md"), code=1, ends=True),
-    Scenario(name="json-llm", argv=("-p", "--output-format", "json", "llm.pflow.md")),
+    Scenario(name="json-llm", argv=("-p", "--output-format", "json", "llm-flaky.pflow.md"), llm=True),
     Scenario(name="only", argv=("--only", "shout", "linear.pflow.md"), since="0.11.0", codes={"newest": 1}),
     Scenario(name="no-trace", argv=("--no-trace", "linear.pflow.md"), ends=True),
     Scenario(name="dry-run", argv=("--dry-run", "linear.pflow.md"), since="newest"),

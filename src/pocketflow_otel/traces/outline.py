@@ -187,7 +187,7 @@ def name(step: Step) -> str:
 def _step_line(step: Step, parent: Step | None) -> Line:
     span, said = step.span, step.span.attributes
     mark = _MARKS[status(step)] if span.role else Part("· ", DIM)
-    if span.role == "node" and not span.failed and text.is_doubtful(said):
+    if not span.failed and text.is_doubtful(said):
         mark = Part("⚠ ", WARN)
     line: Line = (mark, Part(name(step), NAME if span.role else DIM))
     if span.role == "node" and said.get(semconv.NODE_VISIT, 1) != 1:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pocketflow_otel import semconv
+from pocketflow_otel.traces.model import PFLOW_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -227,9 +228,10 @@ def diff(attributes: Attributes, *, counts: bool = False) -> str:
 
 
 def is_doubtful(attributes: Attributes) -> bool:
-    """Tell whether a step that did not fail did not go as it should either."""
+    """Tell whether a step or workflow that did not fail did not go as it should either."""
     stopped = attributes.get(semconv.GATE_OUTCOME, _APPROVED) != _APPROVED
-    return bool(attributes.get(semconv.NODE_FALLBACK)) or stopped
+    otherwise = attributes.get(semconv.FLOW_STATUS) in PFLOW_STATUSES
+    return bool(attributes.get(semconv.NODE_FALLBACK)) or stopped or otherwise
 
 
 def circumstances(attributes: Attributes) -> Iterator[str]:
