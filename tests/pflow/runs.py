@@ -30,7 +30,7 @@ _OUR_LINES: Final = re.compile(
     re.MULTILINE,
 )
 _TIMES: Final = (
-    (rb"\d+\.\d+ ?s\b", b"0s"),
+    (rb"(?<!\d)\d+\.\d+ ?s\b", b"0s"),
     (rb"\b\d+(?:\.\d+)? ?ms\b", b"0ms"),
     (rb"\d{8}-\d{6}(?:-\d+)?", b"<time>"),
     (rb"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|\+00:00)?", b"<time>"),

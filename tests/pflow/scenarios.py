@@ -98,7 +98,7 @@ SCENARIOS: Final = (
     Scenario(name="unrouted", codes={"0.11.0": 1, "newest": 1}),
     Scenario(name="runaway", since="0.10.0", code=1),
     Scenario(name="syntax-error", code=1, ends=True),
-    Scenario(name="fixable", codes={}),
+    Scenario(name="fixable", code=1),
     Scenario(name="print", argv=("-p", "linear.pflow.md"), ends=True),
     Scenario(name="print-failing", argv=("-p", "failing.pflow.md"), code=1, ends=True),
     Scenario(name="json", argv=("--output-format", "json", "linear.pflow.md"), ends=True),
