@@ -1,4 +1,7 @@
-"""Run a scenario in a home of its own, and take note of all that pflow did."""
+"""Run scenarios with a pflow, bare or traced, and see all they leave; ids and times are blotted out.
+
+Every run finds the same paths, port and files as the one before, so that no path differs either.
+"""
 
 from __future__ import annotations
 
@@ -7,206 +10,225 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
+import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from tempfile import mkdtemp
+from threading import Thread
+from typing import IO, TYPE_CHECKING, Final
 
 from tests.pflow.environments import VERSIONS, bin_of
-from tests.pflow.scenarios import SERVER, WORKFLOWS
-from tests.pflow.trees import tree
+from tests.pflow.scenarios import release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.pflow.scenarios import Scenario
     from tests.pflow.servers import Server
 
-OURS: Final = ".pflow/traces"
-"""Where our trace files go, below the home."""
+WORKFLOWS: Final = Path(__file__).parent / "workflows"
 
-_OUR_LINES: Final = re.compile(
-    rb"^(?:(?:ok|degraded|denied|paused)  |FAILED(?: at [^\n]+)? \xc2\xb7 |slowest |trace ~/)[^\n]*\n",
-    re.MULTILINE,
-)
-_TIMES: Final = (
-    (rb"(?<!\d)\d+\.\d+ ?s\b", b"0s"),
-    (rb"\b\d+(?:\.\d+)? ?ms\b", b"0ms"),
-    (rb"\d{8}-\d{6}(?:-\d+)?", b"<time>"),
-    (rb"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|\+00:00)?", b"<time>"),
-    (rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", b"<id>"),
-    (rb"workflow-trace-[0-9a-f]{8}-", b"workflow-trace-<id>-"),
-    (rb"0x[0-9a-f]{6,}", b"<address>"),
-    (rb'("[\w-]+": )\d+\.\d{8,}', rb"\1 0"),  # durations by node
-    (rb'("\w*(?:duration|time|_ms)\w*": )[\d.]+', rb"\1 0"),
-)
-_MASKED: Final = re.compile(
-    r"time|stamp|duration|_ms$|_at$|_id$|^id$|hash|^age|_sec$|seconds|pid|^ts$|version|timing"
-)
-"""Keys of pflow's files whose values differ from run to run."""
+_TIMEOUT: Final = 60
+"""Seconds for one command."""
 
 
-@dataclass
-class Done:
-    """What came of a scenario.
+@dataclass(frozen=True)
+class Outcome:
+    """What one command gave back."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the commands of a scenario did.
 
     Attributes:
-        codes, stdout, stderr: Of each run; times and ids, and our own lines, taken out of stderr.
-        files: What is left in the home, without ours: the content by the path.
-        trees: Our traces.
+        outcomes: One for each command.
+        files: What they left in their home, by path.
+        traces: The folder of our trace files and journals.
     """
 
-    codes: list[int] = field(default_factory=list)
-    stdout: list[bytes] = field(default_factory=list)
-    stderr: list[str] = field(default_factory=list)
-    files: dict[str, Any] = field(default_factory=dict)
-    trees: list[str] = field(default_factory=list)
+    outcomes: tuple[Outcome, ...]
+    files: Mapping[str, str]
+    traces: Path = field(compare=False)
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        return tuple(outcome.code for outcome in self.outcomes)
 
 
-def differences(bare: Done, traced: Done) -> Iterator[str]:
-    """Yield where two runs differ, each in a line: pytest's own comparison takes minutes for large files."""
-    for name in ("codes", "stdout", "stderr"):
-        for place, (one, other) in enumerate(zip(getattr(bare, name), getattr(traced, name), strict=True)):
-            if one != other:
-                yield f"{name}[{place}]: {_first_difference(one, other)}"
-    for name in sorted(bare.files.keys() | traced.files.keys()):
-        one, other = bare.files.get(name, "absent"), traced.files.get(name, "absent")
-        if one != other:
-            yield f"{name}: {_first_difference(json.dumps(one), json.dumps(other))}"
-
-
-def _first_difference(one: Any, other: Any) -> str:
-    if isinstance(one, int):
-        return f"{one} != {other}"
-    pairs = enumerate(zip(one, other, strict=False))
-    place = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
-    near = slice(max(place - 100, 0), place + 100)
-    return f"at {place}: {one[near]!r} != {other[near]!r}"
-
-
-def perform(scenario: Scenario, version: str, home: Path, server: Server, *, traced: bool) -> Done:
-    """Run a scenario.
+class Workshop:
+    """Where scenarios run, one at a time.
 
     Args:
-        scenario: What to run.
-        version: The pflow to run it with.
-        home: An empty folder, the same for all that are to be compared: paths are in the output.
-        server: What workflows talk to, and the proxy that refuses all else.
-        traced: Whether to run it under `opentelemetry-instrument`.
+        folder: Where everything is kept; ours alone.
+        server: What workflows may ask.
     """
-    folder = bin_of(version)
-    home.mkdir()
-    _lay_out(home / "work", version)
-    if scenario.llm:
-        register(home, folder)
-    server.reset()
-    command = [str(folder / "pflow"), *(part.replace(SERVER, server.url) for part in scenario.arguments)]
-    if traced:
-        command.insert(0, str(folder / "opentelemetry-instrument"))
-    done = Done()
-    for _ in range(scenario.runs):
-        result = subprocess.run(
-            command,
-            cwd=home / "work",
-            env=_environment(home, folder, server),
-            stdin=None if scenario.stdin is not None else subprocess.DEVNULL,
-            input=None if scenario.stdin is None else scenario.stdin.encode(),
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
-        done.codes.append(result.returncode)
-        done.stdout.append(_without_times(result.stdout))
-        done.stderr.append(_without_times(_OUR_LINES.sub(b"", result.stderr)).decode("utf-8", "replace"))
-    traces = home / OURS
-    if traces.is_dir():
-        done.trees = ["\n".join(tree(path)) for path in sorted(traces.iterdir())]
-        shutil.rmtree(traces)
-    done.files = dict(_files(home))
-    shutil.rmtree(home)
-    return done
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self._folder, self._server = folder, server
+        self._home = folder / "home"
+        self._work = self._home / "work"
+        self._traces = folder / "traces"
+
+    def run(self, scenario: Scenario, version: str, *, traced: bool) -> Run:
+        """Run a scenario to its end, in a home that was used for nothing else."""
+        bin_ = bin_of(version)
+        command = [bin_ / "opentelemetry-instrument"] * traced + [bin_ / "pflow"]
+        prepared = None if scenario.fresh else self._prepared(version)
+        self._furnish(version, prepared)
+        variables = self._variables() | dict(scenario.env)
+        outcomes = [
+            self._outcome([*command, *arguments], variables, scenario, traced=traced)
+            for arguments in scenario.arguments(server=self._server.url, python=bin_ / "python")
+        ]
+        traces = Path(mkdtemp(dir=self._folder, prefix=f"{scenario.name}-"), "traces")
+        self._traces.rename(traces)
+        return Run(tuple(outcomes), dict(_files(self._home)), traces)
+
+    def _furnish(self, version: str, prepared: Path | None) -> None:
+        for folder in (self._home, self._traces):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        if prepared is not None:
+            shutil.copytree(prepared, self._home, dirs_exist_ok=True)
+        shutil.copytree(WORKFLOWS, self._work, ignore=shutil.ignore_patterns("until-*"))
+        # A release finds the workflows of its time, over those of today.
+        for last in reversed([name for name in VERSIONS if release(version) <= release(name)]):
+            if (WORKFLOWS / f"until-{last}").exists():
+                shutil.copytree(WORKFLOWS / f"until-{last}", self._work, dirs_exist_ok=True)
+        self._server.reset()
+
+    def _prepared(self, version: str) -> Path:
+        """Return a home in which pflow has looked for its nodes, which takes a second or more.
+
+        As installed from PyPI, 0.10 and 0.11 do not find their llm node when they look for it: what
+        they import as `llm` is the node's own module, unless the real one is there already.
+        """
+        prepared = self._folder / "prepared" / version
+        if not prepared.exists():
+            self._furnish(version, None)
+            program = (
+                "import importlib.util, sys\n"
+                "if importlib.util.find_spec('llm'): import llm\n"
+                "from importlib.metadata import distribution\n"
+                "command, = (each for each in distribution('pflow-cli').entry_points if each.name == 'pflow')\n"
+                "sys.exit(command.load()())"
+            )
+            subprocess.run(
+                [bin_of(version) / "python", "-c", program, "-p", "--no-trace", "linear.pflow.md"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=self._variables(),
+                cwd=self._work,
+                timeout=_TIMEOUT,
+                check=True,
+            )
+            shutil.copytree(
+                self._home / ".pflow", prepared / ".pflow", ignore=shutil.ignore_patterns("cache")
+            )
+        return prepared
+
+    def _variables(self) -> dict[str, str]:
+        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), self._server.url)
+        return proxies | {
+            "NO_PROXY": "127.0.0.1",
+            "HOME": str(self._home),
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "PYTHONHASHSEED": "0",
+            "OPENAI_API_KEY": "none",
+            "OPENAI_BASE_URL": f"{self._server.url}/v1",
+            # LiteLLM's own list of prices, instead of one from the network.
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "POCKETFLOW_OTEL_DIR": str(self._traces),
+        }
+
+    def _outcome(
+        self, command: Sequence[str | Path], variables: Mapping[str, str], scenario: Scenario, *, traced: bool
+    ) -> Outcome:
+        with _streams(scenario) as streams:
+            process = subprocess.Popen(command, **streams.given, env=variables, cwd=self._work)
+            stdout, stderr = streams.read(process)
+            code = process.wait(_TIMEOUT)
+        return Outcome(code, blotted(stdout), blotted(without_ours(stderr) if traced else stderr))
 
 
-def register(home: Path, folder: Path) -> None:
-    """Have pflow find its nodes, the llm node too.
+def without_ours(stderr: str) -> str:
+    """Take out the lines by which a traced run says how it went and where its trace is.
 
-    0.10 and 0.11 look for it with its own folder on Python's path, where `llm` is that node and not
-    the library of that name, unless the library has been imported before. Newer ones have no such library.
+    >>> without_ours("begun\\nok  0.1s · 2 steps\\nslowest a 0.1s · trace /t.json\\nended\\n")
+    'begun\\nended\\n'
     """
-    (home / ".pflow").mkdir()
-    subprocess.run(
-        [folder / "python", "-c", REGISTER],
-        env={"HOME": str(home)},
-        cwd=home,
-        capture_output=True,
-        check=True,
+    return _OURS.sub("", stderr)
+
+
+_OURS: Final = re.compile(r"^(ok  |FAILED |INTERRUPTED |slowest |trace /|Trace saved: ).*\n", re.MULTILINE)
+
+
+def blotted(text: str) -> str:
+    """Blot out ids and times.
+
+    >>> blotted('✓ a (<1ms) in 0.0s, trace-20261125-225444.json, {"duration_ms": 3.5, "size": 2}')
+    '✓ a (<duration>) in <duration>, trace-<time>.json, {"duration_ms": <number>, "size": 2}'
+    """
+    for pattern, blot in _BLOTS:
+        text = pattern.sub(blot, text)
+    return text
+
+
+_BLOTS: Final = [
+    (re.compile(pattern), blot)
+    for pattern, blot in (
+        (r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>"),
+        (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00:00|Z)?", "<time>"),
+        (r"\b\d{8}-\d{6}(?:-\d{6})?\b", "<time>"),
+        (r"(?<![\w.])<?\d+(?:\.\d+)?\s?m?s\b", "<duration>"),
+        (r'("node_timings": ?)\{[^}]*\}', r"\1<numbers>"),
+        (r'("\w*(?:duration|elapsed|time|timestamp|_ms|_at|age_sec)": ?)[\d.e-]+', r"\1<number>"),
     )
+]
 
 
-REGISTER: Final = """
-import contextlib
-with contextlib.suppress(ImportError):
-    import llm
-from pflow.registry import Registry
-Registry().load()
-"""
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the path and content of each file; those whose names are times, in their order."""
+    seen: dict[str, int] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = blotted(str(path.relative_to(folder)))
+        seen[name] = seen.get(name, 0) + 1
+        yield (name if seen[name] == 1 else f"{name} #{seen[name]}"), _content(path)
 
 
-def _lay_out(work: Path, version: str) -> None:
-    """Put the workflows into a folder; some are written otherwise for older pflows."""
-    work.mkdir()
-    place = VERSIONS.index(version)
-    variants = [f"until-{other}" for other in reversed(VERSIONS[place:]) if other != "newest"]
-    for folder in (WORKFLOWS, *(WORKFLOWS / variant for variant in variants)):
-        for path in folder.glob("*.md"):
-            shutil.copy(path, work)
+def _content(path: Path) -> str:
+    data = path.read_bytes()
+    if data.startswith(b"SQLite format 3"):
+        return _rows(path)
+    if path.suffix in (".db-wal", ".db-shm"):  # Their rows are those of the database.
+        return ""
+    try:
+        return blotted(data.decode())
+    except UnicodeDecodeError:
+        return hashlib.sha256(data).hexdigest()
 
 
-def _environment(home: Path, folder: Path, server: Server) -> dict[str, str]:
-    return {
-        "HOME": str(home),
-        "PATH": os.pathsep.join((str(folder), os.defpath)),
-        "LANG": "C.UTF-8",
-        "OPENAI_API_KEY": "sk-not-a-key",
-        "OPENAI_API_BASE": f"{server.url}/v1",
-        "OPENAI_BASE_URL": f"{server.url}/v1",
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "http_proxy": server.url,
-        "https_proxy": server.url,
-        "no_proxy": "127.0.0.1",
-        "PYTHONHASHSEED": "0",
-    }
+def _rows(path: Path) -> str:
+    """Return what a database holds; values that were packed are unpacked."""
+    with sqlite3.connect(path) as database:
+        lines = list(database.iterdump())
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            lines += map(_row, database.execute(f"SELECT * FROM {table}"))
+    return "\n".join(lines)
 
 
-def _without_times(output: bytes) -> bytes:
-    for pattern, replacement in _TIMES:
-        output = re.sub(pattern, replacement, output)
-    return output
+def _row(values: Sequence[object]) -> str:
+    return blotted(json.dumps([_unpacked(v) for v in values]))
 
 
-def _files(home: Path) -> Iterator[tuple[str, Any]]:
-    for path in sorted(home.rglob("*")):
-        if path.is_file():
-            name = _without_times(str(path.relative_to(home)).encode()).decode()
-            yield name, _content(path)
-
-
-def _content(path: Path) -> Any:
-    content = path.read_bytes()
-    if path.suffix in (".json", ".jsonl"):
-        lines = content.splitlines() if path.suffix == ".jsonl" or content.count(b"\n{") else [content]
-        try:
-            return [_masked(json.loads(line)) for line in lines]
-        except ValueError:
-            return _without_times(content).decode("utf-8", "replace")
-    if path.suffix.startswith(".db"):
-        return "a database"
-    return hashlib.sha256(content).hexdigest()
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: "*" if _MASKED.search(key) else _masked(each) for key, each in value.items()}
-    if isinstance(value, list):  # Items of a parallel batch come in any order.
-        return sorted((_masked(each) for each in value), key=json.dumps)
-    return _without_times(value.encode()).decode() if isinstance(value, str) else value
+def _unpacked(value: object) -> object:
+    return zlib.decompress(value).decode() if isinstance(value, bytes) else value

@@ -1,115 +1,154 @@
-"""What pflow is asked to do, bare and traced: each feature of it once."""
+"""What workflows do, one scenario for each thing a workflow of pflow can do or suffer.
+
+Exit codes are what pflow gave when it was run bare.
+"""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tests.pflow.environments import VERSIONS
+from tests.pflow.environments import NEWEST
 
-WORKFLOWS: Final = Path(__file__).parent / "workflows"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-SERVER: Final = "{server}"
-"""Stands in arguments for the address of the server."""
+Release = tuple[float, ...]
+
+
+def release(version: str) -> Release:
+    """Return a version as numbers that compare.
+
+    >>> release("0.8.1") < release("0.10") < release("newest")
+    True
+    """
+    return (float("inf"),) if version == NEWEST else tuple(map(int, version.split(".")))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One or more runs of pflow, one after the other in one home.
+    """Commands that run one after another in the same home.
 
     Attributes:
-        name: Its name, and that of its workflow unless that is in `argv`.
-        argv: What follows `pflow`; by default the workflow's file.
-        runs: How often.
-        stdin: What is piped in; nothing is, by default.
-        since, until: The first and the last of `VERSIONS` it is for.
-        codes: The exit code, by version where it is another one.
-        llm: Whether it calls a model.
-        ends: Whether the oldest and the newest version are enough: it is not about the engine.
+        name: Also that of the file with the expected spans.
+        commands: What follows `pflow`; `{server}` is the address of the server that answers, and
+            `{python}` the Python that pflow runs on.
+        exits: Exit codes, one for each command: `{first version: codes}`, each until the next one.
+        since, until: The releases that have what is shown, both included.
+        stdin: What is piped in; nothing, not even an empty pipe, without it.
+        typed: What is typed at a terminal, which is then stdin and stderr.
+        hangs_up: Whether nobody reads stdout.
+        fresh: Whether pflow has never run in this home.
+        env: More variables.
     """
 
     name: str
-    argv: tuple[str, ...] = ()
-    runs: int = 1
+    commands: tuple[str, ...]
+    exits: Mapping[str, tuple[int, ...]]
+    since: str = "0"
+    until: str = NEWEST
     stdin: str | None = None
-    since: str = VERSIONS[0]
-    until: str = VERSIONS[-1]
-    code: int = 0
-    codes: dict[str, int] = field(default_factory=dict)
-    llm: bool = False
-    ends: bool = False
+    typed: str | None = None
+    hangs_up: bool = False
+    fresh: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        return self.name
+    def exists_in(self, version: str) -> bool:
+        return release(self.since) <= release(version) <= release(self.until)
 
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """What follows `pflow`."""
-        return self.argv or (f"{self.name}.pflow.md",)
+    def arguments(self, **names: object) -> list[list[str]]:
+        """Return what follows `pflow` in each command."""
+        return [shlex.split(command.format(**names)) for command in self.commands]
 
-    def code_of(self, version: str) -> int:
-        """Return the exit code of a version."""
-        return self.codes.get(version, self.code)
-
-    def is_for(self, version: str) -> bool:
-        """Tell whether a version has what it is about."""
-        place = VERSIONS.index
-        among = not self.ends or version in (VERSIONS[0], VERSIONS[-1])
-        return among and place(self.since) <= place(version) <= place(self.until)
+    def exits_of(self, version: str) -> tuple[int, ...]:
+        first = max(begin for begin in map(release, self.exits) if begin <= release(version))
+        return next(codes for begin, codes in self.exits.items() if release(begin) == first)
 
 
-DEGRADED: Final = {"0.11.0": 2}
-"""0.11 and 0.12 say so by their exit code."""
+def _scenario(
+    name: str, *commands: str, exits: tuple[int, ...] | dict[str, tuple[int, ...]] = (), **options: object
+) -> Scenario:
+    by_version = exits if isinstance(exits, dict) else {"0": exits or (0,) * len(commands)}
+    return Scenario(name=name, commands=commands, exits=by_version, **options)  # type: ignore[arg-type]
 
+
+_DEGRADED: Final = {"0": (0,), "0.11": (2,), "0.13": (0,)}
+"""Warnings had an exit code of their own in two releases."""
 
 SCENARIOS: Final = (
-    Scenario(name="linear", argv=("linear.pflow.md", "name=ada")),
-    Scenario(name="branch"),
-    Scenario(name="back-edge"),
-    Scenario(name="batch-sequential"),
-    Scenario(name="batch-parallel"),
-    Scenario(name="batch-fail-fast", code=1),
-    Scenario(name="batch-continue", codes=DEGRADED | {"0.10.0": 1}),
-    Scenario(name="item-retry", argv=("item-retry.pflow.md", f"server={SERVER}")),
-    Scenario(name="retry", argv=("retry.pflow.md", f"server={SERVER}"), since="newest"),
-    Scenario(name="loop", since="newest"),
-    Scenario(name="nested"),
-    Scenario(name="nested-failing", code=1),
-    Scenario(name="nested-batch", since="0.10.0"),
-    Scenario(name="recovery", since="0.10.0", codes=DEGRADED),
-    Scenario(name="gate", since="newest", code=4),
-    Scenario(name="gate-approved", argv=("--auto-approve=deliver", "gate.pflow.md"), since="newest"),
-    Scenario(name="gate-untraced", argv=("--no-trace", "gate.pflow.md"), since="newest", code=1),
-    Scenario(name="cached", runs=2),
-    Scenario(name="code-failing", code=1),
-    Scenario(name="failing", code=1),
-    Scenario(name="files", ends=True),
-    Scenario(name="printing", ends=True),
-    Scenario(name="http", argv=("http.pflow.md", f"server={SERVER}")),
-    Scenario(name="http-failing", argv=("http-failing.pflow.md", f"server={SERVER}"), code=1, ends=True),
-    Scenario(name="llm", runs=2, llm=True),
-    Scenario(name="llm-flaky", llm=True),
-    Scenario(name="llm-failing", llm=True, code=1),
-    Scenario(name="stdin", stdin="three words here", ends=True),
-    Scenario(name="big-output", ends=True),
-    Scenario(name="template-error", code=1),
-    Scenario(name="missing-input", code=1),
-    Scenario(name="unrouted", codes={"0.11.0": 1, "newest": 1}),
-    Scenario(name="runaway", since="0.10.0", code=1),
-    Scenario(name="syntax-error", code=1, ends=True),
-    Scenario(name="fixable", code=1),
-    Scenario(name="print", argv=("-p", "linear.pflow.md"), ends=True),
-    Scenario(name="print-failing", argv=("-p", "failing.pflow.md"), code=1, ends=True),
-    Scenario(name="json", argv=("--output-format", "json", "linear.pflow.md"), ends=True),
-    Scenario(name="json-failing", argv=("--output-format", "json", "failing.pflow.md"), code=1, ends=True),
-    Scenario(name="json-llm", argv=("-p", "--output-format", "json", "llm-flaky.pflow.md"), llm=True),
-    Scenario(name="only", argv=("--only", "shout", "linear.pflow.md"), since="0.11.0", codes={"newest": 1}),
-    Scenario(name="no-trace", argv=("--no-trace", "linear.pflow.md"), ends=True),
-    Scenario(name="dry-run", argv=("--dry-run", "linear.pflow.md"), since="newest"),
-    Scenario(name="validate-only", argv=("--validate-only", "linear.pflow.md"), ends=True),
-    Scenario(name="absent", argv=("absent.pflow.md",), code=1, ends=True),
-    Scenario(name="version", argv=("--version",), ends=True),
-    Scenario(name="help", argv=("--help",), ends=True),
-    Scenario(name="unknown-option", argv=("--unknown", "a.pflow.md"), code=2, codes={"newest": 1}, ends=True),
+    # How pflow is called
+    _scenario("linear", "linear.pflow.md name=you"),
+    _scenario("first-run", "linear.pflow.md", fresh=True),
+    _scenario("quiet", "-p linear.pflow.md"),
+    _scenario("json", "--output-format json linear.pflow.md"),
+    _scenario("json-failing", "--output-format json failing.pflow.md", exits=(1,)),
+    _scenario("verbose", "-v linear.pflow.md"),
+    _scenario("no-trace", "--no-trace linear.pflow.md"),
+    _scenario("report", "--report-dir report linear.pflow.md", since="0.11"),
+    _scenario("stdin", "stdin.pflow.md", stdin="three words came\n"),
+    _scenario("big-output", "-p big-output.pflow.md"),
+    _scenario("nobody-reads", "-p big-output.pflow.md", hangs_up=True),
+    # The ways of a flow
+    _scenario("branch", "branch.pflow.md", since="0.10"),
+    _scenario("back-edge", "back-edge.pflow.md", since="0.10"),
+    _scenario("runaway", "runaway.pflow.md", exits=(1,), since="0.10", env={"PFLOW_MAX_NODE_VISITS": "3"}),
+    _scenario("unrouted", "unrouted.pflow.md", exits={"0.10": (0,), "0.11": (1,)}, since="0.10"),
+    _scenario("recovery", "recovery.pflow.md", exits=_DEGRADED, since="0.10"),
+    _scenario("loop", "loop.pflow.md", since="0.14"),
+    _scenario("nested", "nested.pflow.md"),
+    _scenario("nested-failing", "nested-failing.pflow.md", exits=(1,)),
+    _scenario("nested-batch", "nested-batch.pflow.md", since="0.10"),
+    # Batches
+    _scenario("batch-sequential", "batch-sequential.pflow.md"),
+    _scenario("batch-parallel", "batch-parallel.pflow.md"),
+    _scenario("batch-fail-fast", "batch-fail-fast.pflow.md", exits=(1,)),
+    # 0.10 takes the error of an item for that of the step.
+    _scenario("batch-continue", "batch-continue.pflow.md", exits=_DEGRADED | {"0.10": (1,)}),
+    _scenario("item-retry", "item-retry.pflow.md server={server}"),
+    # Failures and warnings
+    _scenario("failing", "failing.pflow.md", exits=(1,)),
+    _scenario("code-failing", "code-failing.pflow.md", exits=(1,)),
+    _scenario("http-failing", "http-failing.pflow.md server={server}", exits=(1,)),
+    _scenario("template-error", "template-error.pflow.md", exits=(1,)),
+    _scenario(
+        "degraded",
+        "template-error.pflow.md",
+        exits=_DEGRADED,
+        env={"PFLOW_TEMPLATE_RESOLUTION_MODE": "permissive"},
+    ),
+    _scenario("missing-input", "missing-input.pflow.md", exits=(1,)),
+    _scenario("retry", "retry.pflow.md server={server}", since="0.14"),
+    _scenario("interrupted", "interrupted.pflow.md", exits=(130,)),
+    _scenario("terminated", "interrupted.pflow.md signal=TERM", exits=(-15,)),
+    # Steps
+    _scenario("printing", "printing.pflow.md"),
+    _scenario("environment", "environment.pflow.md python={python}"),
+    _scenario("files", "files.pflow.md"),
+    _scenario("http", "http.pflow.md server={server}"),
+    _scenario("cached", *["cached.pflow.md"] * 2),
+    _scenario("llm", "llm.pflow.md", until="0.10.0"),
+    _scenario("llm-cached", *["llm.pflow.md"] * 2, since="0.11"),
+    _scenario("llm-flaky", "llm-flaky.pflow.md"),
+    _scenario("llm-failing", "llm-failing.pflow.md", exits=(1,), since="0.12"),
+    # Gates, and runs that go on where another one stopped
+    _scenario(
+        "gate-approved", "gate.pflow.md", "resume gate.pflow.md --approve yes", exits=(4, 0), since="0.15"
+    ),
+    _scenario(
+        "gate-denied", "gate.pflow.md", "resume gate.pflow.md --approve no", exits=(4, 3), since="0.15"
+    ),
+    _scenario("gate-approved-at-terminal", "gate.pflow.md", typed="y\n", since="0.14"),
+    _scenario("gate-denied-at-terminal", "gate.pflow.md", exits=(3,), typed="n\n", since="0.14"),
+    _scenario("gate-approved-before", "gate.pflow.md --auto-approve=deliver", since="0.14"),
+    _scenario("gate-unanswered", "--no-trace gate.pflow.md", exits=(1,), since="0.14"),
+    _scenario("only", "linear.pflow.md", "--only shout linear.pflow.md", since="0.11"),
+    _scenario("resumed", "fixable.pflow.md", "resume fixable.pflow.md --force", exits=(1, 0), since="0.15"),
+    # Without a run
+    _scenario("information", "--version", "--help"),
+    _scenario("dry-run", "--dry-run linear.pflow.md", since="0.12"),
+    _scenario("validate-only", "--validate-only linear.pflow.md"),
+    _scenario("syntax-error", "syntax-error.pflow.md", exits=(1,)),
+    _scenario("unknown-workflow", "unknown.pflow.md", exits=(1,)),
+    _scenario("unknown-option", "--unknown linear.pflow.md", exits={"0": (2,), "0.12": (1,)}),
 )

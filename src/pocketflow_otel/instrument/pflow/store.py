@@ -17,6 +17,9 @@ TEMPLATE_ERRORS: Final = "__template_errors__"
 WARNINGS: Final = "__warnings__"
 WORKFLOW_FILE: Final = "_pflow_workflow_file"
 
+_OWN: Final = ("_pflow_", "_batch_trace", "_trace_collector")
+"""How other keys of pflow's own begin."""
+
 _CATEGORIES: Final = {
     "HttpNode": "http_failure",
     "LLMNode": "llm_failure",
@@ -50,7 +53,7 @@ def is_internal(key: object) -> bool:
     """
     if type(key) is not str:
         return False
-    return key.startswith(("_pflow_", "_batch_trace")) or (key.startswith("__") and key.endswith("__"))
+    return key.startswith(_OWN) or (key.startswith("__") and key.endswith("__"))
 
 
 def output_of(shared: object, node_id: str) -> dict[Any, Any]:
