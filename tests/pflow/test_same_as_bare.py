@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.pflow.environments import VERSIONS
-from tests.pflow.runs import differences, perform
-from tests.pflow.scenarios import SCENARIOS
+from tests.pflow.features import SCENARIOS
+from tests.pflow.pairs import differences, perform
 from tests.pflow.servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.pflow.scenarios import Scenario
+    from tests.pflow.features import Scenario
 
 pytestmark = pytest.mark.integration
 

@@ -1,0 +1,142 @@
+"""What pflow is asked to do, bare and traced: each feature of it once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.pflow.environments import VERSIONS
+
+WORKFLOWS: Final = Path(__file__).parent / "workflows"
+
+SERVER: Final = "{server}"
+"""Stands in arguments for the address of the server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One or more runs of pflow, one after the other in one home.
+
+    Attributes:
+        name: Its name, and that of its workflow unless that is in `argv`.
+        argv: What follows `pflow`; by default the workflow's file.
+        before: What follows `pflow` in a first run; `{execution}` in `argv` is pflow's id of that.
+        runs: How often.
+        stdin: What is piped in; nothing is, by default.
+        since, until: The first and the last of `VERSIONS` it is for.
+        codes: The exit code, by version where it is another one.
+        llm: Whether it calls a model.
+        ends: Whether the oldest and the newest version are enough: it is not about the engine.
+    """
+
+    name: str
+    argv: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    runs: int = 1
+    stdin: str | None = None
+    since: str = VERSIONS[0]
+    until: str = VERSIONS[-1]
+    code: int = 0
+    codes: dict[str, int] = field(default_factory=dict)
+    llm: bool = False
+    ends: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows `pflow`."""
+        return self.argv or (f"{self.name}.pflow.md",)
+
+    def code_of(self, version: str) -> int:
+        """Return the exit code of a version."""
+        return self.codes.get(version, self.code)
+
+    def is_for(self, version: str) -> bool:
+        """Tell whether a version has what it is about."""
+        place = VERSIONS.index
+        among = not self.ends or version in (VERSIONS[0], VERSIONS[-1])
+        return among and place(self.since) <= place(version) <= place(self.until)
+
+
+DEGRADED: Final = {"0.11.0": 2}
+"""0.11 and 0.12 say so by their exit code."""
+
+
+SCENARIOS: Final = (
+    Scenario(name="linear", argv=("linear.pflow.md", "name=ada")),
+    Scenario(name="branch"),
+    Scenario(name="back-edge"),
+    Scenario(name="batch-sequential"),
+    Scenario(name="batch-parallel"),
+    Scenario(name="batch-fail-fast", code=1),
+    Scenario(name="batch-continue", codes=DEGRADED | {"0.10.0": 1}),
+    Scenario(name="item-retry", argv=("item-retry.pflow.md", f"server={SERVER}")),
+    Scenario(name="retry", argv=("retry.pflow.md", f"server={SERVER}"), since="newest"),
+    Scenario(name="loop", since="newest"),
+    Scenario(name="nested"),
+    Scenario(name="nested-failing", code=1),
+    Scenario(name="nested-batch", since="0.10.0"),
+    Scenario(name="recovery", since="0.10.0", codes=DEGRADED),
+    Scenario(name="gate", since="newest", code=4),
+    Scenario(name="gate-approved", argv=("--auto-approve=deliver", "gate.pflow.md"), since="newest"),
+    Scenario(name="gate-untraced", argv=("--no-trace", "gate.pflow.md"), since="newest", code=1),
+    Scenario(name="cached", runs=2),
+    Scenario(name="code-failing", code=1),
+    Scenario(name="failing", code=1),
+    Scenario(name="files", ends=True),
+    Scenario(name="printing", ends=True),
+    Scenario(name="http", argv=("http.pflow.md", f"server={SERVER}")),
+    Scenario(name="http-failing", argv=("http-failing.pflow.md", f"server={SERVER}"), code=1, ends=True),
+    Scenario(name="llm", runs=2, llm=True),
+    Scenario(name="llm-flaky", llm=True),
+    Scenario(name="llm-failing", llm=True, code=1),
+    Scenario(name="stdin", stdin="three words here", ends=True),
+    Scenario(name="big-output", ends=True),
+    Scenario(name="template-error", code=1),
+    Scenario(name="missing-input", code=1),
+    Scenario(name="unrouted", codes={"0.11.0": 1, "newest": 1}),
+    Scenario(name="runaway", since="0.10.0", code=1),
+    Scenario(name="syntax-error", code=1, ends=True),
+    Scenario(name="fixable", code=1),
+    Scenario(name="print", argv=("-p", "linear.pflow.md"), ends=True),
+    Scenario(name="print-failing", argv=("-p", "failing.pflow.md"), code=1, ends=True),
+    Scenario(name="json", argv=("--output-format", "json", "linear.pflow.md"), ends=True),
+    Scenario(name="json-failing", argv=("--output-format", "json", "failing.pflow.md"), code=1, ends=True),
+    Scenario(name="json-llm", argv=("-p", "--output-format", "json", "llm-flaky.pflow.md"), llm=True),
+    Scenario(name="only", argv=("--only", "shout", "linear.pflow.md"), since="0.11.0", codes={"newest": 1}),
+    Scenario(name="no-trace", argv=("--no-trace", "linear.pflow.md"), ends=True),
+    Scenario(
+        name="only-after",
+        before=("linear.pflow.md",),
+        argv=("--only", "shout", "linear.pflow.md"),
+        since="newest",
+    ),
+    Scenario(
+        name="resume",
+        before=("fixable.pflow.md",),
+        argv=("resume", "{execution}", "--force"),
+        since="newest",
+    ),
+    Scenario(
+        name="gate-resumed",
+        before=("gate.pflow.md",),
+        argv=("resume", "{execution}", "--approve", "yes"),
+        since="newest",
+    ),
+    Scenario(
+        name="gate-denied",
+        before=("gate.pflow.md",),
+        argv=("resume", "{execution}", "--approve", "no"),
+        since="newest",
+        code=3,
+    ),
+    Scenario(name="dry-run", argv=("--dry-run", "linear.pflow.md"), since="newest"),
+    Scenario(name="validate-only", argv=("--validate-only", "linear.pflow.md"), ends=True),
+    Scenario(name="absent", argv=("absent.pflow.md",), code=1, ends=True),
+    Scenario(name="version", argv=("--version",), ends=True),
+    Scenario(name="help", argv=("--help",), ends=True),
+    Scenario(name="unknown-option", argv=("--unknown", "a.pflow.md"), code=2, codes={"newest": 1}, ends=True),
+)
