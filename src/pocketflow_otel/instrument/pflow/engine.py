@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry.context import get_current
 
-from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.pflow import store
 from pocketflow_otel.instrument.pflow.era import Era, begin_batch, open_item
 from pocketflow_otel.instrument.pflow.hooks import Hook
 from pocketflow_otel.instrument.pflow.steps import NodeFacts, StepScope, calls_in
 from pocketflow_otel.instrument.pflow.threads import Carried
 from pocketflow_otel.instrument.pflow.workflow import About
+from pocketflow_otel.instrument.spans import TracedScope
 from pocketflow_otel.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pocketflow_otel.instrument.around import Around
     from pocketflow_otel.instrument.pflow.hooks import Arguments
 
 RUNNER: Final = "pflow.execution.runner"
@@ -87,19 +88,26 @@ def _open_item(call: Arguments) -> Around | None:
     return open_item(call["node"], call["idx"], getattr(call["batch_config"], "__dict__", {}), context)
 
 
-class _Warmup(Around):
-    """The call that fills a provider's cache before a batch: no item's, so the step's."""
+class _Warmup(TracedScope):
+    """The call that fills a provider's cache before a batch: none of its items, so without a span.
 
-    __slots__ = ("_step", "result")
+    What it used is added to what the items did; the step's own span tells of it.
+    """
+
+    __slots__ = ()
 
     def __init__(self, step: StepScope) -> None:
-        self._step = step
+        super().__init__("item", step.owner, step.shared, step, step.tracing)
 
     def end(self, error: BaseException | None) -> None:
         if error is None:
-            self._step.record(calls_in(self.result))
+            self.report(calls_in(self.result))
 
 
 def _open_warmup(call: Arguments) -> Around | None:
-    scope = scope_of()
-    return _Warmup(scope) if isinstance(scope, StepScope) else None
+    step = scope_of()
+    if not isinstance(step, StepScope):
+        return None
+    warmup = _Warmup(step)
+    warmup.open_without_span()
+    return warmup

@@ -26,7 +26,7 @@ from pocketflow_otel.instrument.steps import open_exec
 from pocketflow_otel.run import scope_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
     from pocketflow_otel.instrument.pflow.era import Era
@@ -149,7 +149,7 @@ class Pflow:
                 return callback
 
             def progress_callback(node_id: Any, event: Any, *args: Any, **kwargs: Any) -> Any:
-                if event in _NODE_EVENTS and self._shows_live():
+                if event in _NODE_EVENTS and not _tells_more(kwargs) and self._shows_live():
                     return None
                 return callback(node_id, event, *args, **kwargs)
 
@@ -183,6 +183,13 @@ class Pflow:
                 "pflow %s is not as pocketflow-otel knows it: without %s, a part of the run is not traced",
                 _version(), ", ".join(self._missing),
             )  # fmt: skip
+
+
+def _tells_more(said: Mapping[str, Any]) -> bool:
+    """Tell whether a line of pflow's says what ours does not: what went wrong, and was passed over."""
+    if said.get("is_error"):
+        return False
+    return bool(said.get("error_message") and said.get("ignore_errors")) or bool(said.get("smart_handled"))
 
 
 _attempt: Final = around(open_attempt)
