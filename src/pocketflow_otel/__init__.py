@@ -1,4 +1,4 @@
-"""See what PocketFlow flows do.
+"""See what PocketFlow flows and pflow workflows do.
 
 import pocketflow_otel
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel.config import Config
 from pocketflow_otel.context import child_environment, progress, record_usage, run_name, using
-from pocketflow_otel.instrument.instrumentor import PocketFlowInstrumentor
+from pocketflow_otel.instrument.instrumentor import PflowInstrumentor, PocketFlowInstrumentor
 from pocketflow_otel.run import BudgetExceeded
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "Config",
     "ConsoleSpanExporter",
     "FileSpanExporter",
+    "PflowInstrumentor",
     "PocketFlowInstrumentor",
     "child_environment",
     "configure",
