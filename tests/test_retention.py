@@ -30,8 +30,14 @@ def make(place: Path, count: int, *, every: timedelta = timedelta(days=1), size:
         start = NOW - every * number
         path = place / f"{start:%Y%m%dT%H%M%SZ}-{number:08x}.json"
         path.write_bytes(b"x" * size)
-        paths.append(path)
+        paths.append(written(path, start))
     return paths
+
+
+def written(path: Path, when: datetime) -> Path:
+    """Make a file as old as a run that ended then left it."""
+    os.utime(path, (when.timestamp(), when.timestamp()))
+    return path
 
 
 def left(place: Path, keep: Keep) -> list[Path]:
@@ -76,6 +82,7 @@ def test_only_files_of_ours_go(tmp_path: Path) -> None:
 def test_both_files_of_a_run_go_together(tmp_path: Path) -> None:
     oldest = make(tmp_path, 30)[-1]
     oldest.with_suffix(".jsonl").write_bytes(b"x")
+    written(oldest.with_suffix(".jsonl"), NOW - timedelta(days=29))
     gone = prune(tmp_path, Keep(runs=29), now=NOW.timestamp())
     assert {path.name for path in gone} == {oldest.name, oldest.with_suffix(".jsonl").name}
 
@@ -137,7 +144,7 @@ def test_processes_that_prune_at_once_do_each_other_no_harm(tmp_path: Path) -> N
 def test_it_happens_after_a_run_as_the_configuration_says(tmp_path: Path) -> None:
     paths = make(tmp_path, 40, every=timedelta(minutes=1))
     for path in paths:
-        path.rename(path.with_name(path.name.replace("2026", "2025")))
+        written(path.rename(path.with_name(path.name.replace("2026", "2025"))), NOW - timedelta(days=365))
     config = Config(keep_runs=25, keep_days=None)
     with capture_spans(fixed=False) as captured:
         show(captured.provider, console=None, file="all", directory=tmp_path, keep=keep_of(config))

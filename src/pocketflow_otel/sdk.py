@@ -21,6 +21,7 @@ from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export import otlp
 from pocketflow_otel.export.batch import seconds_left
 from pocketflow_otel.export.client_usage import watch_clients
+from pocketflow_otel.export.stream import end_lines
 from pocketflow_otel.export.views import keep_of, live, processor_of, show, shown
 from pocketflow_otel.instrument.instrumentor import PocketFlowInstrumentor
 from pocketflow_otel.resource import default_attributes, resource
@@ -150,6 +151,11 @@ def shows_live(provider: trace.TracerProvider | None) -> bool:
     return isinstance(provider, TracerProvider) and live(provider)
 
 
+def answered() -> None:
+    """Take note that a user has answered a question on the terminal."""
+    end_lines()
+
+
 FLUSH_SECONDS: Final = 1.0
 """What the sending of a run's spans may hold up the program that ran it."""
 
@@ -244,11 +250,7 @@ def _new_provider(service_name: str | None) -> TracerProvider:
 def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
     """Change variables for the block alone: the SDK reads them, the program finds its own."""
     before = dict(os.environ)
-    for name, value in changes.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    _change(changes)
     try:
         yield
     finally:
@@ -257,11 +259,28 @@ def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
         os.environ.update(before)
 
 
+def _change(variables: Mapping[str, str | None]) -> None:
+    """Set variables; `None` takes one away."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+_completed: dict[str, str | None] = {}
+"""What our distro changed for the SDK's set-up, as it was."""
+
+
 class PocketFlowDistro(BaseDistro):  # type: ignore[misc]  # ships without types
     """Local first: no exporter and no network unless the environment asks for them."""
 
     def _configure(self, **kwargs: Any) -> None:
+        before = dict(os.environ)
         otlp.complete_environment()
+        _completed.update(
+            (name, before.get(name)) for name, value in os.environ.items() if value != before.get(name)
+        )
 
 
 class PocketFlowConfigurator(_OTelSDKConfigurator):
@@ -282,6 +301,8 @@ class PocketFlowConfigurator(_OTelSDKConfigurator):
         kwargs["resource_attributes"] = default_attributes() | kwargs.get("resource_attributes", {})
         with _environment(otlp.variables_for_setup()):
             super()._configure(**kwargs)  # type: ignore[no-untyped-call]
+        _change(_completed)  # The program, and what it starts, find what they would find without us.
+        _completed.clear()
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             config = _config_from_env()

@@ -98,7 +98,7 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server, *, tra
     """
     folder = bin_of(version)
     home.mkdir()
-    _lay_out(home / "work", version)
+    lay_out(home / "work", version)
     if scenario.llm:
         register(home, folder)
     server.reset()
@@ -121,13 +121,13 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server, *, tra
         if scenario.before and not number:
             continue
         done.codes.append(result.returncode)
-        done.stdout.append(_without_times(result.stdout))
-        done.stderr.append(_without_times(_OUR_LINES.sub(b"", result.stderr)).decode("utf-8", "replace"))
+        done.stdout.append(without_times(result.stdout))
+        done.stderr.append(without_times(_OUR_LINES.sub(b"", result.stderr)).decode("utf-8", "replace"))
     traces = home / OURS
     if traces.is_dir():
         done.trees = ["\n".join(tree(path)) for path in sorted(traces.iterdir())]
         shutil.rmtree(traces)
-    done.files = dict(_files(home))
+    done.files = dict(files_in(home))
     shutil.rmtree(home)
     return done
 
@@ -163,7 +163,7 @@ Registry().load()
 """
 
 
-def _lay_out(work: Path, version: str) -> None:
+def lay_out(work: Path, version: str) -> None:
     """Put the workflows into a folder; some are written otherwise for older pflows."""
     work.mkdir()
     place = VERSIONS.index(version)
@@ -189,16 +189,18 @@ def _environment(home: Path, folder: Path, server: Server) -> dict[str, str]:
     }
 
 
-def _without_times(output: bytes) -> bytes:
+def without_times(output: bytes) -> bytes:
+    """Take out of an output what differs from run to run."""
     for pattern, replacement in _TIMES:
         output = re.sub(pattern, replacement, output)
     return output
 
 
-def _files(home: Path) -> Iterator[tuple[str, Any]]:
+def files_in(home: Path) -> Iterator[tuple[str, Any]]:
+    """Yield what a home has: the path of each file, and its content without times."""
     for path in sorted(home.rglob("*")):
         if path.is_file():
-            name = _without_times(str(path.relative_to(home)).encode()).decode()
+            name = without_times(str(path.relative_to(home)).encode()).decode()
             yield name, _content(path)
 
 
@@ -209,7 +211,7 @@ def _content(path: Path) -> Any:
         try:
             return [_masked(json.loads(line)) for line in lines]
         except ValueError:
-            return _without_times(content).decode("utf-8", "replace")
+            return without_times(content).decode("utf-8", "replace")
     if path.suffix.startswith(".db"):
         return "a database"
     return hashlib.sha256(content).hexdigest()
@@ -220,4 +222,4 @@ def _masked(value: Any) -> Any:
         return {key: "*" if _MASKED.search(key) else _masked(each) for key, each in value.items()}
     if isinstance(value, list):  # Items of a parallel batch come in any order.
         return sorted((_masked(each) for each in value), key=json.dumps)
-    return _without_times(value.encode()).decode() if isinstance(value, str) else value
+    return without_times(value.encode()).decode() if isinstance(value, str) else value

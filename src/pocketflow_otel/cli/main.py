@@ -11,6 +11,7 @@ from pocketflow_otel.cli.diff import diff
 from pocketflow_otel.cli.doctor import doctor
 from pocketflow_otel.cli.export import export
 from pocketflow_otel.cli.graph import graph
+from pocketflow_otel.cli.import_pflow import import_pflow
 from pocketflow_otel.cli.list import list_runs
 from pocketflow_otel.cli.path import path
 from pocketflow_otel.cli.prune import prune
@@ -29,6 +30,7 @@ def main() -> None:
 
 
 for command in (
-    run, demo, list_runs, show, tail, graph, stats, diff, replay, export, send, prune, path, doctor,
+    run, demo, list_runs, show, tail, graph, stats, diff, replay, export, send, import_pflow, prune, path,
+    doctor,
 ):  # fmt: skip
     main.add_command(command)

@@ -117,6 +117,8 @@ class ConsoleView:
             self._stream.write((*label, *line), whole=whole)
 
     def _still_running(self) -> None:
+        if self._stream.unfinished:
+            return  # A question, perhaps, to which the answer is being typed.
         now = time_ns()
         for run, narrator in list(self._narrators.items()):
             self._write(run, [narrator.still_running(now)])

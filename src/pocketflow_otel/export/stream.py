@@ -55,6 +55,11 @@ class LineStream:
                 return os.get_terminal_size(self._stream.fileno()).columns or None
         return None
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether somebody else has left a line open: perhaps to ask something, and wait."""
+        return not self._ends.whole
+
     def write(self, line: Iterable[Part], *, whole: bool = False) -> None:
         """Write one line in one call, so that others do not come between.
 
@@ -101,6 +106,12 @@ def ends_of(stream: TextIO | None) -> Ends:
             stream.write = ends  # type: ignore[method-assign]
             _ends[stream] = ends
     return Ends(len) if ends is None else ends
+
+
+def end_lines() -> None:
+    """Take note that a user has answered: the terminal shows what is typed, and the end of the line."""
+    for ends in list(_ends.values()):
+        ends.whole = True
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

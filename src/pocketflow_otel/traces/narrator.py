@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _INDENT: Final = "  "
 NARROW: Final = 60
 """Columns below which lines must be short."""
+_STOPPED: Final = frozenset({"denied", "paused"})
+"""How runs end that a gate stopped."""
 _RUN_COLUMN: Final = 64
 """Where the run's id stands in the first line, if the flow's name leaves room."""
 
@@ -73,7 +75,7 @@ class Narrator:
         self._open: dict[str, _Open] = {}
         self._steps = 0
         self._failed_steps = 0
-        self._failed_at = ""
+        self._failed_at = self._stopped_at = ""
         self._slowest: tuple[float, str] = (0.0, "")
         self._dearest: tuple[float, str] = (0.0, "")
         self._priced_steps = 0
@@ -245,7 +247,7 @@ class Narrator:
     def _outcome(self, span: SpanRecord) -> Iterator[Part]:
         attributes = span.attributes
         if span.failed:
-            message = text.error(span.status_message, str(attributes.get(semconv.ERROR_TYPE, "error")))
+            message = text.failure(span.status_message, attributes)
             phase, place = attributes.get(semconv.ERROR_PHASE), attributes.get(semconv.ERROR_PLACE)
             yield Part(message + text.where(phase, place), BAD)
             return
@@ -261,6 +263,8 @@ class Narrator:
             yield Part(text.plural(attempts, "attempt"), WARN)
         for circumstance in text.circumstances(attributes):
             yield Part(circumstance, WARN)
+        for kind in text.warnings(span.events) if span.role == "node" else ():
+            yield Part(f"warning {kind}".rstrip(), WARN)
         changes = text.diff(attributes, counts=self._narrow) if span.role == "node" else ""
         if changes:
             yield Part(changes)
@@ -274,7 +278,10 @@ class Narrator:
         if span.role == "node":
             self._steps += 1
             self._failed_steps += span.failed
-            self._slowest = max(self._slowest, (span.duration, _name(span)))
+            if text.was_stopped(span.attributes):
+                self._stopped_at = _name(span)
+            else:
+                self._slowest = max(self._slowest, (span.duration, _name(span)))
             cost = span.attributes.get(semconv.COST, 0.0)
             self._priced_steps += cost > 0
             self._dearest = max(self._dearest, (cost, _name(span)))
@@ -306,12 +313,13 @@ class Narrator:
             outcome = root.outcome
             if outcome != "ok" and self._failed_steps:
                 steps += f" ({self._failed_steps} failed)"
+            where = f" at {self._stopped_at}" if outcome in _STOPPED and self._stopped_at else ""
             yield (
-                Part(outcome, GOOD if outcome == "ok" else WARN),
+                Part(outcome + where, GOOD if outcome == "ok" else WARN),
                 Part(f"  {text.joined([took, steps, bill])}"),
             )
         slowest = ""
-        if not root.failed and self._steps > 1 and root.duration:
+        if not root.failed and self._steps > 1 and self._slowest[1] and root.duration:
             duration, name = self._slowest
             slowest = f"slowest {name} {text.seconds(duration)} ({duration / root.duration:.0%})"
         dearest = ""
@@ -347,7 +355,8 @@ def _starts_at(span: SpanRecord) -> str:
 def _mark(span: SpanRecord) -> Part:
     if span.failed:
         return Part("✗ ", BAD)
-    return Part("⚠ ", WARN) if text.is_doubtful(span.attributes) else Part("✓ ", GOOD)
+    warned = span.role == "node" and text.warnings(span.events)
+    return Part("⚠ ", WARN) if warned or text.is_doubtful(span.attributes) else Part("✓ ", GOOD)
 
 
 def _progress(span: SpanRecord, parent: _Open | None) -> Iterator[Part]:

@@ -187,7 +187,8 @@ def name(step: Step) -> str:
 def _step_line(step: Step, parent: Step | None) -> Line:
     span, said = step.span, step.span.attributes
     mark = _MARKS[status(step)] if span.role else Part("· ", DIM)
-    if not span.failed and text.is_doubtful(said):
+    warned = span.role == "node" and text.warnings(span.events)
+    if not span.failed and (warned or text.is_doubtful(said)):
         mark = Part("⚠ ", WARN)
     line: Line = (mark, Part(name(step), NAME if span.role else DIM))
     if span.role == "node" and said.get(semconv.NODE_VISIT, 1) != 1:
@@ -209,7 +210,7 @@ def _pieces(step: Step, parent: Step | None) -> Iterator[Part]:
     if step.interrupted or not span.end:
         yield Part("interrupted" if span.end else "running", WARN)
     elif span.failed:
-        message = text.error(span.status_message, str(said.get(semconv.ERROR_TYPE, "error")))
+        message = text.failure(span.status_message, said)
         phase = said.get(semconv.ERROR_PHASE)
         yield Part(message + (f" in {text.escape(str(phase))}" if phase else "") + _place(step), BAD)
     action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION))
@@ -261,12 +262,8 @@ def _happened(step: Step) -> Iterator[Line]:
             action = text.escape(str(said[semconv.UNMATCHED_ACTION]))
             known = ", ".join(text.escape(way) for way in said[semconv.UNMATCHED_KNOWN])
             yield Part("⚠ ", WARN), Part(f"action '{action}' leads nowhere (known: {known}): the flow ended")
-
         elif event.name == semconv.WARNING:
-            kind = text.escape(str(said.get(semconv.WARNING_CATEGORY, "")))
-            message = text.escape(str(said.get(semconv.WARNING_MESSAGE, "")))
-            node = text.escape(str(said.get(semconv.WARNING_NODE, "")))
-            yield Part("⚠ ", WARN), Part(": ".join(filter(None, (f"warning {node}".rstrip(), kind, message))))
+            yield Part("⚠ ", WARN), Part(text.warning(event))
 
 
 def recorded(step: Step) -> dict[str, str]:

@@ -1,5 +1,9 @@
 """Keep a directory of trace files from growing without end.
 
+A run that was imported began long before its file came. It stays as long as one that ends on the day
+of the import, and it is counted apart, so that an import drives nothing out, and is not itself gone
+after the next run.
+
 Only names of ours are touched, never a run that still goes, never the newest few. Other processes may
 write, read and prune at the same time: a file that is gone already is no error, and one that somebody
 reads stays readable until it is closed.
@@ -7,6 +11,7 @@ reads stays readable until it is closed.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import suppress
@@ -18,6 +23,7 @@ from pocketflow_otel.traces import lock
 from pocketflow_otel.traces.runs import NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FLOOR: Final = 20
@@ -26,6 +32,8 @@ FLOOR: Final = 20
 _DAY: Final = 86_400.0
 _ABANDONED: Final = _DAY
 """Seconds after which a draft that nobody finished goes."""
+_LATER: Final = _DAY
+"""Seconds after its start from which on the file of a run came later: it was imported, or took so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Keep:
 
     Attributes:
         runs: How many runs, the newest.
-        days: How long, by the start of the run.
+        days: How long, by the start of the run; by its file, where that came later.
         bytes: How much together, the newest first.
     """
 
@@ -50,6 +58,16 @@ class _Run:
     id: str
     files: list[Path]
     size: int = 0
+    written: float = 0.0
+
+    @property
+    def came_later(self) -> bool:
+        """Whether its file is no sign of when it ran."""
+        return self.written - started(self.id) > _LATER
+
+    def is_running(self) -> bool:
+        """Tell whether it still goes, or nobody can tell."""
+        return any(_is_running(path) for path in self.files)
 
 
 def prune(directory: Path, keep: Keep, *, now: float | None = None, dry: bool = False) -> list[Path]:
@@ -70,18 +88,30 @@ def prune(directory: Path, keep: Keep, *, now: float | None = None, dry: bool = 
     now = time.time() if now is None else now
     runs, drafts = _look(directory)
     going = [draft for draft, changed in drafts if now - changed > _ABANDONED]
-    size = 0
-    for place, run in enumerate(sorted(runs, key=lambda run: run.id, reverse=True)):
+    for run in _past(runs, keep, now):
+        going += run.files
+    return [path for path in going if dry or _removed(path)]
+
+
+def _past(runs: list[_Run], keep: Keep, now: float) -> Iterator[_Run]:
+    """Yield the runs that are past a limit and do not go any more, the newest first."""
+    oldest = -math.inf if keep.days is None else now - keep.days * _DAY
+    size = place = 0
+    for run in sorted(runs, key=lambda run: run.id, reverse=True):
+        if run.came_later:
+            if run.written < oldest and not run.is_running():
+                yield run
+            continue
         size += run.size
         past = (
             (keep.runs is not None and place >= keep.runs)
-            or (keep.days is not None and now - started(run.id) > keep.days * _DAY)
+            or started(run.id) < oldest
             or (keep.bytes is not None and size > keep.bytes)
         )
-        if place >= FLOOR and past and not any(_is_running(path) for path in run.files):
+        if place >= FLOOR and past and not run.is_running():
             size -= run.size
-            going += run.files
-    return [path for path in going if dry or _removed(path)]
+            yield run
+        place += 1
 
 
 def _look(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
@@ -104,6 +134,7 @@ def _look(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
             run = runs.setdefault(match["run"], _Run(match["run"], []))
             run.files.append(path)
             run.size += status.st_size
+            run.written = max(run.written, status.st_mtime)
     return list(runs.values()), drafts
 
 

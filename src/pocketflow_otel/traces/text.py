@@ -18,7 +18,7 @@ from pocketflow_otel.traces.model import PFLOW_STATUSES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pocketflow_otel.traces.model import Attributes
+    from pocketflow_otel.traces.model import Attributes, EventRecord
 
 MAX_KEYS: Final = 5
 _CHANGES: Final = (
@@ -27,6 +27,10 @@ _CHANGES: Final = (
     ("−", semconv.SHARED_REMOVED_KEYS),
 )
 _APPROVED: Final = "approved"
+_ADVICE: Final = "info"
+_NO_KIND: Final = "warning"
+_NO_CATEGORIES: Final = frozenset({"exception", "node_action_error"})
+"""Of pflow's categories of failures, those that say no more than that it failed."""
 _GATES: Final = {"non_interactive": "not answered", "error": "could not be asked"}
 MAX_MESSAGE: Final = 160
 _CENT: Final = 0.01
@@ -229,9 +233,40 @@ def diff(attributes: Attributes, *, counts: bool = False) -> str:
 
 def is_doubtful(attributes: Attributes) -> bool:
     """Tell whether a step or workflow that did not fail did not go as it should either."""
-    stopped = attributes.get(semconv.GATE_OUTCOME, _APPROVED) != _APPROVED
     otherwise = attributes.get(semconv.FLOW_STATUS) in PFLOW_STATUSES
-    return bool(attributes.get(semconv.NODE_FALLBACK)) or stopped or otherwise
+    return bool(attributes.get(semconv.NODE_FALLBACK)) or was_stopped(attributes) or otherwise
+
+
+def was_stopped(attributes: Attributes) -> bool:
+    """Tell whether a gate of pflow stopped a step before it did anything."""
+    return str(attributes.get(semconv.GATE_OUTCOME, _APPROVED)) != _APPROVED
+
+
+def warnings(events: Iterable[EventRecord]) -> list[str]:
+    """Return the kinds of pflow's warnings of a step, each once; empty for one that names no kind.
+
+    Mere advice is none.
+    """
+    return list(
+        dict.fromkeys(
+            _kind(event)
+            for event in events
+            if event.name == semconv.WARNING and event.attributes.get(semconv.WARNING_SEVERITY) != _ADVICE
+        )
+    )
+
+
+def warning(event: EventRecord) -> str:
+    """Return a warning of pflow's for one line: the node, if it is another's, the kind, the text."""
+    said = event.attributes
+    node = escape(str(said.get(semconv.WARNING_NODE, "")))
+    message = escape(str(said.get(semconv.WARNING_MESSAGE, "")))
+    return ": ".join(filter(None, (f"warning {node}".rstrip(), _kind(event), message)))
+
+
+def _kind(event: EventRecord) -> str:
+    kind = str(event.attributes.get(semconv.WARNING_CATEGORY, ""))
+    return "" if kind == _NO_KIND else escape(kind)
 
 
 def circumstances(attributes: Attributes) -> Iterator[str]:
@@ -252,6 +287,19 @@ def raised(error_type: object, message: object) -> str:
 def error(message: str, fallback: str) -> str:
     """Return an error for one line: its text, or its type where the text was not recorded."""
     return cut(escape(message or fallback), MAX_MESSAGE)
+
+
+def failure(message: str, attributes: Attributes) -> str:
+    """Return why a step failed, for one line; with pflow's category, where that says more.
+
+    >>> failure("ValueError", {"pocketflow.failure.category": "template_error"})
+    'template_error: ValueError'
+    """
+    said = error(message, str(attributes.get(semconv.ERROR_TYPE, "error")))
+    category = str(attributes.get(semconv.FAILURE_CATEGORY, ""))
+    if not category or category in _NO_CATEGORIES or said == category:
+        return said
+    return cut(f"{escape(category)}: {said}", MAX_MESSAGE)
 
 
 def short_path(path: Path) -> str:

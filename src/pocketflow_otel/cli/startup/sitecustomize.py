@@ -37,7 +37,8 @@ def begin(settings: startup.Settings) -> None:
                 console=settings["console"],
                 directory=settings["directory"],
                 endpoint=settings["endpoint"],
-                child=startup.variables(settings),
+                # What children print on stderr is taken for their own.
+                child=startup.variables({**settings, "console": None}),
             )
 
 

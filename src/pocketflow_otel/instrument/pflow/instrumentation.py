@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 DISTRIBUTION: Final = "pflow-cli"
 
 _PLACING: Final = guard("instrument pflow")
+_ANSWERING: Final = guard("go on after a question")
 _HANDING_ON: Final = guard("hand the trace on to a shell step's processes")
 
 _POOLS: Final = {"pflow.nodes.python.python_code": True, "pflow.nodes.llm.llm": False}
@@ -43,6 +44,7 @@ _POOLS: Final = {"pflow.nodes.python.python_code": True, "pflow.nodes.llm.llm": 
 _POOL: Final = "ThreadPoolExecutor"
 _SHELL: Final = "pflow.nodes.shell.shell"
 _OUTPUT: Final = "pflow.core.output_controller"
+_PROMPT: Final = "pflow.execution.gate_prompt"
 _NODE_EVENTS: Final = frozenset(
     {"node_start", "node_complete", "node_cached", "node_warning", "batch_progress"}
 )
@@ -95,6 +97,7 @@ class Pflow:
         for name, required in _POOLS.items():
             self._on_import(folder, name, partial(self._place_pool, required))
         self._on_import(folder, _OUTPUT, self._place_output)
+        register_post_import_hook(_guarded(self._place_prompt), _PROMPT)  # from 0.14 on
 
     def _on_import(self, folder: Path, name: str, place: Callable[[ModuleType], None]) -> None:
         path = folder.joinpath(*name.split(".")[1:])
@@ -140,6 +143,10 @@ class Pflow:
             return
         self._patches.replace(controller, "create_progress_callback", self._quieting)
 
+    def _place_prompt(self, module: ModuleType) -> None:
+        if self._patches.active:
+            self._patches.replace(module, "_prompt", _answering)
+
     def _quieting(self, create: Callable[..., Any]) -> Callable[..., Any]:
         """Let the live view stand in place of pflow's lines about nodes: it says what they say."""
 
@@ -183,6 +190,20 @@ class Pflow:
                 "pflow %s is not as pocketflow-otel knows it: without %s, a part of the run is not traced",
                 _version(), ", ".join(self._missing),
             )  # fmt: skip
+
+
+def _answering(prompt: Callable[..., Any]) -> Callable[..., Any]:
+    """Have the view know that the line of a question is ended, once it has been answered."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        answer = prompt(*args, **kwargs)
+        with _ANSWERING:
+            sdk = loaded_sdk()
+            if sdk is not None:
+                sdk.answered()
+        return answer
+
+    return wrapper
 
 
 def _tells_more(said: Mapping[str, Any]) -> bool:

@@ -1,0 +1,125 @@
+"""`pocketflow-otel import-pflow`: runs that pflow wrote traces of before anybody traced them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pocketflow_otel.cli.arguments import Mistake, directory_of, directory_option, json_option, since_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pocketflow_otel.traces.pflow.importing import Importer, Outcome
+    from pocketflow_otel.traces.text import Line
+
+
+@click.command("import-pflow")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@since_option
+@click.option("--error-text", is_flag=True, help="Take over the texts of failures, which hold data.")
+@directory_option
+@json_option
+def import_pflow(
+    *,
+    files: tuple[Path, ...],
+    since: float | None,
+    error_text: bool,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    """Import runs from pflow's own traces.
+
+    FILE is one of them, or a folder; all of ~/.pflow/debug by default. Names, types, counts, times,
+    tokens and cost come along, values do not. A run that is there already is left alone. Exits with
+    2 if a file cannot be read; the others are imported.
+    """
+    from pocketflow_otel.cli.output import note, print_json, print_lines
+
+    place = directory_of(directory)
+    importer = _importer(place, since, texts=error_text)
+    outcomes: list[Outcome] = []
+    for outcome in _taken(importer, files, place):
+        outcomes.append(outcome)
+        if outcome.problem:
+            note(f"Warning: {outcome.problem}")
+        elif outcome.state == "running":
+            note(f"{outcome.file} is of a run that still goes")
+        elif outcome.head is not None and not as_json:
+            print_lines([_line(outcome)], paged=False)
+    if as_json:
+        print_json([_as_json(outcome) for outcome in outcomes])
+    note(_summary(outcomes))
+    if any(outcome.state == "unreadable" for outcome in outcomes):
+        raise SystemExit(Mistake.exit_code)
+
+
+def _importer(place: Path, since: float | None, *, texts: bool) -> Importer:
+    from pocketflow_otel.config import Config, no_report
+    from pocketflow_otel.traces.model import TraceError
+    from pocketflow_otel.traces.pflow.importing import Importer
+
+    prices = Config.from_env(report=no_report).prices
+    try:
+        return Importer(place, since=since, prices=prices, texts=texts)
+    except TraceError:
+        raise
+    except ValueError as error:
+        raise Mistake(str(error)) from None
+
+
+def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator[Outcome]:
+    """Yield what becomes of each file.
+
+    Raises:
+        Mistake: Trace files cannot be written.
+    """
+    from pocketflow_otel.traces.pflow.importing import files
+
+    for path in files(given):
+        try:
+            yield importer.take(path)
+        except OSError as error:
+            raise Mistake(f"{place} cannot be written: {error.strerror}") from None
+
+
+def _line(outcome: Outcome) -> Line:
+    from pocketflow_otel.traces import text
+    from pocketflow_otel.traces.outline import run_line
+
+    head = outcome.head
+    assert head is not None
+    cost = text.cost_of(head.sums()) if head.calls else ""
+    return (*run_line(head), text.Part(f"  {text.joined([text.plural(head.steps, 'step'), cost])}"))
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    head = outcome.head
+    said: dict[str, Any] = {
+        "file": str(outcome.file),
+        "state": outcome.state,
+        "problem": outcome.problem or None,
+    }
+    return said | {"run": head.as_json() if head is not None else None}
+
+
+def _summary(outcomes: list[Outcome]) -> str:
+    """Return what became of all, in one line."""
+    from pocketflow_otel.traces.text import plural
+
+    counts = Counter(outcome.state for outcome in outcomes)
+    told = [
+        (counts["already there"], "already there"),
+        (counts["running"], "still running"),
+        (counts["older"], "older"),
+        (counts["unreadable"], "could not be read"),
+    ]
+    return ", ".join(
+        [
+            f"{plural(counts['imported'], 'run')} imported",
+            *(f"{number} {what}" for number, what in told if number),
+        ]
+    )

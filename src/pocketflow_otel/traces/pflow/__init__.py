@@ -1,0 +1,1 @@
+"""pflow's own traces: read, and told as spans of ours."""

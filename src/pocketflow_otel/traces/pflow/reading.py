@@ -1,0 +1,217 @@
+"""Read a trace file of pflow, of whatever version; what cannot be read is one sentence.
+
+Until 0.13 pflow writes one JSON document at the end of the run. From 0.14 on it writes a line of JSON
+for each start and end of a step while the run goes, so the trace of a killed run is there too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.traces.model import TraceError
+from pocketflow_otel.traces.pflow import calls, values
+from pocketflow_otel.traces.pflow.events import Scope, read_step
+from pocketflow_otel.traces.pflow.lines import Lines
+from pocketflow_otel.traces.pflow.model import EXCEPTION, Notice, Run
+from pocketflow_otel.traces.pflow.values import mapping, members
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+MARKER: Final = "pflow_trace"
+_TRANSPORT: Final = "jsonl/1"
+_SAID: Final = 40
+"""Characters of a value in a sentence."""
+_FORMATS: Final = ("1.", "2.")
+_ADVISERS: Final = ("parser", "validator")
+"""Sources of warnings about the workflow's text, which tell nothing of the run."""
+_FAILED: Final = "failed"
+_WENT_ON: Final = "on_error_recovery"
+_RETURNED: Final = "api_warning"
+"""A warning about a failure that was not raised, where it belongs to a step that failed."""
+
+
+def read(path: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        TraceError: There is no such file, or it is damaged, or no trace of pflow.
+    """
+    with _open(path) as file:
+        first = file.readline()
+        try:
+            head = _object(first)
+            if head is not None and MARKER in head:
+                return _read_lines(path, head, file)
+            return _read_document(path, _load(path, first + file.read()))
+        except OSError as error:
+            raise TraceError(f"{path} cannot be read: {error.strerror}") from None
+        except RecursionError:
+            raise TraceError(f"{path} is no trace of pflow: it is nested too deeply") from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a regular file; another kind, a FIFO above all, is never waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise TraceError(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TraceError(f"{path} cannot be opened: {reason}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise TraceError(f"{path} is no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """Return the object that a line is; `None` for anything else."""
+    try:
+        found = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _load(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data.decode())
+    except json.JSONDecodeError as error:
+        text = error.doc.rstrip()
+        if text[:1] != "{":
+            raise TraceError(f"{path} is no trace of pflow: it is no JSON object") from None
+        cut = error.pos >= len(text) or text[-1] != "}" or error.msg.startswith("Unterminated")
+        what = "breaks off" if cut else "is damaged"
+        raise TraceError(f"{path} {what} at line {error.lineno}, column {error.colno}") from None
+    except UnicodeDecodeError as error:
+        raise TraceError(f"{path} is damaged at byte {error.start}: no UTF-8") from None
+    except ValueError:
+        raise TraceError(f"{path} is damaged: a number has too many digits") from None
+    if not isinstance(document, dict):
+        raise TraceError(f"{path} is no trace of pflow: it is no JSON object")
+    return document
+
+
+def _read_document(path: Path, document: Mapping[str, Any]) -> Run:
+    events = document.get("nodes")
+    if not isinstance(events, list) or "format_version" not in document:
+        raise TraceError(f"{path} is no trace of pflow: it has no nodes")
+    run = _begin(path, document)
+    try:
+        scope = Scope({})
+        # Until 0.9 a workflow could be repaired while it ran; that is told of between the steps.
+        events = [event for event in events if "type" not in mapping(event)]
+        run.steps = [read_step(event, f"nodes[{number}]", scope) for number, event in enumerate(events)]
+    except TraceError as error:
+        raise TraceError(f"{path} is damaged: {error}") from None
+    if calls.is_listed(events):
+        before = mapping(mapping(events[0]).get("shared_before"))
+        run.inputs = values.types(before)
+        run.file = values.base_name(before.get("_pflow_workflow_file"))
+        run.strays = calls.assign(run.steps, events)
+    _end(run, document, {})
+    if run.status == _FAILED and run.steps and run.steps[-1].problem is None:
+        # Until 0.13 the trace, and not pflow itself, calls a run failed that went on after a failure.
+        went_on = any(notice.category == _WENT_ON for notice in run.notices)
+        run.status = "degraded" if went_on else ""
+    return run
+
+
+def _read_lines(path: Path, head: Mapping[str, Any], file: IO[bytes]) -> Run:
+    if head[MARKER] != _TRANSPORT:
+        raise TraceError(
+            f"{path} was written by a newer pflow: {MARKER} is {_said(head[MARKER])}, not {_TRANSPORT!r}"
+        )
+    run = _begin(path, head)
+    run.inputs = values.types(head.get("inputs"))
+    lines = Lines()
+    try:
+        for number, line in _numbered(file):
+            lines.take(line, f"line {number}")
+        run.steps = lines.steps()
+    except TraceError as error:
+        raise TraceError(f"{path} is damaged: {error}") from None
+    run.restored = lines.restored
+    if lines.trailer is not None:
+        _end(run, lines.trailer, lines.blobs)
+    return run
+
+
+def _said(value: object) -> str:
+    """Return a value for a sentence."""
+    return shorten(repr(value), _SAID)
+
+
+def _numbered(file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the lines after the first with their numbers; one that was cut off is the last, and left out."""
+    for number, line in enumerate(file, 2):
+        found = _object(line)
+        if found is not None:
+            yield number, found
+        elif line.endswith(b"\n") and line.strip():
+            raise TraceError(f"line {number} is no JSON object")
+
+
+def _begin(path: Path, said: Mapping[str, Any]) -> Run:
+    """Read what is known of a run from its start."""
+    version = said.get("format_version")
+    if not isinstance(version, str) or not version.startswith(_FORMATS):
+        raise TraceError(f"{path} has the format {_said(version)}, which this version does not know")
+    start = values.moment(said.get("start_time"))
+    if start is None:
+        raise TraceError(f"{path} is damaged: it has no start_time")
+    execution_id = values.name(said.get("execution_id"))
+    return Run(
+        identity=execution_id or path.name,
+        execution_id=execution_id,
+        name=values.name(said.get("workflow_name")),
+        file=values.base_name(said.get("workflow_path")),
+        start=start,
+        resumed_from=values.name(said.get("resumed_from")),
+        only_node=values.name(said.get("only_node")),
+    )
+
+
+def _end(run: Run, said: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
+    """Read what is known of a run at its end."""
+    end = values.moment(said.get("end_time"))
+    if end is None or end < run.start:
+        end = run.start + values.nanoseconds(said.get("duration_ms"))
+    run.end = end
+    run.status = values.name(said.get("final_status"))
+    warnings = [mapping(warning) for warning in members(said.get("warnings"))]
+    warnings = [warning for warning in warnings if warning.get("source") not in _ADVISERS]
+    run.notices = [_notice(warning, blobs) for warning in warnings]
+    if not run.steps and not run.restored and run.status == "success":
+        # Every workflow has a node: it was refused, or broke down before the first.
+        run.status = _FAILED
+    kinds = {
+        found.node_id: (found.category, values.name(warning.get("category")))
+        for found, warning in zip(run.notices, warnings, strict=True)
+    }
+    for step in run.steps:
+        warned, category = kinds.get(step.node_id, ("", ""))
+        problem = step.problem
+        if problem is None:
+            continue
+        if warned == _WENT_ON and category:
+            step.problem = problem.as_category(category)
+        elif warned == _RETURNED and problem.category == EXCEPTION:
+            step.problem = problem.as_category(warned)
+
+
+def _notice(said: Mapping[str, Any], blobs: Mapping[str, str]) -> Notice:
+    about = mapping(said.get("context"))
+    given = (said.get("id"), about.get("type"), about.get("category"), said.get("type"))
+    return Notice(
+        category=next(filter(None, map(values.name, given)), "warning"),
+        severity=values.name(said.get("severity")) or "warning",
+        text=values.words(said.get("message"), blobs),
+        node_id=values.name(said.get("node_id")),
+    )

@@ -1,0 +1,120 @@
+"""Take single facts out of a pflow trace: what has a wrong type is as if it were not there."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from pocketflow_otel.capture.listing import name_text, type_text
+from pocketflow_otel.capture.redact import MAX_TEXT, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_NAME: Final = 128
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = 1 << 62
+"""Nanoseconds: no journal has more."""
+_LONGEST: Final = 1e15
+"""Milliseconds: whatever lasts longer is no duration."""
+_BLOB: Final = "$pflow_blob"
+"""From 0.14 on, the one key of what stands for a long string: a line of its own has its text."""
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return an object, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def members(value: object) -> list[Any]:
+    """Return a list, or an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def name(value: object) -> str:
+    """Return a name, not too long, or nothing."""
+    return shorten(value, MAX_NAME) if isinstance(value, str) else ""
+
+
+def count(value: object) -> int | None:
+    """Return a number of things."""
+    return value if type(value) is int and 0 <= value < _LATEST else None
+
+
+def nanoseconds(milliseconds: object) -> int:
+    """Return a duration; 0 for what is none.
+
+    >>> nanoseconds(6.81), nanoseconds(-1), nanoseconds("6")
+    (6810000, 0, 0)
+    """
+    if type(milliseconds) not in (int, float) or not 0 <= milliseconds < _LONGEST:  # type: ignore[operator]
+        return 0
+    return round(milliseconds * 1e6)  # type: ignore[operator]
+
+
+def moment(value: object) -> int | None:
+    """Return a time in nanoseconds since the epoch.
+
+    pflow writes the local time without saying of which place; it is taken for this machine's.
+
+    >>> moment("2026-11-25T23:04:12.324417+00:00")
+    1795647852324417000
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        since = datetime.fromisoformat(value).astimezone(UTC) - _EPOCH
+    except (ValueError, OverflowError, OSError):
+        return None
+    found = since // timedelta(microseconds=1) * 1000
+    return found if 0 <= found < _LATEST else None
+
+
+def types(values: object) -> dict[str, str]:
+    """Return the types of an object's members by their names, without what is pflow's own."""
+    return {name_text(key): _type(value) for key, value in mapping(values).items() if not _is_own(key)}
+
+
+def marks(values: object) -> dict[str, int]:
+    """Return what tells the members of two objects apart, by their names, in one process."""
+    return {
+        name_text(key): hash(json.dumps(value, sort_keys=True))
+        for key, value in mapping(values).items()
+        if not _is_own(key)
+    }
+
+
+def _is_own(key: str) -> bool:
+    return key.startswith("_pflow_") or (key.startswith("__") and key.endswith("__"))
+
+
+def _type(value: object) -> str:
+    return "str" if blob_of(value) is not None else type_text(value)
+
+
+def blob_of(value: object) -> str | None:
+    """Return the id of the string that a value stands for."""
+    if isinstance(value, dict) and len(value) == 1:
+        found = value.get(_BLOB)
+        return found if isinstance(found, str) else None
+    return None
+
+
+def words(value: object, blobs: Mapping[str, str]) -> str:
+    """Return a text, shortened; nothing for what is none."""
+    blob = blob_of(value)
+    found = value if blob is None else blobs.get(blob)
+    return shorten(found.strip(), MAX_TEXT) if isinstance(found, str) else ""
+
+
+def base_name(path: object) -> str:
+    r"""Return the last part of a path, or of what stands for a workflow.
+
+    >>> base_name("/home/ada/child.pflow.md"), base_name(r"C:\flows\child.pflow.md"), base_name("ir-hash:8e")
+    ('child.pflow.md', 'child.pflow.md', '')
+    """
+    found = name(path)
+    if found.startswith("ir-hash:") or "${" in found:
+        return ""
+    return found.replace("\\", "/").rpartition("/")[2]
