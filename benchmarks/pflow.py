@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ WITHOUT_OURS = {
 }
 """What makes `opentelemetry-instrument` behave as where this package is not installed."""
 
-_home = TemporaryDirectory(prefix="pocketflow-otel-bench-")
+_home = mkdtemp(prefix="pocketflow-otel-bench-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
 
 WORKFLOW = """# Steps
 
@@ -46,7 +49,7 @@ result: int = {number}
 
 def workflow() -> Path:
     """Write a workflow of twenty small steps."""
-    path = Path(_home.name) / "steps.pflow.md"
+    path = Path(_home) / "steps.pflow.md"
     path.write_text(WORKFLOW, encoding="utf-8")
     return path
 
@@ -64,8 +67,8 @@ def instrumented(*arguments: str | Path, **variables: str) -> Callable[[], None]
 def _run(command: list[str | Path], variables: dict[str, str]) -> None:
     subprocess.run(
         command,
-        env={**os.environ, "HOME": _home.name, **variables},
-        cwd=_home.name,
+        env={**os.environ, "HOME": _home, **variables},
+        cwd=_home,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=True,

@@ -286,7 +286,7 @@ def raised(error_type: object, message: object) -> str:
 
 def error(message: str, fallback: str) -> str:
     """Return an error for one line: its text, or its type where the text was not recorded."""
-    return cut(escape(message or fallback), MAX_MESSAGE)
+    return cut(escape(message.strip() or fallback), MAX_MESSAGE)
 
 
 def failure(message: str, attributes: Attributes) -> str:

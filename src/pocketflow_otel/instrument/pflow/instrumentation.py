@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 DISTRIBUTION: Final = "pflow-cli"
 
 _PLACING: Final = guard("instrument pflow")
+_QUIETING: Final = guard("stand in for pflow's lines about nodes")
 _ANSWERING: Final = guard("go on after a question")
 _HANDING_ON: Final = guard("hand the trace on to a shell step's processes")
 
@@ -156,9 +157,10 @@ class Pflow:
                 return callback
 
             def progress_callback(node_id: Any, event: Any, *args: Any, **kwargs: Any) -> Any:
-                if event in _NODE_EVENTS and not _tells_more(kwargs) and self._shows_live():
-                    return None
-                return callback(node_id, event, *args, **kwargs)
+                said = False
+                with _QUIETING:
+                    said = event in _NODE_EVENTS and not _tells_more(kwargs) and self._shows_live()
+                return None if said else callback(node_id, event, *args, **kwargs)
 
             return progress_callback
 
