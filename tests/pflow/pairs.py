@@ -26,7 +26,8 @@ OURS: Final = ".pflow/traces"
 """Where our trace files go, below the home."""
 
 _OUR_LINES: Final = re.compile(
-    rb"^(?:(?:ok|degraded|denied|paused)  |FAILED(?: at [^\n]+)? \xc2\xb7 |slowest |trace ~/)[^\n]*\n",
+    rb"^(?:(?:ok|(?:degraded|denied|paused)(?: at [^\n]+)?)  |FAILED(?: at [^\n]+)? \xc2\xb7 |slowest |trace ~/)"
+    rb"[^\n]*\n",
     re.MULTILINE,
 )
 _EXECUTION: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
