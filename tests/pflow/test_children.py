@@ -1,0 +1,128 @@
+"""Processes that shell steps start: they do not see us, unless they are asked to go on with the trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.pflow.users import TRACED, User, outline, spans_of
+from tests.processes import APP, write
+from tests.receiver import Receiver
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+ENDS = ("0.8.1", "newest")
+
+SHOW = """
+import os, sys
+print(sorted(os.environ.items()))
+print(sys.argv, sys.flags, sys.path, sorted(sys.modules), sep="\\n")
+"""
+"""A child that tells all it can know of those who started it."""
+
+
+# Untraced, as by default
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make an environment without a package in it, and return its Python."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    return folder / "bin" / "python"
+
+
+def seen(home: Path, version: str, launcher: str, elsewhere: Path, **variables: str) -> tuple[int, str]:
+    """Return the exit code, and what the processes of a workflow see."""
+    user = User(home, version, **variables)
+    write(user.work / "show.py", SHOW)
+    done = user.run(launcher, "-p", "surroundings.pflow.md", f"elsewhere={elsewhere}")
+    assert len(user.files()) == (launcher != "bare")
+    return done.returncode, done.stdout.decode()
+
+
+@pytest.mark.parametrize("version", ENDS)
+def test_a_shell_step_sees_what_it_sees_without_us(version: str, tmp_path: Path, elsewhere: Path) -> None:
+    bare = seen(tmp_path / "home", version, "bare", elsewhere)
+    traced = [seen(tmp_path / "home", version, launcher, elsewhere) for launcher in TRACED]
+
+    assert bare[0] == 0
+    assert bare[1].count("GREETING=hello\n") == 1
+    assert bare[1].count("'builtins'") == 4  # Each Python told.
+    assert traced == [bare] * len(TRACED)
+
+
+def test_a_shell_step_sees_the_variables_of_the_user_and_no_more(tmp_path: Path, elsewhere: Path) -> None:
+    variables = {
+        "PYTHONPATH": os.pathsep.join((str(tmp_path), str(tmp_path / "lib"))),
+        "POCKETFLOW_OTEL_CONSOLE": "summary",
+        "OTEL_SERVICE_NAME": "reports",
+    }
+    with Receiver().running() as receiver:
+        variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{receiver.grpc_port}"
+        bare = seen(tmp_path / "home", "newest", "bare", elsewhere, **variables)
+        traced = [seen(tmp_path / "home", "newest", launcher, elsewhere, **variables) for launcher in TRACED]
+
+    assert (bare[0], len(receiver.spans)) == (0, 14)
+    assert traced == [bare] * len(TRACED)
+
+
+# Traced, where it is asked for
+
+
+PRINTED = '["* HELLO ADA *", "", "hello", "", "* HELLO BOB *", "", "* HELLO EVE *", ""]'
+"""What each child of `calling` wrote to stdout and stderr."""
+
+CALLING = (
+    """\
+invoke_workflow calling
+  invoke_node call
+    invoke_workflow linear
+      invoke_node greet
+      invoke_node shout {"result":"HELLO ADA"}
+      invoke_node frame
+  invoke_node call-program
+    invoke_workflow greeting_flow
+      invoke_node Greet
+  invoke_node call-each
+    batch_item
+      invoke_workflow linear
+        invoke_node greet
+        invoke_node shout {"result":"HELLO BOB"}
+        invoke_node frame
+    batch_item
+      invoke_workflow linear
+        invoke_node greet
+        invoke_node shout {"result":"HELLO EVE"}
+        invoke_node frame
+  invoke_node report {"result":"""
+    + PRINTED
+    + "}"
+)
+"""One trace out of five processes."""
+
+
+@pytest.mark.parametrize(
+    ("version", "launcher"),
+    [("0.8.1", "instrument"), ("newest", "instrument"), ("newest", "run"), ("newest", "run -v")],
+)
+def test_a_traced_child_goes_on_with_the_trace_of_its_step(
+    version: str, launcher: str, tmp_path: Path
+) -> None:
+    user = User(tmp_path / "home", version)
+    write(user.work / "program.py", APP)
+    variables = {"POCKETFLOW_OTEL_CHILDREN": "trace", "POCKETFLOW_OTEL_CAPTURE_VALUES": "result"}
+    done = user.run(launcher, "-p", "calling.pflow.md", **variables)
+    traces = user.all_traces()
+    spans = spans_of(traces)
+
+    assert (done.returncode, done.stdout.decode().replace("'", '"')) == (0, PRINTED + "\n")
+    assert outline(spans, "pocketflow.shared.values") == CALLING
+    assert len({span.trace_id for span in spans}) == 1
+    assert [trace.head.status for trace in traces] == ["ok"] * 5
