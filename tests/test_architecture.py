@@ -42,8 +42,10 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "capture": (("semconv",), ("genai_prices",)),
     "run": (("semconv", "capture", *API), ()),
     "context": (("semconv", "capture", "run", *API), ()),
+    # `sitecustomize` is the environment's own, which ours stands in front of.
+    "startup": ((), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
     "instrument": (
-        ("semconv", "config", "capture", "run", "context", "wrapt", *API, *INSTRUMENTATION),
+        ("semconv", "config", "capture", "run", "context", "startup", "wrapt", *API, *INSTRUMENTATION),
         ("sdk", *FRAMEWORKS),
     ),
     "resource": ((PACKAGE, *SDK), ()),
@@ -54,9 +56,8 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (),
     ),
     "testing": (("config", "export", "instrument", *API, *SDK), FRAMEWORKS),
-    # `sitecustomize` is the environment's own, which ours stands in front of.
     "cli": (
-        ("config", "export", "run", "sdk", "semconv", "traces", "click", "pocketflow", "sitecustomize"),
+        ("config", "export", "run", "sdk", "semconv", "startup", "traces", "click", "pocketflow"),
         (PACKAGE, *API, *SDK),
     ),
 }

@@ -177,20 +177,11 @@ def flush(provider: trace.TracerProvider | None) -> None:
         thread.join(seconds)
 
 
-_child_launch: dict[str, str] = {}
-
-
-def child_launch() -> dict[str, str]:
-    """Return the variables with which a child of a launched process starts traced, as that was."""
-    return dict(_child_launch)
-
-
 def launch(
     *,
     console: ConsoleMode | None,
     directory: str | None,
     endpoint: str | None = None,
-    child: Mapping[str, str] | None = None,
 ) -> None:
     """Trace this process as `opentelemetry-instrument` with our distro does, from within.
 
@@ -198,9 +189,7 @@ def launch(
         console: What stderr shows; by default one line that names the trace file.
         directory: Where trace files go; by default as the environment says.
         endpoint: Where spans are sent as well: see `otlp.variables_for`.
-        child: The variables with which a process of this one's starts traced in the same way.
     """
-    _child_launch.update(child or {})
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         _auto_instrument(endpoint)
     config = _config_from_env()

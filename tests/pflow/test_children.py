@@ -126,3 +126,15 @@ def test_a_traced_child_goes_on_with_the_trace_of_its_step(
     assert outline(spans, "pocketflow.shared.values") == CALLING
     assert len({span.trace_id for span in spans}) == 1
     assert [trace.head.status for trace in traces] == ["ok"] * 5
+
+
+@pytest.mark.parametrize("launcher", TRACED)
+def test_a_python_that_has_nothing_of_ours_is_not_disturbed(
+    launcher: str, tmp_path: Path, elsewhere: Path
+) -> None:
+    user = User(tmp_path / "home", "newest", POCKETFLOW_OTEL_CHILDREN="trace")
+    write(user.work / "show.py", SHOW)
+    done = user.run(launcher, "-p", "surroundings.pflow.md", f"elsewhere={elsewhere}")
+    last = done.stdout.decode().rpartition("\n----\n")[2]
+
+    assert (done.returncode, last) == (0, "to stderr\n\n")

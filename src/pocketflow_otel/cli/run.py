@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from pocketflow_otel.cli import startup
+from pocketflow_otel import startup
 from pocketflow_otel.cli.arguments import Mistake
 from pocketflow_otel.cli.environments import has_ours, remedy
 
@@ -78,6 +78,7 @@ def run(
     environ = dict(os.environ)
     if trace:
         settings: startup.Settings = {
+            "by": "pocketflow-otel",
             "console": "live" if verbose_trace else "summary" if summary else None,
             "directory": None if directory is None else str(directory.absolute()),
             "endpoint": endpoint,

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel import startup
 from pocketflow_otel.context import child_environment
-from pocketflow_otel.instrument.host import loaded_sdk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-_LAUNCHER: Final = "opentelemetry.instrumentation.auto_instrumentation"
 _PATH: Final = "PYTHONPATH"
 
 
@@ -26,7 +25,7 @@ def hide_launcher(environ: MutableMapping[str, str]) -> None:
     Args:
         environ: The variables; those of the process, which all its children see.
     """
-    launcher = sys.modules.get(_LAUNCHER)
+    launcher = sys.modules.get(startup.LAUNCHER)
     if launcher is None or not launcher.__file__:
         return
     folder = str(Path(launcher.__file__).parent)
@@ -46,13 +45,11 @@ def hide_launcher(environ: MutableMapping[str, str]) -> None:
 def traced(prepared: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a shell step prepared, with an environment that continues its trace.
 
-    A traced child writes its own trace file, and nothing to stderr: that is the step's output.
+    A traced child writes its own trace file, and no view to stderr: that is the step's output.
 
     Args:
         prepared: What `ShellNode.prep` returned; `env` is what the step adds to the environment.
     """
     own = prepared.get("env")
-    sdk = loaded_sdk()
-    launch = {} if sdk is None else sdk.child_launch()
-    added = child_environment({**launch, "POCKETFLOW_OTEL_CONSOLE": "off"})
+    added = child_environment({**startup.child_variables(), "POCKETFLOW_OTEL_CONSOLE": "off"})
     return {**prepared, "env": {**added, **(own if isinstance(own, dict) else {})}}

@@ -85,8 +85,7 @@ class Pflow:
         """See which pflow it is, and what of it is to be instrumented."""
         if not self._patches.active:
             return
-        if self._tracing.config.children == "hide":
-            children.hide_launcher(os.environ)
+        children.hide_launcher(os.environ)
         folder = Path(package.__path__[0])
         vendored = (folder / "pocketflow").is_dir()
         version = _version()
