@@ -346,6 +346,11 @@ def test_a_cost_the_provider_reported_wins(cost: float) -> None:
         assert own.price(Usage(100, 50, model=model, cost=cost), AT) == Decimal(str(cost))
 
 
+def test_what_a_subscription_paid_for_has_no_price_in_any_list() -> None:
+    own = PriceBook({"gpt-4o-mini": UserPrice(Decimal(9), Decimal(9), Decimal(9))})
+    assert own.price(Usage(100, 50, model="gpt-4o-mini", subscribed=True), AT) is None
+
+
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
@@ -489,9 +494,10 @@ def test_the_provider_is_told_from_what_is_given_and_the_prefix(
         (Usage(1, 1, model="gpt-4o", cost=0.1), True),
         (Usage(1, 1), True),
         (Usage(1, 1, model="acme"), True),
+        (Usage(1, 1, model="gpt-4o", subscribed=True), True),
         (Usage(1, 1, model="gpt-4o"), False),
     ],
-    ids=["reported", "no-model", "users-own", "needs-the-table"],
+    ids=["reported", "no-model", "users-own", "subscribed", "needs-the-table"],
 )
 def test_what_needs_no_table_is_known_at_once(
     monkeypatch: pytest.MonkeyPatch, usage: Usage, knows: bool

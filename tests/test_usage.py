@@ -945,6 +945,19 @@ PFLOW = [
         Usage(900, 120, cache_read_tokens=500, reasoning_tokens=64, model="gpt-5-codex", cost=0.0021),
         id="pflow-0.15-agent",
     ),
+    pytest.param(
+        {
+            "model": "gpt-5-codex",
+            "input_tokens": 900,
+            "uncached_input_tokens": 400,
+            "cache_read_input_tokens": 500,
+            "output_tokens": 120,
+            "cost_usd": None,
+            "api_equivalent_cost_usd": None,
+        },
+        Usage(900, 120, cache_read_tokens=500, model="gpt-5-codex", subscribed=True),
+        id="pflow-0.16-agent-of-a-subscription",
+    ),
 ]
 
 PAYLOADS = [*OPENAI, *ANTHROPIC, *GEMINI, *OTHERS, *LIBRARIES, *PFLOW]

@@ -189,7 +189,7 @@ class PriceBook:
         if usage.cost is not None:
             return Decimal(str(usage.cost))
         model = usage.model
-        if not model:
+        if not model or usage.subscribed:
             return None
         own = self._user.get(model)
         if own is not None:
@@ -203,7 +203,8 @@ class PriceBook:
 
     def knows_without_table(self, usage: Usage) -> bool:
         """Tell whether `price` answers at once, whether or not the table is loaded."""
-        return usage.cost is not None or not usage.model or usage.model in self._user or table.ready
+        unpriced = usage.subscribed or not usage.model
+        return usage.cost is not None or unpriced or usage.model in self._user or table.ready
 
     @property
     def ready(self) -> bool:

@@ -47,6 +47,7 @@ class Usage:
         provider: Who served it, if known.
         cost: US dollars, as the provider or pflow reported them; `None` when neither did.
         service_tier: What the provider says it served this call with.
+        subscribed: Whether a subscription paid for it, as pflow tells of its agents: no list has its price.
         details: Parts that are priced on their own, by genai-prices' names: `input_audio_tokens`,
             `cache_write_1h_tokens`, `web_searches` and the like.
     """
@@ -60,6 +61,7 @@ class Usage:
     provider: str | None = None
     cost: float | None = None
     service_tier: str | None = None
+    subscribed: bool = False
     details: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -140,13 +142,14 @@ def _read_one(reported: Any, *, ask: bool) -> Usage | None:
         usage = _counts(inner)
         if usage is None:
             continue
-        cost = _cost(inner)
+        cost = _cost(reported) if (found := _cost(inner)) is None else found
         return replace(
             usage,
             model=_text(inner, _MODELS) or _text(reported, _MODELS),
             provider=_text(inner, _PROVIDERS) or _text(reported, _PROVIDERS) or usage.provider,
-            cost=_cost(reported) if cost is None else cost,
+            cost=cost,
             service_tier=_tier(inner) or _tier(reported),
+            subscribed=cost is None and isinstance(inner, Mapping) and _SUBSCRIPTION in inner,
         )
     return None
 
@@ -194,6 +197,8 @@ _PROVIDERS: Final = (
 )  # fmt: skip
 _TIERS: Final = ("service_tier", "response_metadata.service_tier", "response.service_tier")
 _COSTS: Final = ("cost_usd", "total_cost_usd", "cost", "cost.total_cost", "_hidden_params.response_cost")
+_SUBSCRIPTION: Final = "api_equivalent_cost_usd"
+"""What a call of pflow's agent would have cost without the subscription that paid for it, if known."""
 
 _INPUT: Final = (
     "prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount", "inputTokens",

@@ -41,8 +41,6 @@ _RAISED: Final = re.compile(r"([A-Za-z_]\w*): ")
 _DEEPEST: Final = 50
 """Workflows in workflows; pflow itself allows ten."""
 _MOST_PLACES: Final = 1000
-_SUBSCRIPTION: Final = "api_equivalent_cost_usd"
-"""Key of what a call would have cost without the subscription that paid for it."""
 
 
 class Scope:
@@ -114,11 +112,11 @@ def read_step(event: object, place: str, scope: Scope) -> Step:
     if step.cached:
         step.cache_source = values.name(_usage(said, output).get("cache_source"))
     elif node_type != SUB_WORKFLOW and step.batch is None:
-        step.usages, step.subscribed = _calls(_usage(said, output))
+        step.usages = _calls(_usage(said, output))
     elif node_type != SUB_WORKFLOW and not said.get("batch_items"):
         # Of a batch that gave up at its first failure, 0.11 to 0.13 tell the results alone.
         results = map(mapping, members(output.get("results")))
-        step.usages = [call for result in results for call in _calls(_usage({}, result))[0]]
+        step.usages = [call for result in results for call in _calls(_usage({}, result))]
     return step
 
 
@@ -186,7 +184,7 @@ def _item(said: object, number: int, place: str, host: Step, scope: Scope) -> It
         file = _child_file(item, output, host.node_id) or (host.child.file if host.child is not None else "")
         found.child = _child(file, inner, f"{place}.events", scope)
     elif status != "cached" and host.node_type != SUB_WORKFLOW:
-        found.usages, found.subscribed = _calls(_usage(item, output))
+        found.usages = _calls(_usage(item, output))
     return found
 
 
@@ -225,9 +223,8 @@ def _usage(said: Mapping[str, Any], output: Mapping[str, Any]) -> Mapping[str, A
     return {key: value for key, value in mapping(said.get("llm_call")).items() if key != "retries"}
 
 
-def _calls(usage: Mapping[str, Any]) -> tuple[list[Usage], bool]:
-    """Return the calls of a usage, and whether a subscription paid for them."""
+def _calls(usage: Mapping[str, Any]) -> list[Usage]:
+    """Return the calls of a usage; none of one that a cache gave back."""
     if usage.get("cache_source"):
-        return [], False
-    subscribed = _SUBSCRIPTION in usage and usage.get("cost_usd") is None
-    return [call for call in read_usage(dict(usage), ask=False) if call], subscribed
+        return []
+    return [call for call in read_usage(dict(usage), ask=False) if call]

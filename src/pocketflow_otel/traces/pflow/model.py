@@ -54,14 +54,12 @@ class Work:
         duration: Nanoseconds.
         problem: How it failed, if it did.
         usages: The model calls it made itself.
-        subscribed: Whether those were paid for by a subscription: they have no price of their own.
         child: The workflow it ran.
     """
 
     duration: int = 0
     problem: Problem | None = None
     usages: Sequence[Usage] = ()
-    subscribed: bool = False
     child: Child | None = None
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import __version__, semconv
 from pocketflow_otel.capture import costs
-from pocketflow_otel.capture.pricing import PriceBook
 from pocketflow_otel.capture.shared import MAX_NAMES
 from pocketflow_otel.capture.tally import Call, Tally
 from pocketflow_otel.traces.model import ERROR, UNSET, EventRecord, ScopeRecord, SpanRecord
@@ -23,8 +22,8 @@ from pocketflow_otel.traces.pflow.times import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from decimal import Decimal
 
+    from pocketflow_otel.capture.pricing import PriceBook
     from pocketflow_otel.capture.usage import Usage
     from pocketflow_otel.traces.pflow.model import Batch, Child, Item, Notice, Run, Step, Work
 
@@ -69,16 +68,6 @@ def _span_id(run: Run, number: int) -> str:
 
 def _id(run: Run, what: str) -> str:
     return sha256(f"{what} of {run.identity}".encode()).hexdigest()[:32]
-
-
-class _Reported(PriceBook):
-    """Knows what was reported and nothing else: no list has a price of what a subscription paid for."""
-
-    def price(self, usage: Usage, at: datetime, *, base_url: str | None = None) -> Decimal | None:
-        return None if usage.cost is None else super().price(usage, at)
-
-    def knows_without_table(self, usage: Usage) -> bool:
-        return True
 
 
 @dataclass(slots=True)
@@ -143,7 +132,7 @@ class _Teller:
         flow.attributes |= {name: value for name, value in optional.items() if value}
         self._tell_steps(run.steps, flow, outermost=True)
         if run.strays:
-            flow.tally.add(self._tally(run.strays, flow.when.end, self._prices))
+            flow.tally.add(self._tally(run.strays, flow.when.end))
         for notices in self._notices.values():
             flow.events += [self._warning(notice, end, notice.node_id) for notice in notices]
         if run.failed:
@@ -216,9 +205,8 @@ class _Teller:
     def _tell_inside(self, work: Work, part: _Part, *, is_open: bool = False) -> None:
         """Tell of the calls and the workflow in a step or an item."""
         if work.usages:
-            prices = _Reported() if work.subscribed else self._prices
-            part.tally.add(self._tally(work.usages, part.when.end, prices))
-            part.attributes |= costs.of_calls(_calls(work.usages, part.when.end), prices)
+            part.tally.add(self._tally(work.usages, part.when.end))
+            part.attributes |= costs.of_calls(_calls(work.usages, part.when.end), self._prices)
         if work.child is not None and work.child.steps:
             part.take(self._tell_child(work.child, part, failed=work.problem is not None, is_open=is_open))
 
@@ -242,8 +230,9 @@ class _Teller:
         }
         flow.attributes |= {name: value for name, value in optional.items() if value}
 
-    def _tally(self, usages: Sequence[Usage], at: int, prices: PriceBook) -> Tally:
+    def _tally(self, usages: Sequence[Usage], at: int) -> Tally:
         """Add up calls, with their prices; the first that needs the table waits for it."""
+        prices = self._prices
         if not all(map(prices.knows_without_table, usages)):
             prices.wait()
         tally = Tally()
