@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import multiprocessing
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from opentelemetry.context import get_value
 from opentelemetry.sdk.trace import TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from pocketflow_otel import sdk
 from pocketflow_otel.export import batch as batches
 from pocketflow_otel.export.batch import Limits, SafeBatchProcessor
 from pocketflow_otel.export.stream import LineStream
@@ -28,11 +30,11 @@ exporter_log = logging.getLogger("opentelemetry.exporter.otlp.test")
 
 
 class Memory(SpanExporter):
-    """Keeps what it is given, batch by batch; can be told to fail, to wait, and what to log."""
+    """Keeps what it is given, batch by batch; can be told to fail, to wait, how long, and what to log."""
 
-    def __init__(self, *, fails: bool = False, logs: str = "") -> None:
+    def __init__(self, *, fails: bool = False, logs: str = "", seconds: Sequence[float] = ()) -> None:
         self.batches: list[list[str]] = []
-        self.fails, self.logs = fails, logs
+        self.fails, self.logs, self.seconds = fails, logs, list(seconds)
         self.gate = threading.Event()
         self.gate.set()
         self.begun = threading.Event()
@@ -45,6 +47,8 @@ class Memory(SpanExporter):
         if self.logs:
             exporter_log.error(self.logs)
         self.gate.wait()
+        if self.seconds:
+            time.sleep(self.seconds.pop(0))
         if self.fails:
             return SpanExportResult.FAILURE
         self.batches.append([span.name for span in spans])
@@ -62,6 +66,7 @@ class Memory(SpanExporter):
 def _a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "_end", 0.0)
     monkeypatch.setattr(batches, "EXIT_SECONDS", 0.3)
+    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.2)
 
 
 class Sending:
@@ -102,6 +107,20 @@ def until(condition: Any, seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.002)
+
+
+def lost_by_silence(line: str) -> tuple[str, float]:
+    """Return what a line says was lost, and how long it says that nobody answered."""
+    found = re.fullmatch(r"pocketflow-otel: (.+): no answer within ([\d.]+) s", line)
+    assert found is not None, line
+    return found[1], float(found[2])
+
+
+def took(act: Any, *args: Any) -> float:
+    """Return the seconds that a call takes."""
+    began = time.monotonic()
+    act(*args)
+    return time.monotonic() - began
 
 
 def test_spans_are_sent_without_being_asked() -> None:
@@ -215,8 +234,9 @@ def test_the_end_does_not_wait_for_an_exporter_that_does_not_answer() -> None:
         sent.provider.shutdown()
         assert 0.25 < time.monotonic() - began < 1.5
     (line,) = sent.said
-    assert line.endswith("http://example:4318 (2 of them may have): no answer within 0.3 s")
-    assert line.startswith("pocketflow-otel: 5 of 5 spans did not reach ")
+    lost, seconds = lost_by_silence(line)
+    assert lost == "5 of 5 spans did not reach http://example:4318 (2 of them may have)"
+    assert 0.25 < seconds < 1.5
     assert exporter.stopped == [0]  # Nor does it wait for the exporter to stop.
 
 
@@ -247,6 +267,109 @@ def test_a_flush_waits_until_all_has_been_sent_and_no_longer_than_it_may() -> No
         began = time.monotonic()
         assert sent.processor.force_flush(100) is False
         assert time.monotonic() - began < 2
+
+
+# The flush at the end of a run, after which a process goes on
+
+
+def test_a_run_that_has_ended_takes_nothing_of_the_time_that_the_end_has() -> None:
+    exporter = Memory()
+    with sending(exporter, Limits(delay=60)) as sent:
+        sent.make("a")
+        sdk.flush(sent.provider)
+        assert exporter.names == ["a"]
+        time.sleep(batches.EXIT_SECONDS + 0.05)
+        exporter.seconds = [0.2]
+        sent.make("b")
+        sent.provider.shutdown()
+    assert (exporter.names, sent.said) == (["a", "b"], [])
+
+
+def test_the_end_does_not_wait_again_for_what_a_run_waited_for_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "EXIT_SECONDS", 0.8)
+    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.5)
+    exporter = Memory()
+    with sending(exporter, Limits(delay=60)) as sent:
+        exporter.gate.clear()
+        sent.make("a")
+        seconds = took(sdk.flush, sent.provider) + took(sent.provider.shutdown)
+    lost, silence = lost_by_silence(*sent.said)
+    assert lost == "1 of 1 spans did not reach http://example:4318 (1 of them may have)"
+    assert 0.7 < seconds < 1.1
+    assert 0.7 < silence < 1.1
+
+
+def test_one_that_answers_at_the_end_after_all_has_the_whole_time_of_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "EXIT_SECONDS", 1.0)
+    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.5)
+    exporter = Memory(seconds=[0.6, 0.7])
+    with sending(exporter, Limits(batch=1, delay=60)) as sent:
+        sent.make("a")
+        sdk.flush(sent.provider)
+        sent.make("b")
+        sent.provider.shutdown()
+    assert (exporter.names, sent.said) == (["a", "b"], [])
+
+
+def test_one_that_does_not_answer_holds_up_one_run_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.5)
+    exporter = Memory()
+    with sending(exporter) as sent:
+        held_up = []
+        exporter.gate.clear()
+        for name in "abc":
+            sent.make(name)
+            held_up.append(took(sdk.flush, sent.provider) > 0.3)
+        exporter.gate.set()
+        until(lambda: exporter.names == ["a", "b", "c"])
+        exporter.gate.clear()
+        sent.make("d")
+        held_up.append(took(sdk.flush, sent.provider) > 0.3)
+    assert held_up == [True, False, False, True]
+    assert exporter.names == ["a", "b", "c", "d"]
+
+
+def test_one_that_refuses_holds_up_no_further_run_until_it_takes_something() -> None:
+    exporter = Memory(fails=True)
+    with sending(exporter, Limits(delay=0.1)) as sent:
+        sent.make("a")
+        sdk.flush(sent.provider)
+        exporter.fails, exporter.seconds = False, [0.15, 0.15]
+        sent.make("b")
+        sdk.flush(sent.provider)
+        assert exporter.names == []
+        until(lambda: exporter.names == ["b"])
+        sent.make("c")
+        sdk.flush(sent.provider)
+        assert exporter.names == ["b", "c"]
+
+
+def test_a_flush_that_a_program_asks_for_waits_for_one_that_refused_before() -> None:
+    exporter = Memory(fails=True)
+    with sending(exporter, Limits(delay=60)) as sent:
+        sent.make("a")
+        sdk.flush(sent.provider)
+        exporter.fails = False
+        sent.make("b")
+        assert sent.provider.force_flush(5_000) is True
+        assert exporter.names == ["b"]
+
+
+def test_a_flush_that_gives_up_leaves_the_others_theirs() -> None:
+    exporter = Memory(seconds=[0.3, 0.0])
+    with sending(exporter, Limits(delay=60)) as sent:
+        sent.make("a")
+        impatient = threading.Thread(target=sent.processor.force_flush, args=(100,))
+        impatient.start()
+        assert exporter.begun.wait(5)
+        sent.make("b")
+        assert took(sent.processor.force_flush, 5_000) < 2
+        impatient.join()
+        assert exporter.names == ["a", "b"]
 
 
 def test_spans_that_end_after_the_end_are_left_alone() -> None:

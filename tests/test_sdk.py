@@ -21,8 +21,9 @@ from tests.processes import APP, PYTHON, environment, run, write
 from tests.steps import Step, named
 
 import pocketflow_otel
-from pocketflow_otel import Config, PocketFlowInstrumentor, configure, sdk
+from pocketflow_otel import Config, PflowInstrumentor, PocketFlowInstrumentor, configure, sdk
 from pocketflow_otel.export.views import shown
+from pocketflow_otel.guard import set_strict
 from pocketflow_otel.sdk import PrivateIdGenerator
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def _no_provider_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     yield
-    if PocketFlowInstrumentor().is_instrumented_by_opentelemetry:
-        PocketFlowInstrumentor().uninstrument()
+    for instrumentor in (PocketFlowInstrumentor(), PflowInstrumentor()):
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
         provider.shutdown()
@@ -164,6 +166,48 @@ def test_a_flow_that_redirects_stderr_captures_nothing_of_ours(capsys: pytest.Ca
 
     assert captured.getvalue() == "theirs\n"
     assert "→ B" in capsys.readouterr().err
+
+
+# configure() and pflow, which tests/pflow/test_in_process.py has really
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """Have a module called pflow; return the configurations it is instrumented with."""
+    write(tmp_path / "somebodys" / "pflow.py", "raise AssertionError('pflow is imported')")
+    monkeypatch.syspath_prepend(tmp_path / "somebodys")
+    configs: list[Config] = []
+    monkeypatch.setattr(PflowInstrumentor, "_instrument", lambda self, config: configs.append(config))
+    monkeypatch.setattr(PflowInstrumentor, "_uninstrument", lambda self: None)
+    return configs
+
+
+def test_configure_instruments_pflow_as_it_does_pocketflow(
+    watched: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PflowInstrumentor, "_check_dependency_conflicts", lambda self: None)
+    configure(console="off", file="off", capture_values=["answer"])
+    configure(console="off", file="off")
+
+    assert [config.capture_values for config in watched] == [("answer",)]
+
+
+def test_configure_leaves_a_module_alone_that_is_only_called_pflow(
+    watched: list[Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(console="off", file="off")
+
+    assert (watched, caplog.messages) == ([], [])
+
+
+def test_configure_goes_on_where_pflow_cannot_be_instrumented(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(PflowInstrumentor, "_check_dependency_conflicts", lambda self: 1 / 0)
+    set_strict(False)
+    configure(console="off", file="off")
+
+    assert caplog.messages == ["pocketflow-otel could not instrument pflow; the flow goes on (reported once)"]
 
 
 # The name of the service
@@ -337,15 +381,39 @@ class Slow(SpanProcessor):
         return self.may_go_on.wait(60)
 
 
-def test_a_flush_is_bounded_whatever_the_processors_do() -> None:
-    provider, slow = TracerProvider(), Slow()
+def test_a_flush_is_bounded_whatever_the_processors_do_and_holds_up_one_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.2)
+    provider, slow = TracerProvider(shutdown_on_exit=False), Slow()
     provider.add_span_processor(slow)
-    sdk.flush(provider)  # Would never end, else.
+    for _ in range(3):
+        sdk.flush(provider)  # Would never end, else.
+    asked_while_it_went_on = len(slow.asked)
     slow.may_go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "pocketflow-otel-flush":
+            thread.join()
+    sdk.flush(provider)
     sdk.flush(None)
 
-    (milliseconds,) = slow.asked
-    assert 0 < milliseconds <= 1000 * sdk.FLUSH_SECONDS
+    assert asked_while_it_went_on == 1
+    assert [170 < milliseconds <= 190 for milliseconds in slow.asked] == [True, True]
+
+
+def test_a_flush_that_fails_is_ours_to_tell(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(SpanProcessor):
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            raise RuntimeError("broken")
+
+    set_strict(False)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Broken())
+    sdk.flush(provider)
+
+    assert caplog.messages == [
+        "pocketflow-otel could not send the spans of a run; the flow goes on (reported once)"
+    ]
 
 
 def test_the_package_hands_out_configure_without_importing_the_sdk_before() -> None:

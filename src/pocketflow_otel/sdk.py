@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
+import weakref
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,17 +22,21 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
 from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export import otlp
-from pocketflow_otel.export.batch import seconds_left
+from pocketflow_otel.export.batch import only_in_hope
 from pocketflow_otel.export.client_usage import watch_clients
 from pocketflow_otel.export.stream import end_lines
 from pocketflow_otel.export.views import keep_of, live, processor_of, show, shown
-from pocketflow_otel.instrument.instrumentor import PocketFlowInstrumentor
+from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument.instrumentor import PflowInstrumentor, PocketFlowInstrumentor
 from pocketflow_otel.resource import default_attributes, resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pocketflow_otel.config import ConsoleMode, FileMode
+
+
+_INSTRUMENTING_PFLOW: Final = guard("instrument pflow")
 
 
 class PrivateIdGenerator(IdGenerator):
@@ -90,14 +97,15 @@ def configure(
     service_name: str | None = None,
     capture_values: Sequence[str] = (),
 ) -> TracerProvider:
-    """Trace PocketFlow from here on: set up an SDK provider if there is none, our views, and spans.
+    """Trace PocketFlow and pflow from here on: set up an SDK provider if there is none, views, and spans.
 
         import pocketflow_otel
 
         pocketflow_otel.configure()
 
-    May be called again, to change the views. The environment's `POCKETFLOW_OTEL_*` variables
-    give what is not given here, and its `OTEL_EXPORTER_OTLP_*` variables add OTLP exporters.
+    May be called again, to change the views. Nothing of pflow is imported before the program does.
+    The environment's `POCKETFLOW_OTEL_*` variables give what is not given here, and its
+    `OTEL_EXPORTER_OTLP_*` variables add OTLP exporters.
 
     Args:
         console: What stderr shows: see `Config.console`; `live` by default.
@@ -143,7 +151,18 @@ def configure(
     instrumentor = PocketFlowInstrumentor()
     if not instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.instrument(config=config)
+    with _INSTRUMENTING_PFLOW:
+        _instrument_pflow(config)
     return provider
+
+
+def _instrument_pflow(config: Config) -> None:
+    """Have pflow traced when it is imported, where there is one that we know."""
+    instrumentor = PflowInstrumentor()
+    if instrumentor.is_instrumented_by_opentelemetry or instrumentor._check_dependency_conflicts():
+        return  # A module of this name may be another's.
+    if "pflow" in sys.modules or find_spec("pflow") is not None:
+        instrumentor.instrument(config=config)
 
 
 def shows_live(provider: trace.TracerProvider | None) -> bool:
@@ -159,22 +178,33 @@ def answered() -> None:
 FLUSH_SECONDS: Final = 1.0
 """What the sending of a run's spans may hold up the program that ran it."""
 
+_FLUSHING: Final = guard("send the spans of a run")
+_held_up: Final[weakref.WeakKeyDictionary[TracerProvider, threading.Thread]] = weakref.WeakKeyDictionary()
+"""The flush of a provider that took too long."""
+
 
 def flush(provider: trace.TracerProvider | None) -> None:
     """Have what waits sent, and trace files finished, for a program that may end without saying so.
 
-    In a thread of its own: the SDK's own processor takes its time, whatever it is given.
+    In a thread of its own: the SDK's own processor takes its time, whatever it is given. While that
+    goes on, and as long as an endpoint does not answer or refuses, nothing is waited for.
     """
-    if isinstance(provider, TracerProvider):
-        seconds = min(FLUSH_SECONDS, seconds_left())
-        thread = threading.Thread(
-            target=provider.force_flush,
-            args=(int(seconds * 1000),),
-            name="pocketflow-otel-flush",
-            daemon=True,
-        )
-        thread.start()
-        thread.join(seconds)
+    if not isinstance(provider, TracerProvider):
+        return
+    before = _held_up.get(provider)
+    if before is not None and before.is_alive():
+        return
+    thread = threading.Thread(target=_flush, args=(provider,), name="pocketflow-otel-flush", daemon=True)
+    thread.start()
+    thread.join(FLUSH_SECONDS)
+    if thread.is_alive():
+        _held_up[provider] = thread
+
+
+def _flush(provider: TracerProvider) -> None:
+    """Flush in a little less than the time there is, so that those who wait in vain get to know it."""
+    with _FLUSHING, only_in_hope():
+        provider.force_flush(int(FLUSH_SECONDS * 950))
 
 
 def launch(

@@ -13,6 +13,8 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +29,7 @@ from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.traces.text import WARN, Part, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -81,6 +83,19 @@ def seconds_left() -> float:
     return max(_end - now, LEAST_SECONDS)
 
 
+_hopeful: Final[ContextVar[bool]] = ContextVar("pocketflow-otel-hopeful", default=False)
+
+
+@contextmanager
+def only_in_hope() -> Iterator[None]:
+    """Have flushes in the block pass over who did not answer, or refused, until a batch arrives again."""
+    token = _hopeful.set(True)
+    try:
+        yield
+    finally:
+        _hopeful.reset(token)
+
+
 def _number(variable: str, default: int) -> int:
     text = os.environ.get(variable, "").strip()
     try:
@@ -125,8 +140,10 @@ class SafeBatchProcessor(SpanProcessor):
         self._changed = threading.Condition()
         self._queue: deque[ReadableSpan] = deque(maxlen=self._limits.queue)
         self._worker: threading.Thread | None = None
-        self._made = self._arrived = self._under_way = 0
-        self._flushing = self._closed = self._given_up = self._warned = False
+        self._made = self._arrived = self._under_way = self._flushes = 0
+        self._closed = self._given_up = self._warned = self._refused = False
+        self._sent_at = 0.0  # When the batch under way was handed to the exporter.
+        self._waited = 0.0  # Seconds that a flush has waited in vain for the batch under way.
         self._said: list[str] = []  # What the exporter logged about the batch under way.
         self._reason = ""  # Why the last batch that failed did.
 
@@ -154,7 +171,8 @@ class SafeBatchProcessor(SpanProcessor):
         while batch := self._next_batch():
             arrived = self._send(batch)
             with self._changed:
-                self._under_way = 0
+                self._under_way, self._waited = 0, 0.0
+                self._refused = not arrived
                 self._arrived += len(batch) if arrived else 0
                 self._changed.notify_all()
             if not arrived:
@@ -171,11 +189,11 @@ class SafeBatchProcessor(SpanProcessor):
             if self._given_up:
                 return []
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._limits.batch))]
-            self._under_way = len(batch)
+            self._under_way, self._sent_at = len(batch), time.monotonic()
             return batch
 
     def _is_due(self) -> bool:
-        return self._closed or self._flushing or len(self._queue) >= self._limits.batch
+        return self._closed or self._flushes > 0 or len(self._queue) >= self._limits.batch
 
     def _send(self, batch: list[ReadableSpan]) -> bool:
         result = SpanExportResult.FAILURE
@@ -190,15 +208,24 @@ class SafeBatchProcessor(SpanProcessor):
             Whether nothing waits any more; what failed does not.
         """
         with self._changed:
-            self._flushing = True
+            if _hopeful.get() and (self._refused or self._waited):
+                return True  # After a `False` the SDK leaves out the processors behind this one.
+            began = time.monotonic()
+            self._flushes += 1
             self._changed.notify_all()
             seconds = 30.0 if timeout_millis is None else timeout_millis / 1000
-            done = self._changed.wait_for(lambda: not self._queue and not self._under_way, seconds)
-            self._flushing = False
-            return done
+            try:
+                return self._changed.wait_for(lambda: not self._queue and not self._under_way, seconds)
+            finally:
+                self._flushes -= 1
+                if self._under_way:
+                    self._waited = max(self._waited, time.monotonic() - max(began, self._sent_at))
 
     def shutdown(self) -> None:
-        """Send what waits, for at most `EXIT_SECONDS`, then say how many spans were lost."""
+        """Send what waits, for at most `EXIT_SECONDS`, then say how many spans were lost.
+
+        Of that time goes what a flush has waited in vain for the batch under way.
+        """
         with _CLOSING:
             with self._changed:
                 if self._closed:
@@ -206,7 +233,7 @@ class SafeBatchProcessor(SpanProcessor):
                 self._closed = True
                 self._changed.notify_all()
             if self._worker is not None:
-                self._worker.join(seconds_left())
+                self._wait_for(self._worker)
             with self._changed:
                 self._given_up = True
                 self._tell_losses()
@@ -215,6 +242,14 @@ class SafeBatchProcessor(SpanProcessor):
                 takes_time = "timeout_millis" in inspect.signature(self._exporter.shutdown).parameters
                 self._exporter.shutdown(**({"timeout_millis": 0} if takes_time else {}))
 
+    def _wait_for(self, worker: threading.Thread) -> None:
+        if self._waited:
+            with self._changed:
+                seconds = max(seconds_left() - self._waited, LEAST_SECONDS)
+                if not self._changed.wait_for(lambda: not self._waited, seconds):
+                    return
+        worker.join(seconds_left())
+
     def _tell_losses(self) -> None:
         lost, made = self._made - self._arrived, self._made
         if not lost:
@@ -222,7 +257,7 @@ class SafeBatchProcessor(SpanProcessor):
         pending = self._under_way if not self._said else 0
         unsure = f" ({pending:,} of them may have)" if pending else ""
         if self._under_way and not self._said:
-            reason = f"no answer within {EXIT_SECONDS:g} s"
+            reason = f"no answer within {time.monotonic() - self._sent_at:.2g} s"
         else:
             reason = self._reason or (self._said or ["more ended than could be sent"])[0]
         kept = "; the trace files have them, for pocketflow-otel send" if self._kept() else ""
