@@ -23,17 +23,20 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tests.pflow.pairs import files_in, without_times
 
 import pocketflow_otel.instrument
 from pocketflow_otel import Config, PflowInstrumentor
+from pocketflow_otel.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType, FrameType
+
+    from opentelemetry.context import Context
 
 WORKFLOW: Final = "everything.pflow.md"
 NEEDED: Final = (WORKFLOW, "middle.pflow.md", "innermost.pflow.md")
@@ -47,6 +50,15 @@ SWITCHES: Final = frozenset({"Pflow.__init__", "Pflow.watch", "_guarded"})
 
 class Fault(Exception):
     """What a broken function raises."""
+
+
+class Started(SpanProcessor):
+    """Counts the spans that are started."""
+
+    spans = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self.spans += 1
 
 
 class Life:
@@ -76,6 +88,7 @@ class Traced(Life):
         self._early = early
         self._children = children
         self._exporter = InMemorySpanExporter()
+        self._started = Started()
         self._warnings: list[str] = []
 
     def before(self) -> None:
@@ -86,6 +99,7 @@ class Traced(Life):
         ours.propagate = False
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        provider.add_span_processor(self._started)
         config = Config(
             children=self._children,
             capture_values=("*",),
@@ -107,7 +121,13 @@ class Traced(Life):
 
     def told(self) -> dict[str, Any]:
         spans = self._exporter.get_finished_spans()
-        return {"warnings": self._warnings, "faults": faults, "spans": len(spans)}
+        return {
+            "warnings": self._warnings,
+            "faults": faults,
+            "spans": len(spans),
+            "unfinished": self._started.spans - len(spans),
+            "left": scope_of() is None,
+        }
 
 
 class Profiled(Traced):

@@ -162,10 +162,10 @@ class Workshop:
             f"- model_id: {name}\n  model_name: {name}\n  api_base: {provider.url}/v1\n",
         )
 
-    def run(self, text: str, *, code: int = 0, **variables: str) -> Ran:
+    def run(self, text: str, *, code: int = 0, answer: str = ANSWER, **variables: str) -> Ran:
         """Run a workflow, traced, and have pflow report as JSON."""
         write(self._home / "work/asking.pflow.md", text)
-        write(self._home / "work/answer.pflow.md", ANSWER)
+        write(self._home / "work/answer.pflow.md", answer)
         self._provider.reset()
         traces = self._home / ".pflow/traces"
         before = set(traces.glob("*.json"))
@@ -221,6 +221,19 @@ def test_what_models_sold_is_told_once_and_what_a_cache_gave_back_is_not(worksho
     assert (again.sold, reported(again)["cost"]) == ([], 0.0)
     assert cached(again.trace) == {"asking": ASKED, "answer": ["reply"] * 4}
     assert [key for key in again.ours if "usage" in key or "cost" in key] == []
+
+
+def test_an_output_that_is_called_as_usages_are_is_no_call(workshop: Workshop) -> None:
+    """pflow itself counts those of workflows below others once more."""
+    output = "### llm_usage\n\nWhat the call came to.\n\n- source: ${%s.llm_usage}\n"
+    steps = llm("ask", "ask: Say another word."), below("below", workshop.version, "that")
+    text = workflow(*steps, f"## Outputs\n\n{output % 'ask'}")
+    ran = workshop.run(text, answer=ANSWER + output % "reply")
+
+    assert len(ran.sold) == 2
+    assert sorted(told(ran.trace)) == as_seen(ran.sold, workshop.version)
+    assert list(wrong_sums(ran.trace)) == []
+    assert ours(ran)["calls"] == 2
 
 
 def test_an_unknown_price_stays_unknown_and_a_failed_step_keeps_its_usage(workshop: Workshop) -> None:

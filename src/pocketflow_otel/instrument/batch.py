@@ -117,3 +117,6 @@ class ItemScope(BatchItem):
         attributes: dict[str, AttributeValue] = {}
         self.attempts.describe(self, attributes, error)
         self.span.set_attributes(attributes)
+
+    def close(self) -> None:
+        self.attempts.error = None  # Of an item without a span nobody has taken it.

@@ -122,22 +122,17 @@ class PocketFlow:
         tracing = self._tracing
         # By position from PocketFlow's releases, by name from the head of its repository.
         shared = args[0] if args else call.get("shared")
-        return tracing.open_below(node, function, partial(self._opened, function, node, shared))
+        return tracing.open_below(node, function, partial(self._scope, function, node, shared), self._begin)
 
-    def _opened(
-        self, method: object, node: Any, shared: object, parent: Scope | None, context: Context | None
+    def _scope(
+        self, method: object, node: Any, shared: object, parent: Scope | None
     ) -> FlowScope | NodeScope:
         cls = FlowScope if isinstance(node, self._flow) else NodeScope
         scope = cls(node, shared, parent, self._tracing)
         scope.method = method
-        try:
-            self._open(scope, context)
-        except BaseException:
-            scope.close()
-            raise
         return scope
 
-    def _open(self, scope: FlowScope | NodeScope, context: Context | None) -> None:
+    def _begin(self, scope: FlowScope | NodeScope, context: Context | None) -> None:
         node = scope.owner
         if isinstance(scope, NodeScope):
             scope.open(context, parallel=self._parallel_mode(node, self._batch_node))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.context import attach, detach, get_current, set_value
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
@@ -50,10 +50,13 @@ if TYPE_CHECKING:
 MAX_ERRORS: Final = 16
 """Errors from below that a scope remembers: kept alive, they would keep frames and stores."""
 
+S = TypeVar("S", bound="TracedScope")
+
 _ADDING: Final = guard("add a step to its flow")
 _COUNTING: Final = guard("add up usage and cost")
 _DESCRIBING: Final = guard("describe how a step ended")
 _FAILING: Final = guard("record an error")
+_CLOSING: Final = guard("let go of a step")
 _ENDING: Final = guard("end a span")
 _DETACHING: Final = guard("leave a span's context")
 _MEASURING: Final = guard("record metrics")
@@ -149,14 +152,16 @@ class Tracing:
         self,
         owner: Any,
         method: object,
-        make: Callable[[Scope | None, Context | None], Around],
+        make: Callable[[Scope | None], S],
+        begin: Callable[[S, Context | None], None],
     ) -> Around | None:
         """Open what a call of `method` on `owner` makes, where it makes something.
 
         Args:
             owner: The user's flow or node.
             method: What is called on it.
-            make: Opens a scope in another, or as a run of its own in a context.
+            make: Makes a scope in another; `None` for a run of its own.
+            begin: Starts its span: in a context, where it is a run of its own.
 
         Raises:
             BudgetExceeded: See `Run.check_budget`.
@@ -166,10 +171,10 @@ class Tracing:
             return None
         if isinstance(below, Scope):
             below.run.check_budget()
-            return make(below, None)
+            return _begun(make(below), begin, None)
         if not self.adopt_provider():
             return Pass(below)
-        return make(None, self.with_remote_parent(below))
+        return _begun(make(None), begin, self.with_remote_parent(below))
 
     def with_remote_parent(self, context: Context) -> Context:
         """Add the parent that the environment names, for a run that has none in this process.
@@ -188,6 +193,16 @@ class Tracing:
         return extract(carrier, context) if carrier else context
 
 
+def _begun(scope: S, begin: Callable[[S, Context | None], None], context: Context | None) -> S:
+    try:
+        begin(scope, context)
+    except BaseException:
+        with _ENDING:
+            scope.finish()
+        raise
+    return scope
+
+
 class Pass(Around):
     """Runs a call, and all below it, without spans: there is no SDK yet."""
 
@@ -195,6 +210,8 @@ class Pass(Around):
 
     def __init__(self, context: Context) -> None:
         self._context = set_value(SCOPE_KEY, UNTRACED, context)
+
+    def __enter__(self) -> None:
         self._token = attach(self._context)
 
     def __exit__(
@@ -236,21 +253,18 @@ class TracedScope(Scope, Around):
     def open_span(
         self, name: str, attributes: dict[str, AttributeValue], context: Context | None = None
     ) -> None:
-        """Start the span and make it the current one: the last thing before the user's call."""
+        """Start the span, which becomes the current one when the scope is entered."""
         self.start_span(name, attributes, context)
         here = get_current() if context is None else context
         recorded = self.span.is_recording()
         if recorded and self.parent is None:
             self._name_run()
-        self._attach(
-            set_span_in_context(self.span, set_value(SCOPE_KEY, self if recorded else UNTRACED, here))
-        )
-        self.started = self.tracing.now()  # Not before: what views do at a start is not `prep`.
+        scope = self if recorded else UNTRACED
+        self._context = set_span_in_context(self.span, set_value(SCOPE_KEY, scope, here))
 
     def open_without_span(self, context: Context | None = None) -> None:
-        """Become the current scope below the span that is current."""
-        self.started = self.tracing.now()
-        self._attach(set_value(SCOPE_KEY, self, context))
+        """Have no span: what is in it lies below the span that is current."""
+        self._context = set_value(SCOPE_KEY, self, context)
 
     def start_span(
         self,
@@ -296,9 +310,10 @@ class TracedScope(Scope, Around):
         self.run.id = run_id(started, self.span.get_span_context().span_id)
         self.span.set_attribute(semconv.RUN_ID, self.run.id)
 
-    def _attach(self, context: Context) -> None:
-        self._context = context
-        self._token = attach(context)
+    def __enter__(self) -> None:
+        # The last thing before the user's call: whatever fails before leaves no context behind.
+        self._token = attach(self._context)
+        self.started = self.tracing.now()  # Not before: what views do at a start is not `prep`.
 
     def __exit__(
         self,
@@ -326,7 +341,7 @@ class TracedScope(Scope, Around):
         with _ADDING:
             self.add_up()
         with _ENDING:
-            self.close()
+            self.finish()
         # What was the user's dies when it would without us: contexts outlive steps.
         del self._context, self._token
         self._errors.clear()
@@ -336,9 +351,14 @@ class TracedScope(Scope, Around):
         if self.span.is_recording():
             self.describe_end(error)
 
-    def close(self) -> None:
-        """End the span."""
+    def finish(self) -> None:
+        """End the span, whatever has been said of it."""
+        with _CLOSING:
+            self.close()
         self.span.end()
+
+    def close(self) -> None:
+        """Let go of what it holds: its span ends next."""
 
     def _describe_usage(self) -> Tally | None:
         """Say what the calls in this scope came to."""

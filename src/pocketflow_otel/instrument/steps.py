@@ -166,10 +166,8 @@ class StoreScope(TracedScope):
 
     def close(self) -> None:
         watch, self._mine = self._mine, None
-        if watch is not None:  # The description failed half-way; let go of the store.
-            with _LOOKING:
-                watch.close()
-        super().close()
+        if watch is not None:  # The description failed half-way.
+            watch.close()
 
 
 class FlowScope(StoreScope):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.context import get_current
@@ -9,7 +10,7 @@ from opentelemetry.context import get_current
 from pocketflow_otel.instrument.pflow import store
 from pocketflow_otel.instrument.pflow.era import Era, begin_batch, open_item
 from pocketflow_otel.instrument.pflow.hooks import Hook
-from pocketflow_otel.instrument.pflow.steps import NodeFacts, StepScope, calls_in
+from pocketflow_otel.instrument.pflow.steps import Gate, NodeFacts, StepScope, calls_in
 from pocketflow_otel.instrument.pflow.threads import Carried
 from pocketflow_otel.instrument.pflow.workflow import About
 from pocketflow_otel.instrument.spans import TracedScope
@@ -33,6 +34,9 @@ class Engine(Era):
             "pflow.runtime.engine.engine": [
                 Hook("WorkflowEngine.run", self._open_engine, needs=("workflow", "shared")),
                 Hook("WorkflowEngine._execute_node", self._open_node, needs=("node", "config", "shared")),
+                # From 0.14 on: may it run, and which way out does it choose.
+                Hook("run_approval_gate", partial(_open_gate, "approved"), required=False),
+                Hook("run_escalation_gate", partial(_open_gate, "choice"), required=False),
             ],
             "pflow.runtime.engine.batch_executor": [
                 Hook("_execute_sequential", change=begin_batch, needs=("items",)),
@@ -49,12 +53,13 @@ class Engine(Era):
         if file is None and isinstance(workflow, str) and workflow.endswith(".md") and "\n" not in workflow:
             file = workflow
         resumed = getattr(call["resume_source"], "__dict__", {})
-        about = About(call["workflow_name"] or resolved.get("title"), file, resumed.get("execution_id"))
+        name = call["workflow_name"] or (None if file else resolved.get("title"))
+        about = About(name, file, resumed.get("execution_id"))
         return self.open_runner(call["self"], about)
 
     def _open_engine(self, call: Arguments) -> Around | None:
         engine, shared = call["self"], call["shared"]
-        file = store.peek(shared, store.WORKFLOW_FILE) or engine.__dict__.get("workflow_path")
+        file = store.file_of(shared, engine.__dict__.get("workflow_path"))
         only = engine.__dict__.get("only_node")
         return self.open_engine(engine, About(file=file), shared, call["workflow"].start_node, only)
 
@@ -70,7 +75,6 @@ class Engine(Era):
             successors=node.__dict__.get("successors") or {},
             parallel=None if batch is None else bool(batch.__dict__.get("parallel")),
             loops=loops,
-            gated=bool(config.get("approval")),
             # A loop may go round before anybody asks where its action leads.
             routes=not loops and call["self"].__dict__.get("only_node") is None,
         )
@@ -86,6 +90,11 @@ def _open_item(call: Arguments) -> Around | None:
     carried = call["execute_single_fn"]
     context = carried.context if isinstance(carried, Carried) else None
     return open_item(call["node"], call["idx"], getattr(call["batch_config"], "__dict__", {}), context)
+
+
+def _open_gate(answer: str, call: Arguments) -> Around | None:
+    step = scope_of()
+    return Gate(step, answer) if isinstance(step, StepScope) else None
 
 
 class _Warmup(TracedScope):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.pflow.steps import NodeAttempts, NodeFacts, PflowItem, StepScope
 from pocketflow_otel.instrument.pflow.workflow import About, EngineRun, WorkflowScope
 from pocketflow_otel.run import Scope, scope_of
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pocketflow_otel.instrument.around import Around
     from pocketflow_otel.instrument.pflow.hooks import Arguments, Hook
     from pocketflow_otel.instrument.spans import Tracing
+
+_STARTING: Final = guard("say what a workflow begins with")
 
 
 class Era:
@@ -37,16 +40,16 @@ class Era:
 
     def open_runner(self, runner: Any, about: About, execution_id: object = None) -> Around | None:
         """Open a workflow whose engine is still to come."""
-        return self._tracing.open_below(runner, None, partial(self._begun, runner, about, execution_id))
 
-    def _begun(
-        self, runner: Any, about: About, execution_id: object, parent: Scope | None, context: Context | None
-    ) -> WorkflowScope:
-        scope = WorkflowScope(runner, about, parent, self._tracing)
-        scope.awaits_engine = True
-        scope.execution_id = execution_id
-        scope.begin(context, version=self._version)
-        return scope
+        def begin(scope: WorkflowScope, context: Context | None) -> None:
+            scope.awaits_engine = True
+            scope.execution_id = execution_id
+            scope.begin(context, version=self._version)
+
+        return self._tracing.open_below(runner, None, partial(self._workflow, runner, about), begin)
+
+    def _workflow(self, owner: Any, about: About, parent: Scope | None) -> WorkflowScope:
+        return WorkflowScope(owner, about, parent, self._tracing)
 
     def open_engine(
         self, engine: Any, about: About, shared: object, start: Any, only: str | None = None
@@ -63,35 +66,24 @@ class Era:
         first = getattr(start, "__dict__", {}).get("node_id")
         scope = scope_of()
         if isinstance(scope, WorkflowScope) and scope.awaits_engine:
-            scope.start_engine(shared, first, only)
+            with _STARTING:
+                scope.start_engine(shared, first, only)
             return EngineRun(scope)
-        return self._tracing.open_below(
-            engine, None, partial(self._started, engine, about, shared, first, only)
-        )
 
-    def _started(
-        self,
-        engine: Any,
-        about: About,
-        shared: object,
-        first: str | None,
-        only: str | None,
-        parent: Scope | None,
-        context: Context | None,
-    ) -> WorkflowScope:
-        scope = WorkflowScope(engine, about, parent, self._tracing)
-        scope.begin(context, version=self._version)
-        scope.start_engine(shared, first, only)
-        return scope
+        def begin(scope: WorkflowScope, context: Context | None) -> None:
+            scope.begin(context, version=self._version)
+            with _STARTING:
+                scope.start_engine(shared, first, only)
+
+        return self._tracing.open_below(engine, None, partial(self._workflow, engine, about), begin)
 
     def open_step(self, facts: NodeFacts) -> Around | None:
         """Open a step."""
-        return self._tracing.open_below(facts.node, None, partial(self._stepped, facts))
 
-    def _stepped(self, facts: NodeFacts, parent: Scope | None, context: Context | None) -> StepScope:
-        scope = StepScope(facts, parent, self._tracing)
-        scope.begin(context)
-        return scope
+        def make(parent: Scope | None) -> StepScope:
+            return StepScope(facts, parent, self._tracing)
+
+        return self._tracing.open_below(facts.node, None, make, StepScope.begin)
 
 
 def begin_batch(call: Arguments) -> None:

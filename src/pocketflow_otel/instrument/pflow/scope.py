@@ -8,14 +8,20 @@ from opentelemetry.trace import StatusCode
 
 from pocketflow_otel import semconv
 from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.errors import MAX_MESSAGE
 from pocketflow_otel.instrument.pflow.store import Notice
 from pocketflow_otel.instrument.spans import TracedScope
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from opentelemetry.util.types import AttributeValue
 
-_ERROR: Final = "error"
+ERROR: Final = "error"
+END: Final = "end"
+UNKNOWN_ACTION: Final = "<unknown>"
+"""Stands for an action that no author has written down: it may be what a model answered."""
 _GATES: Final = {
     "GateDenied": "denied",
     "GateNotInteractiveError": "non_interactive",
@@ -26,7 +32,7 @@ _GATES: Final = {
 
 def is_error(action: object) -> bool:
     """Tell whether an action says that the step failed: `error`, or one that begins with it."""
-    return isinstance(action, str) and action.startswith(_ERROR)
+    return isinstance(action, str) and action.startswith(ERROR)
 
 
 def gate_outcome(error: BaseException) -> str | None:
@@ -72,6 +78,20 @@ class PflowScope(TracedScope):
         """Tell what this one lies in that it failed; that may yet recover."""
         if isinstance(self.parent, PflowScope):
             self.parent.failed_below = kind  # type: ignore[misc]  # a slot of each subclass
+
+    def action_text(self, returned: object, known: Container[object] = ()) -> str:
+        """Return the name of an action; of one that may be data, only where texts may be told.
+
+        Args:
+            returned: What a step or an engine returned.
+            known: The actions that lead on.
+        """
+        action = naming.action_name(returned)
+        if not self.tracing.config.mask_errors or action in known:
+            return action
+        if is_error(action):
+            return ERROR
+        return action if action in (semconv.DEFAULT_ACTION, END) else UNKNOWN_ACTION
 
     def notice(self, warning: object, node_id: str | None = None) -> None:
         """Tell of a warning of pflow as an event."""

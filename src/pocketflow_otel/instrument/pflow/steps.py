@@ -12,11 +12,12 @@ from pocketflow_otel.capture.tally import Call
 from pocketflow_otel.capture.usage import read_usage
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import naming
+from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.attempts import Attempts
 from pocketflow_otel.instrument.batch import Batch, ItemScope
 from pocketflow_otel.instrument.errors import type_name
 from pocketflow_otel.instrument.pflow import store
-from pocketflow_otel.instrument.pflow.scope import PflowScope, gate_outcome, is_error
+from pocketflow_otel.instrument.pflow.scope import END, ERROR, PflowScope, gate_outcome, is_error
 from pocketflow_otel.instrument.pflow.store import Books, NodeView
 from pocketflow_otel.instrument.pflow.workflow import WorkflowScope
 from pocketflow_otel.instrument.steps import NodeScope
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.instrument.spans import TracedScope
     from pocketflow_otel.run import Scope
 
 _NOTICING: Final = guard("tell of pflow's warnings")
@@ -36,8 +36,6 @@ _NOTICING: Final = guard("tell of pflow's warnings")
 SUB_WORKFLOW: Final = "WorkflowExecutor"
 """The class of the node that runs another workflow; its calls are counted there."""
 
-_ERROR: Final = "error"
-_END: Final = "end"
 _MEMO: Final = "cache_source"
 """Key of a usage that a step's cache gave back: nothing was called."""
 
@@ -79,7 +77,6 @@ class NodeFacts:
         successors: Its ways on, by action.
         parallel: How it runs its batch, if it has one.
         loops: Whether it is repeated by a condition; its iteration stands in the store then.
-        gated: Whether somebody must approve it.
         routes: Whether an action without a way on fails the workflow.
     """
 
@@ -90,7 +87,6 @@ class NodeFacts:
     successors: Mapping[str, Any]
     parallel: bool | None = None
     loops: bool = False
-    gated: bool = False
     routes: bool = True
 
 
@@ -100,9 +96,10 @@ class StepScope(NodeScope, PflowScope):
     Attributes:
         failed_below: The `error.type` of what failed in it: an item, or a workflow.
         cached: Whether its result came from a cache.
+        answer: What somebody said who was asked about it; empty if nobody was.
     """
 
-    __slots__ = ("_before", "_facts", "cached", "failed_below")
+    __slots__ = ("_before", "_facts", "answer", "cached", "failed_below")
 
     def __init__(self, facts: NodeFacts, parent: Scope | None, tracing: Any) -> None:
         super().__init__(facts.node, NodeView(facts.shared, facts.id), parent, tracing)
@@ -111,6 +108,7 @@ class StepScope(NodeScope, PflowScope):
         self.attempts = NodeAttempts()
         self.failed_below = ""
         self.cached = False
+        self.answer = ""
 
     def begin(self, context: Context | None) -> None:
         """Start the span."""
@@ -171,21 +169,20 @@ class StepScope(NodeScope, PflowScope):
         self.span.set_attributes(attributes)
 
     def _describe_gate(self, error: BaseException | None, attributes: dict[str, AttributeValue]) -> None:
-        outcome = None if error is None else gate_outcome(error)
-        if outcome is None and self._facts.gated and not self.cached:
-            outcome = "approved"
-        if outcome is not None:
+        outcome = (error is not None and gate_outcome(error)) or self.answer
+        if outcome:
             attributes[semconv.GATE_OUTCOME] = outcome
 
     def _describe_action(self, attributes: dict[str, AttributeValue]) -> None:
         """Say where the action leads; one that leads nowhere fails the workflow, once this step is over."""
         facts = self._facts
-        action = attributes[semconv.NODE_ACTION] = naming.action_name(self.result)
         ways = facts.successors
-        following = ways.get(action)
+        name = naming.action_name(self.result)
+        action = attributes[semconv.NODE_ACTION] = self.action_text(self.result, ways)
+        following = ways.get(name)
         if following is not None:
             attributes[semconv.NODE_NEXT] = str(following.__dict__.get("node_id", ""))
-        elif action != _END and not is_error(action) and any(way != _ERROR for way in ways):
+        elif name != END and not is_error(name) and any(way != ERROR for way in ways):
             known = tuple(naming.action_name(way) for way in ways)
             self.span.add_event(
                 semconv.ACTION_UNMATCHED, {semconv.UNMATCHED_ACTION: action, semconv.UNMATCHED_KNOWN: known}
@@ -202,14 +199,16 @@ class StepScope(NodeScope, PflowScope):
         self.fail(kind, str(text or ""), event=not self.failed_below)
 
     def _tell_warnings(self, after: Books) -> None:
-        for found, known in (
-            (after.warning, self._before.warning),
-            (after.template_error, self._before.template_error),
-        ):
-            if found is not None and found is not known:
-                self.notice(found)
-        if after.warning is not None and isinstance(self.parent, WorkflowScope):
-            self.parent.tell(self._facts.id, after.warning)
+        node_id, before, within = self._facts.id, self._before, self.parent
+        if after.template_error is not None and after.template_error is not before.template_error:
+            self.notice(after.template_error)
+        warning = after.warning
+        if warning is None or not isinstance(within, WorkflowScope):
+            return
+        # A step of the same name, in the workflow that this one ran, may have told of it.
+        if warning is not before.warning and not within.has_told(node_id, warning):
+            self.notice(warning)
+        within.tell(node_id, warning)
 
     def _count_usage(self, items: Mapping[Any, object]) -> None:
         facts = self._facts
@@ -235,6 +234,30 @@ class StepScope(NodeScope, PflowScope):
             del said[semconv.ERROR_PHASE]  # Or before that: in pflow's own templates, or its batch.
         return said
 
+    def close(self) -> None:
+        super().close()
+        # Contexts outlive steps: what was the user's is not to live by them.
+        del self._facts, self._before
+
+
+class Gate(Around):
+    """A question that pflow asks somebody about a step; it returns with an answer, or raises.
+
+    Args:
+        step: The step.
+        answer: What it means that it returns.
+    """
+
+    __slots__ = ("_answer", "_step", "result")
+
+    def __init__(self, step: StepScope, answer: str) -> None:
+        self._step = step
+        self._answer = answer
+
+    def end(self, error: BaseException | None) -> None:
+        if error is None:
+            self._step.answer = self._answer
+
 
 class PflowItem(ItemScope, PflowScope):
     """One item of a batch.
@@ -243,10 +266,11 @@ class PflowItem(ItemScope, PflowScope):
         failed_below: The `error.type` of the workflow in it that failed.
     """
 
-    __slots__ = ("failed_below",)
+    __slots__ = ("_cls", "failed_below")
 
-    def __init__(self, batch: Batch, within: TracedScope, node: Any, index: int) -> None:
+    def __init__(self, batch: Batch, within: StepScope, node: Any, index: int) -> None:
         super().__init__(batch, within)
+        self._cls = within._facts.cls
         self.owner = node  # A copy, in a parallel batch.
         self.index = index
         self.failed_below = ""
@@ -272,7 +296,8 @@ class PflowItem(ItemScope, PflowScope):
             self.record_error(raised)
             self.failure = type_name(type(raised))
         elif problem is not None:
-            kind = self.failed_below or (store.NODE_ACTION_ERROR if cause is None else type_name(type(cause)))
+            category = store.category_of(self.shared, "", self._cls)
+            kind = self.failed_below or (category if cause is None else type_name(type(cause)))
             self.fail(kind, str(problem.get("error") or ""), event=not self.failed_below)
 
     def record_error(self, error: BaseException) -> None:
@@ -281,11 +306,9 @@ class PflowItem(ItemScope, PflowScope):
 
     def end(self, error: BaseException | None) -> None:
         super().end(error)
-        found = self.result if error is None else None
+        found = self.result if error is None and self._cls != SUB_WORKFLOW else None
         if isinstance(found, tuple) and found and isinstance(found[0], dict):
-            within = self.parent
-            if not (isinstance(within, StepScope) and within._facts.cls == SUB_WORKFLOW):
-                self.report(calls_in(found[0].get(semconv.LLM_USAGE)))
+            self.report(calls_in(found[0].get(semconv.LLM_USAGE)))
 
 
 def calls_in(reported: object) -> Iterator[Call]:

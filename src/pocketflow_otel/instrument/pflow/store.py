@@ -20,6 +20,9 @@ WORKFLOW_FILE: Final = "_pflow_workflow_file"
 _OWN: Final = ("_pflow_", "_batch_trace", "_trace_collector")
 """How other keys of pflow's own begin."""
 
+_INLINE: Final = "ir-hash:"
+"""What pflow, from 0.13 on, puts in the place of the file of a workflow that has none begins so."""
+
 _CATEGORIES: Final = {
     "HttpNode": "http_failure",
     "LLMNode": "llm_failure",
@@ -74,6 +77,17 @@ def category_of(shared: object, node_id: str, node_class: str) -> str:
     """Return what kind of failure a node returned, in the words of pflow from 0.12 on."""
     category = failure_of(shared, node_id).get("category")
     return category if isinstance(category, str) else _CATEGORIES.get(node_class, NODE_ACTION_ERROR)
+
+
+def file_of(shared: object, default: object = None) -> str | None:
+    """Return the path of a workflow's file; one that pflow was given as a text or a dict has none.
+
+    Args:
+        shared: The workflow's store.
+        default: What is known of the file from elsewhere, where the store says nothing.
+    """
+    file = peek(shared, WORKFLOW_FILE) or default
+    return file if isinstance(file, str) and not file.startswith(_INLINE) else None
 
 
 class WorkflowView(View):

@@ -19,6 +19,7 @@ from pocketflow_otel.instrument.steps import StoreScope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
@@ -37,7 +38,7 @@ class About:
     """What a runner knows of the workflow it is about to run.
 
     Attributes:
-        name: Its name, if it has one.
+        name: Its name, if it has one beside that of its file.
         file: The path of its file, if it has one.
         resumed_from: pflow's id of the run this one goes on with.
     """
@@ -116,7 +117,7 @@ class WorkflowScope(StoreScope, PflowScope):
         self.shared = WorkflowView(shared)
         attributes: dict[str, AttributeValue] = {}
         if not self._about.file:
-            self._describe_file(store.peek(shared, store.WORKFLOW_FILE), attributes)
+            self._describe_file(store.file_of(shared), attributes)
         if start is not None:
             attributes[semconv.FLOW_START_NODE] = start
         if only is not None:
@@ -126,8 +127,16 @@ class WorkflowScope(StoreScope, PflowScope):
         self._told = dict(store.book(shared, store.WARNINGS))
 
     def tell(self, node_id: str, warning: object) -> None:
-        """Take note of a warning that a step has told of."""
-        self._told[node_id] = warning
+        """Take note of a warning that a step has told of; workflows share pflow's book of them."""
+        scope: Scope | None = self
+        while scope is not None:
+            if isinstance(scope, WorkflowScope):
+                scope._told[node_id] = warning
+            scope = scope.parent
+
+    def has_told(self, node_id: str, warning: object) -> bool:
+        """Tell whether a step has told of a warning, in this workflow or in one of its own."""
+        return self._told.get(node_id) is warning
 
     def end_engine(self) -> None:
         """Say what the engine left."""
@@ -140,10 +149,13 @@ class WorkflowScope(StoreScope, PflowScope):
                 attributes[semconv.FLOW_RESTORED_NODES] = [str(node) for node in restored]
             with _NOTICING:
                 for node_id, warning in store.book(shared, store.WARNINGS).items():
-                    if self._told.get(node_id) is not warning:
+                    if not self.has_told(node_id, warning):
                         self.notice(warning, str(node_id))
         self.look_again(attributes)
         self.span.set_attributes(attributes)
+
+    def _count_usage(self, items: Mapping[Any, object]) -> None:
+        """Count nothing: an output may be called `llm_usage`, and is that of a step."""
 
     def describe_end(self, error: BaseException | None) -> None:
         """Say how it ended, by what the engine or the runner returned."""
@@ -153,7 +165,7 @@ class WorkflowScope(StoreScope, PflowScope):
         if error is not None:
             self.tell_parent(type_name(type(error)))
         elif isinstance(result, str) or result is None:
-            self.span.set_attribute(semconv.FLOW_ACTION, naming.action_name(result))
+            self.span.set_attribute(semconv.FLOW_ACTION, self.action_text(result))
             if is_error(result):
                 self._fail(store.category_of(self.shared, "", ""), "")
         else:
@@ -186,6 +198,14 @@ class WorkflowScope(StoreScope, PflowScope):
         super().close()
         self.engine_error = None
         self._told = {}
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        super().__exit__(exc_type, error, tb)
         if self.parent is None and self.tracing.after_run is not None:
             with _LEAVING:
                 self.tracing.after_run()
@@ -222,4 +242,5 @@ class EngineRun(Around):
         self._workflow.engine_error = error
         self._workflow.end_engine()
         if error is None:
-            self._workflow.span.set_attribute(semconv.FLOW_ACTION, naming.action_name(self.result))
+            workflow = self._workflow
+            workflow.span.set_attribute(semconv.FLOW_ACTION, workflow.action_text(self.result))

@@ -49,7 +49,7 @@ class Wrappers(Era):
         }
 
     def _open_runner(self, call: Arguments) -> Around | None:
-        about = About(call["workflow_name"], store.peek(call["shared_store"], store.WORKFLOW_FILE))
+        about = About(call["workflow_name"], store.file_of(call["shared_store"]))
         trace = getattr(call["trace_collector"], "__dict__", {})
         return self.open_runner(call["self"], about, trace.get("execution_id"))
 
@@ -57,7 +57,7 @@ class Wrappers(Era):
         flow, shared = call["self"], call["shared"]
         if not isinstance(scope_of(), PflowScope):
             return None  # A flow of pflow's own: its planner.
-        about = About(file=store.peek(shared, store.WORKFLOW_FILE))
+        about = About(file=store.file_of(shared))
         return self.open_engine(flow, about, shared, flow.__dict__.get("start_node"))
 
     def _open_node(self, call: Arguments) -> Around | None:
@@ -95,6 +95,6 @@ def _begin_parallel(call: Arguments) -> None:
 
 def _open_item(call: Arguments) -> Around | None:
     batch, copy = call["self"], call["thread_node"]
-    *_, node = _chain(copy or batch)
+    *_, node = _chain(batch if copy is None else copy)
     context = None if copy is None else _contexts.get(batch)
     return open_item(node, call["idx"], batch.__dict__, context)
