@@ -1,16 +1,20 @@
-"""Processes that shell steps start: they do not see us, unless they are asked to go on with the trace."""
+"""Processes that pflow starts: those of shell steps do not see us, unless that is asked for."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import pytest
 from tests.pflow.users import TRACED, User, outline, spans_of
 from tests.processes import APP, write
-from tests.receiver import Receiver
+from tests.receiver import Receiver, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,3 +142,41 @@ def test_a_python_that_has_nothing_of_ours_is_not_disturbed(
     last = done.stdout.decode().rpartition("\n----\n")[2]
 
     assert (done.returncode, last) == (0, "to stderr\n\n")
+
+
+# Those of `pflow ui`
+
+
+def asked(url: str, workflow: str) -> None:
+    """Ask the server of `pflow ui` for a run, as its page does; it may not have begun to listen."""
+    body = json.dumps({"workflow": workflow, "inputs": {}}).encode()
+    request = Request(f"{url}/api/run", body, {"Content-Type": "application/json"})
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urlopen(request, timeout=60) as response:
+                assert json.load(response)["status"] == "spawned"
+            return
+        except URLError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("launcher", TRACED)
+def test_runs_that_are_asked_for_in_the_browser_are_traced(launcher: str, tmp_path: Path) -> None:
+    user, port = User(tmp_path / "home", "newest"), free_port()
+    server = user.start(launcher, "ui", "linear.pflow.md", "--port", str(port), "--no-open")
+    try:
+        asked(f"http://127.0.0.1:{port}", "linear.pflow.md")
+        deadline = time.monotonic() + 60
+        while not [path for path in user.files() if path.suffix == ".json"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        server.terminate()
+        _, stderr = server.communicate(timeout=60)
+
+    assert outline(spans_of([user.trace()])) == (
+        "invoke_workflow linear\n  invoke_node greet\n  invoke_node shout\n  invoke_node frame"
+    )
+    assert b"trace ~/" not in stderr  # It is the run's that goes nowhere.

@@ -42,6 +42,15 @@ def hide_launcher(environ: MutableMapping[str, str]) -> None:
         del environ[_PATH]
 
 
+def trace_runs(environ: MutableMapping[str, str]) -> None:
+    """Have the runs of `pflow ui` traced as it is itself: it starts each as a process of its own.
+
+    Args:
+        environ: The variables of that server, which runs nothing else.
+    """
+    environ.update(startup.child_variables())
+
+
 def traced(prepared: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a shell step prepared, with an environment that continues its trace.
 

@@ -46,6 +46,7 @@ _POOL: Final = "ThreadPoolExecutor"
 _SHELL: Final = "pflow.nodes.shell.shell"
 _OUTPUT: Final = "pflow.core.output_controller"
 _PROMPT: Final = "pflow.execution.gate_prompt"
+_SERVER: Final = "pflow.ui.server"
 _NODE_EVENTS: Final = frozenset(
     {"node_start", "node_complete", "node_cached", "node_warning", "batch_progress"}
 )
@@ -97,7 +98,9 @@ class Pflow:
         for name, required in _POOLS.items():
             self._on_import(folder, name, partial(self._place_pool, required))
         self._on_import(folder, _OUTPUT, self._place_output)
-        register_post_import_hook(_guarded(self._place_prompt), _PROMPT)  # from 0.14 on
+        # Both from 0.14 on.
+        register_post_import_hook(_guarded(self._place_prompt), _PROMPT)
+        register_post_import_hook(_guarded(self._place_server), _SERVER)
 
     def _on_import(self, folder: Path, name: str, place: Callable[[ModuleType], None]) -> None:
         path = folder.joinpath(*name.split(".")[1:])
@@ -146,6 +149,10 @@ class Pflow:
     def _place_prompt(self, module: ModuleType) -> None:
         if self._patches.active:
             self._patches.replace(module, "_prompt", _answering)
+
+    def _place_server(self, module: ModuleType) -> None:
+        if self._patches.active:
+            children.trace_runs(os.environ)
 
     def _quieting(self, create: Callable[..., Any]) -> Callable[..., Any]:
         """Let the live view stand in place of pflow's lines about nodes: it says what they say."""
