@@ -12,7 +12,7 @@ import stat
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import jsonschema
 import pytest
@@ -29,6 +29,7 @@ from pocketflow_otel.cli.main import main
 from pocketflow_otel.traces import outline, reader
 from pocketflow_otel.traces.model import ScopeRecord, SpanRecord, TraceError
 from pocketflow_otel.traces.pflow.importing import Importer
+from pocketflow_otel.traces.pflow.lines import Lines
 from pocketflow_otel.traces.pflow.reading import read
 from pocketflow_otel.traces.pflow.spans import run_id, spans
 from pocketflow_otel.traces.retention import FLOOR, Keep, prune
@@ -120,6 +121,83 @@ def test_a_run_becomes_spans_with_its_times_and_ids_that_follow_from_its_own() -
         ]
     ]  # fmt: skip
     assert [step.span for step in steps_of(LINEAR)] == [root, *steps]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "expected"),
+    [
+        ("/home/ada/tiny.pflow.md", "/home/ada/tiny.pflow.md", ("tiny", "tiny.pflow.md")),
+        ("/home/ada/tiny.pflow.md", None, ("tiny", None)),  # 0.11 and 0.12
+        ("tiny.pflow.md", None, ("tiny", None)),
+        (r"C:\flows\tiny.pflow.md", r"C:\flows\tiny.pflow.md", ("tiny", "tiny.pflow.md")),
+        ("/home/ada/" + "deep/" * 40 + "tiny.pflow.md", None, ("tiny", None)),
+        ("team/tiny", "/home/ada/tiny.pflow.md", ("tiny", "tiny.pflow.md")),
+        ("tiny", "/home/ada/" + "deep/" * 40 + "tiny.pflow.md", ("tiny", "tiny.pflow.md")),
+        ("unnamed", "ir-hash:8e11", (None, None)),
+        ("tiny", "ir-hash:8e11", ("tiny", None)),
+    ],
+)  # fmt: skip
+def test_a_workflow_that_was_given_no_name_has_that_of_its_file(
+    name: str, path: str | None, expected: tuple[str | None, str | None], tmp_path: Path
+) -> None:
+    """pflow writes down the path, or `unnamed`, when it is started by its MCP server."""
+    content = documents(LINEAR)
+    content[0] |= {"workflow_name": name, "workflow_path": path}
+    root = steps_of(write(tmp_path / "trace", content))[0].span
+    said = root.attributes
+    assert (said.get(semconv.GEN_AI_WORKFLOW_NAME), said.get(semconv.FLOW_FILE)) == expected
+    assert root.name == (f"invoke_workflow {expected[0]}" if expected[0] else "invoke_workflow")
+
+
+def test_what_pflow_writes_into_an_output_for_itself_is_not_listed(tmp_path: Path) -> None:
+    content = documents(LINEAR)
+    event = next(line for line in content if line["kind"] == "event")
+    event["node_output"] = dict.fromkeys(
+        ("__stats__", "_pflow_depth", "_batch_trace", "_trace_collector", "x"), 1
+    )
+    said = steps_of(write(tmp_path / "trace", content))[1].span.attributes
+    assert said[semconv.SHARED_ADDED_KEYS] == ("x",)
+
+
+def of_type(kind: object) -> dict[str, Any]:
+    return {"context": {"type": kind}, "type": kind}
+
+
+@pytest.mark.parametrize(
+    ("said", "category"),
+    [
+        ({"id": "batch.empty-input", "severity": "info"}, "batch.empty-input"),
+        (of_type("on_error_recovery"), "on_error_recovery"),
+        # What a node left as a text has no category; the runner calls it so all the same.
+        (of_type("api_warning"), "warning"),
+        ({"context": {"type": "api_warning", "recovered": False}, "recovered": False}, "api_warning"),
+        (
+            {"context": {"type": "api_warning", "kind": "pool_timeout", "category": "llm_warning"}},
+            "pool_timeout",
+        ),
+        ({}, "warning"),
+    ],
+)  # fmt: skip
+def test_a_warning_has_the_category_that_what_raised_it_gave_it(
+    said: dict[str, Any], category: str, tmp_path: Path
+) -> None:
+    content = documents(LINEAR)
+    warning = {"severity": "warning", "message": "look", "source": "runtime", "node_id": "greet", **said}
+    content[-1]["warnings"] = [warning]
+    (event,) = steps_of(write(tmp_path / "trace", content))[1].span.events
+    assert event.attributes == {
+        semconv.WARNING_CATEGORY: category, semconv.WARNING_SEVERITY: warning["severity"],
+    }  # fmt: skip
+
+
+def test_an_answer_that_an_api_refused_is_a_failure_of_that_kind(tmp_path: Path) -> None:
+    """Until 0.13 the warning about it is a text, as any other."""
+    content = documents(LINEAR)
+    text = "API error (404): not found"
+    content[-2] |= {"status": "failed", "error": text}
+    content[-1]["warnings"] = [{"message": text, "node_id": "shout", **of_type("api_warning")}]
+    last = steps_of(write(tmp_path / "trace", content))[-1].span
+    assert (last.title, last.attributes[semconv.FAILURE_CATEGORY]) == ("shout", "api_warning")
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -577,7 +655,7 @@ def test_show_draws_the_tree(place: Path) -> None:
 ⚠ Flow: batchbad
 ├─ ✓ words  +stdout +stdout_is_binary +stderr +stderr_is_binary +exit_code (+1 more)
 └─ ⚠ each ×2 parallel  +results +count +success_count +error_count +errors (+1 more)
-   │  ⚠ warning: api_warning
+   │  ⚠ warning
    ├─ ✓ [0]
    │  └─ ✓ Flow: badchild
    │     └─ ✓ check  +stdout +stdout_is_binary +stderr +stderr_is_binary +exit_code (+1 more)
@@ -641,6 +719,48 @@ def test_what_was_imported_stays_for_its_days_and_drives_nothing_out(tmp_path: P
     later = NOW + timedelta(days=2)
     gone = prune(tmp_path, keep, now=later.timestamp())
     assert (set(gone), {path.exists() for path in own[:-3]}) == (set(old), {True})
+
+
+def test_what_a_killed_import_left_behind_goes_and_what_runs_stays(tmp_path: Path) -> None:
+    """A folder of an import; a day after the last change in it nobody is at work there any more."""
+    now = NOW.timestamp()
+    for name, folder_age, file_age in [
+        (".adopting-killed", 2, 2), (".adopting-started", 0, None), (".adopting-at-work", 2, 0),
+        (".adopting-empty", 2, None), ("of-somebody", 2, 2), (".adopting", 2, 2),
+    ]:  # fmt: skip
+        folder = tmp_path / name
+        folder.mkdir()
+        if file_age is not None:
+            (folder / "journal.jsonl").touch()
+            aged(folder / "journal.jsonl", NOW - timedelta(days=file_age))
+        aged(folder, NOW - timedelta(days=folder_age))
+    (tmp_path / ".adopting-linked").symlink_to(tmp_path / "of-somebody")
+    (tmp_path / ".adopting-file").touch()
+    os.utime(tmp_path / ".adopting-file", (1, 1))
+    leftovers = {tmp_path / ".adopting-killed", tmp_path / ".adopting-empty"}
+    stay = set(tmp_path.iterdir()) - leftovers
+    assert set(prune(tmp_path, Keep(), now=now, dry=True)) == leftovers
+    assert set(tmp_path.iterdir()) == stay | leftovers
+    assert set(prune(tmp_path, Keep(), now=now)) == leftovers
+    assert set(tmp_path.iterdir()) == stay
+    assert (tmp_path / "of-somebody" / "journal.jsonl").exists()
+
+
+def test_an_import_works_in_a_folder_that_prune_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def killed(path: Path) -> Path:
+        found.append(path.parent)
+        later = time.time() + 2 * 86_400
+        found.extend(prune(tmp_path, Keep(), now=later))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pocketflow_otel.traces.store.finish", killed)
+    run("import-pflow", "--dir", tmp_path, LINEAR)
+    assert len(found) == 2
+    assert found[0] == found[1]
 
 
 # Damage
@@ -738,6 +858,76 @@ def test_another_kind_of_file_is_never_waited_for(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("x" * 300, "cannot be opened: File name too long"),
+        ("loop", "cannot be opened: Too many levels of symbolic links"),
+        ("file/trace", "cannot be opened: Not a directory"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_sentence(name: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    result = run("import-pflow", "--dir", tmp_path / "runs", tmp_path / name, LINEAR)
+    assert (result.exit_code, result.stderr) == (
+        2, f"Warning: {tmp_path / name} {sentence}\n1 run imported, 1 could not be read\n",
+    )  # fmt: skip
+
+
+class Broken:
+    """A file on a disk that fails."""
+
+    def __init__(self, readable: int) -> None:
+        self._left = readable
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return self.readline()
+
+    def readline(self) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(5, "Input/output error")
+        return json.dumps(documents(LINEAR)[0]).encode() + b"\n"
+
+    read = readline
+
+
+@pytest.mark.parametrize("readable", [0, 1])
+def test_a_disk_that_fails_is_said_of_the_file_that_cannot_be_read(
+    readable: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pocketflow_otel.traces.pflow.reading._open", lambda path: Broken(readable))
+    result = run("import-pflow", "--dir", tmp_path / "runs", LINEAR)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"Warning: {LINEAR} cannot be read: Input/output error\n0 runs imported, 1 could not be read\n",
+    )
+
+
+def test_a_trace_that_goes_while_it_is_looked_at_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: Path) -> bool:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("pocketflow_otel.traces.lock.is_running", gone)
+    path = trace_of("0.16.0/killed")
+    result = run("import-pflow", "--dir", tmp_path / "runs", path)
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (
+        2, f"Warning: {path} cannot be read: No such file or directory",
+    )  # fmt: skip
+
+
 def test_workflows_in_workflows_without_end_are_one_sentence(tmp_path: Path) -> None:
     meta = documents(LINEAR)[0]
     start = {"kind": "node.start", "node_type": "WorkflowExecutor", "node_id": "call"}
@@ -759,6 +949,83 @@ def test_a_long_run_takes_no_more_than_its_steps(tmp_path: Path) -> None:
     lines = [event | {"id": number, "node_id": f"node-{number % 50}"} for number in range(5_000)]
     (made,) = imported(tmp_path, write(tmp_path / "workflow-trace-long.json", [meta, *lines, trailer]))[:1]
     assert (reader.head(made).steps, made.stat().st_size < 10_000_000) == (5_000, True)
+
+
+def test_usage_is_looked_for_only_in_steps_that_tell_of_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`read_usage` looks in dozens of places, and most steps call no model."""
+    asked: list[Any] = []
+
+    def read_usage(reported: Any, **options: Any) -> list[Any]:
+        asked.append(reported)
+        return []
+
+    for place in ("capture.pflow", "traces.pflow.calls"):
+        monkeypatch.setattr(f"pocketflow_otel.{place}.read_usage", read_usage)
+    for name in ("0.16.0/linear", "0.16.0/gate", "0.8.1/failing"):
+        read(trace_of(name))
+    assert asked == []
+
+
+class Counting(dict[Any, Any]):
+    """A dict that counts how often it is gone through."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        Counting.passes += 1
+        return super().__iter__()
+
+    def __reversed__(self) -> Iterator[Any]:
+        Counting.passes += 1
+        return super().__reversed__()
+
+    def items(self) -> Any:
+        Counting.passes += 1
+        return super().items()
+
+
+@pytest.mark.parametrize("kind", ["action_approval", "escalation"])
+def test_a_gate_does_not_look_at_all_steps(kind: str) -> None:
+    lines = Lines()
+    lines._steps = Counting()
+    step = {"node_type": "ShellNode", "parent_id": None}
+    gate = {"kind": "gate", "gate_kind": kind, "resolution": "approved"}
+    Counting.passes = 0
+    for number in range(100):
+        said = step | {"id": number, "node_id": f"node-{number}"}
+        lines.take({"kind": "node.start", **said}, "a line")
+        lines.take({"kind": "event", **said}, "a line")
+        lines.take(gate | {"node_id": f"node-{number}"}, "a line")
+    assert Counting.passes == 0
+
+
+def test_a_gate_is_in_the_innermost_workflow_that_is_running(tmp_path: Path) -> None:
+    meta, *_, trailer = documents(LINEAR)
+    call = {"node_type": "WorkflowExecutor", "status": "success"}
+    task = {"node_type": "ShellNode", "status": "success"}
+    gate = {"kind": "gate", "gate_kind": "action_approval", "node_id": "deliver"}
+    lines = [
+        {"kind": "node.start", "id": 0, "parent_id": None, "node_id": "outer", **call},
+        {"kind": "node.start", "id": 1, "parent_id": 0, "node_id": "inner", **call},
+        gate | {"resolution": "approved"},
+        {"kind": "node.start", "id": 2, "parent_id": 1, "node_id": "deliver", **task},
+        {"kind": "event", "id": 2, "parent_id": 1, "node_id": "deliver", **task},
+        {"kind": "event", "id": 1, "parent_id": 0, "node_id": "inner", **call},
+        gate | {"resolution": "denied"},
+        {"kind": "event", "id": 0, "parent_id": None, "node_id": "outer", **call},
+        gate | {"resolution": "non_interactive"},
+        {"kind": "gate", "gate_kind": "escalation", "node_id": "outer", "resolution": "choice"},
+    ]
+    assert sorted(
+        (step.depth, step.span.title, step.span.attributes.get(semconv.GATE_OUTCOME, ""))
+        for step in steps_of(write(tmp_path / "trace", [meta, *lines, trailer]))
+        if step.span.role == "node"
+    ) == [
+        (1, "deliver", "non_interactive"), (1, "outer", "choice"), (3, "deliver", "denied"), (3, "inner", ""),
+        (5, "deliver", "approved"),
+    ]  # fmt: skip
 
 
 JSON = st.recursive(

@@ -28,7 +28,7 @@ from opentelemetry.trace import (
 from pocketflow_otel import __version__, semconv
 from pocketflow_otel.capture import costs
 from pocketflow_otel.capture.pricing import PriceBook, read_prices
-from pocketflow_otel.context import user_attributes
+from pocketflow_otel.context import user_attributes, variable_of
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import compat
 from pocketflow_otel.instrument.around import Around
@@ -188,7 +188,7 @@ class Tracing:
         carrier = {
             field: os.environ[variable]
             for field in get_global_textmap().fields
-            if (variable := field.upper().replace("-", "_")) in os.environ
+            if (variable := variable_of(field)) in os.environ
         }
         return extract(carrier, context) if carrier else context
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import mmap
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.traces import journal, retell, runs, store
+from pocketflow_otel.traces import journal, retell, retention, runs, store
+from pocketflow_otel.traces.model import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 _EXECUTION: Final = re.compile(
     rb'"%b",\s?"value":\s?\{"stringValue":\s?"([^"\\]*)"' % re.escape(semconv.EXECUTION_ID).encode()
 )
+
+_TOLD_AT_START: Final = (
+    semconv.GEN_AI_OPERATION_NAME, semconv.GEN_AI_WORKFLOW_NAME, semconv.NODE_NAME, semconv.NODE_CLASS,
+    semconv.NODE_VISIT, semconv.SHARED_SCHEMA,
+)  # fmt: skip
+"""What the event of a start is made of."""
 
 
 class Known:
@@ -82,7 +90,7 @@ def adopt(directory: Path, run_id: str, spans: Sequence[SpanRecord], resource: A
         OSError: It cannot be written.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".adopting-", dir=directory) as folder:
+    with TemporaryDirectory(prefix=retention.ADOPTING, dir=directory) as folder:
         path = Path(folder) / f"{run_id}.jsonl"
         with open(path, "wb", opener=_private) as file:
             root = spans[0]
@@ -97,11 +105,19 @@ def adopt(directory: Path, run_id: str, spans: Sequence[SpanRecord], resource: A
             file.write(journal.header_line(header))
             for _, kind, span, _ in retell.in_order(spans):
                 if kind == "start":
-                    file.write(journal.start_line(span))
+                    file.write(journal.start_line(_at_start(span)))
                 elif kind == "end":
                     file.write(journal.end_line(span))
         made = store.finish(path)
         return made.replace(directory / made.name)
+
+
+def _at_start(span: SpanRecord) -> SpanRecord:
+    """Return as much of a span as its start has to say; one that never ends is not told of again."""
+    if not span.end:
+        return span
+    said = {name: span.attributes[name] for name in _TOLD_AT_START if name in span.attributes}
+    return replace(span, end=0, attributes=said, events=(), status=UNSET, status_message="")
 
 
 def _private(path: str, flags: int) -> int:

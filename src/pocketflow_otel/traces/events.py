@@ -38,7 +38,7 @@ def _line(event: Mapping[str, Any]) -> Line:
     name = text.escape(str(event.get("name") or event.get("class") or ""))
     line: Line = (Part(f"{when} ", DIM), Part(f"{kind:<13} ", DIM), Part(indent), Part(name, NAME))
     if event.get("type") == "error":
-        said = f"{event.get('context')}: {event.get('error_type')}: {event.get('error_message')}"
+        said = f"{event.get('context')}: {text.raised(event.get('error_type'), event.get('error_message'))}"
         return (*line, Part("  "), Part(text.cut(text.escape(said), text.MAX_MESSAGE), BAD))
     if event.get("action") is not None:
         line += (Part(f"  → {text.escape(str(event['action']))}"),)

@@ -60,8 +60,8 @@ def _errors(trace: Trace) -> Iterator[str]:
                 yield f"### Error in {_code(place)}"
                 yield ""
                 kind = event.attributes.get(semconv.EXCEPTION_TYPE, "error")
-                message = event.attributes.get(semconv.EXCEPTION_MESSAGE, "")
-                trace_text = event.attributes.get(semconv.EXCEPTION_STACKTRACE) or f"{kind}: {message}"
+                message = event.attributes.get(semconv.EXCEPTION_MESSAGE)
+                trace_text = event.attributes.get(semconv.EXCEPTION_STACKTRACE) or text.raised(kind, message)
                 yield from _fenced([text.escape(line) for line in str(trace_text).splitlines()])
 
 

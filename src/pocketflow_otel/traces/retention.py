@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
 FLOOR: Final = 20
 """This many of the newest runs always stay."""
 
+ADOPTING: Final = ".adopting-"
+"""So begins the name of the folder in which an import makes one trace file; a killed one leaves it."""
+
 _DAY: Final = 86_400.0
 _ABANDONED: Final = _DAY
-"""Seconds after which a draft that nobody finished goes."""
+"""Seconds after which a draft, or the folder of an import, that nobody finished goes."""
 _LATER: Final = _DAY
 """Seconds after its start from which on the file of a run came later: it was imported, or took so long."""
 
@@ -71,7 +75,7 @@ class _Run:
 
 
 def prune(directory: Path, keep: Keep, *, now: float | None = None, dry: bool = False) -> list[Path]:
-    """Remove the files of runs past a limit, and drafts a process left behind.
+    """Remove the files of runs past a limit, and what a killed process left half done.
 
     Args:
         directory: Where trace files are.
@@ -80,7 +84,7 @@ def prune(directory: Path, keep: Keep, *, now: float | None = None, dry: bool = 
         dry: Remove nothing.
 
     Returns:
-        The files that went, or would, the newest first.
+        The files that went, or would, the newest first; before them, drafts and folders of imports.
 
     Raises:
         OSError: The directory cannot be read.
@@ -115,19 +119,19 @@ def _past(runs: list[_Run], keep: Keep, now: float) -> Iterator[_Run]:
 
 
 def _look(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
-    """Return the runs of a directory, and its drafts with the time of their last change."""
+    """Return the runs of a directory, and what is half done there, with the time of its last change."""
     runs: dict[str, _Run] = {}
     drafts = []
     with os.scandir(directory) as entries:
         for entry in entries:
-            match = NAME.fullmatch(entry.name)
+            match, path = NAME.fullmatch(entry.name), directory / entry.name
             if match is None:
+                drafts += _import_in(entry, path)
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
-            path = directory / entry.name
             if match["kind"] == "tmp":
                 drafts.append((path, status.st_mtime))
                 continue
@@ -136,6 +140,16 @@ def _look(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
             run.size += status.st_size
             run.written = max(run.written, status.st_mtime)
     return list(runs.values()), drafts
+
+
+def _import_in(entry: os.DirEntry[str], path: Path) -> list[tuple[Path, float]]:
+    """Return the folder of an import, with the last change in it; nothing for anything else."""
+    if not entry.name.startswith(ADOPTING) or not entry.is_dir(follow_symlinks=False):
+        return []
+    try:
+        return [(path, max(each.lstat().st_mtime for each in (path, *path.iterdir())))]
+    except OSError:  # It has gone, or nobody can tell.
+        return []
 
 
 def started(run_id: str) -> float:
@@ -157,6 +171,9 @@ def _is_running(path: Path) -> bool:
 
 def _removed(path: Path) -> bool:
     with suppress(OSError):
-        path.unlink()
+        if path.name.startswith(ADOPTING):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
         return True
     return False

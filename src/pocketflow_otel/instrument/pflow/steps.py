@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.capture import pflow
 from pocketflow_otel.capture.redact import shorten
 from pocketflow_otel.capture.tally import Call
-from pocketflow_otel.capture.usage import read_usage
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.around import Around
@@ -32,12 +32,6 @@ if TYPE_CHECKING:
     from pocketflow_otel.run import Scope
 
 _NOTICING: Final = guard("tell of pflow's warnings")
-
-SUB_WORKFLOW: Final = "WorkflowExecutor"
-"""The class of the node that runs another workflow; its calls are counted there."""
-
-_MEMO: Final = "cache_source"
-"""Key of a usage that a step's cache gave back: nothing was called."""
 
 
 class NodeAttempts(Attempts):
@@ -147,8 +141,8 @@ class StepScope(NodeScope, PflowScope):
         self.cached = after.cache_hits > before.cache_hits
         if self.cached:
             attributes[semconv.NODE_CACHED] = True
-            if isinstance(after.usage, dict) and isinstance(after.usage.get(_MEMO), str):
-                attributes[semconv.NODE_CACHE_SOURCE] = after.usage[_MEMO]
+            if isinstance(after.usage, dict) and isinstance(after.usage.get(pflow.CACHE_SOURCE), str):
+                attributes[semconv.NODE_CACHE_SOURCE] = after.usage[pflow.CACHE_SOURCE]
         self._describe_gate(error, attributes)
         failed = error is None and is_error(self.result)
         raised = self.attempts.error if failed else error
@@ -189,8 +183,8 @@ class StepScope(NodeScope, PflowScope):
             )
             self.run.publish(self, ActionUnmatched(action, known))
             if facts.routes:
-                attributes[semconv.FAILURE_CATEGORY] = store.ROUTING_ERROR
-                self._fail(store.ROUTING_ERROR)
+                attributes[semconv.FAILURE_CATEGORY] = pflow.ROUTING_ERROR
+                self._fail(pflow.ROUTING_ERROR)
 
     def _fail(self, kind: str) -> None:
         text = store.failure_of(self._facts.shared, self._facts.id).get("error")
@@ -212,7 +206,7 @@ class StepScope(NodeScope, PflowScope):
 
     def _count_usage(self, items: Mapping[Any, object]) -> None:
         facts = self._facts
-        if self.cached or self.batch is not None or facts.cls == SUB_WORKFLOW:
+        if self.cached or self.batch is not None or facts.cls == pflow.SUB_WORKFLOW:
             return
         reported = store.output_of(facts.shared, facts.id).get(semconv.LLM_USAGE)
         if reported is not self._before.usage:
@@ -228,7 +222,7 @@ class StepScope(NodeScope, PflowScope):
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
         category = store.failure_of(self._facts.shared, self._facts.id).get("category")
         if not isinstance(category, str):
-            category = store.TEMPLATE_ERROR if hasattr(error, "_partial_resolutions") else store.EXCEPTION
+            category = pflow.TEMPLATE_ERROR if hasattr(error, "_partial_resolutions") else pflow.EXCEPTION
         said = {**super().describe_error(error), semconv.FAILURE_CATEGORY: category}
         if self.phase == semconv.PREP:
             del said[semconv.ERROR_PHASE]  # Or before that: in pflow's own templates, or its batch.
@@ -306,16 +300,13 @@ class PflowItem(ItemScope, PflowScope):
 
     def end(self, error: BaseException | None) -> None:
         super().end(error)
-        found = self.result if error is None and self._cls != SUB_WORKFLOW else None
+        found = self.result if error is None and self._cls != pflow.SUB_WORKFLOW else None
         if isinstance(found, tuple) and found and isinstance(found[0], dict):
             self.report(calls_in(found[0].get(semconv.LLM_USAGE)))
 
 
 def calls_in(reported: object) -> Iterator[Call]:
     """Yield the calls a usage in pflow's store tells of; none of one that a cache gave back."""
-    if isinstance(reported, dict) and reported.get(_MEMO):
-        return
     now = datetime.now(UTC)
-    for usage in read_usage(reported, ask=False):
-        if usage:
-            yield Call(usage, now)
+    for usage in pflow.read_calls(reported):
+        yield Call(usage, now)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from pocketflow_otel.capture import pflow
 from pocketflow_otel.capture.listing import View, list_items, store_of
 
 CACHE_HITS: Final = "__cache_hits__"
@@ -15,25 +16,6 @@ FAILURES: Final = "__failures__"
 ITERATION: Final = "__iteration__"
 TEMPLATE_ERRORS: Final = "__template_errors__"
 WARNINGS: Final = "__warnings__"
-WORKFLOW_FILE: Final = "_pflow_workflow_file"
-
-_OWN: Final = ("_pflow_", "_batch_trace", "_trace_collector")
-"""How other keys of pflow's own begin."""
-
-_INLINE: Final = "ir-hash:"
-"""What pflow, from 0.13 on, puts in the place of the file of a workflow that has none begins so."""
-
-_CATEGORIES: Final = {
-    "HttpNode": "http_failure",
-    "LLMNode": "llm_failure",
-    "MCPNode": "mcp_failure",
-    "ShellNode": "shell_failure",
-}
-"""What pflow, from 0.12 on, calls the failures that its node types return."""
-NODE_ACTION_ERROR: Final = "node_action_error"
-EXCEPTION: Final = "exception"
-TEMPLATE_ERROR: Final = "template_error"
-ROUTING_ERROR: Final = "routing_error"
 
 
 def peek(shared: object, key: str) -> Any:
@@ -46,17 +28,6 @@ def book(shared: object, key: str) -> dict[Any, Any]:
     """Return one of pflow's books that is a dict; empty without it."""
     found = peek(shared, key)
     return found if isinstance(found, dict) else {}
-
-
-def is_internal(key: object) -> bool:
-    """Tell whether a key of the root is pflow's own.
-
-    >>> is_internal("__execution__"), is_internal("_pflow_depth"), is_internal("greet")
-    (True, True, False)
-    """
-    if type(key) is not str:
-        return False
-    return key.startswith(_OWN) or (key.startswith("__") and key.endswith("__"))
 
 
 def output_of(shared: object, node_id: str) -> dict[Any, Any]:
@@ -76,7 +47,7 @@ def failure_of(shared: object, node_id: str) -> dict[Any, Any]:
 def category_of(shared: object, node_id: str, node_class: str) -> str:
     """Return what kind of failure a node returned, in the words of pflow from 0.12 on."""
     category = failure_of(shared, node_id).get("category")
-    return category if isinstance(category, str) else _CATEGORIES.get(node_class, NODE_ACTION_ERROR)
+    return category if isinstance(category, str) else pflow.returned_category(node_class)
 
 
 def file_of(shared: object, default: object = None) -> str | None:
@@ -86,8 +57,8 @@ def file_of(shared: object, default: object = None) -> str | None:
         shared: The workflow's store.
         default: What is known of the file from elsewhere, where the store says nothing.
     """
-    file = peek(shared, WORKFLOW_FILE) or default
-    return file if isinstance(file, str) and not file.startswith(_INLINE) else None
+    file = peek(shared, pflow.WORKFLOW_FILE) or default
+    return file if isinstance(file, str) and pflow.is_file(file) else None
 
 
 class WorkflowView(View):
@@ -97,7 +68,7 @@ class WorkflowView(View):
 
     def items(self) -> dict[Any, object] | None:
         items = list_items(self.store)
-        return None if items is None else {key: items[key] for key in items if not is_internal(key)}
+        return None if items is None else {key: items[key] for key in items if not pflow.is_internal(key)}
 
 
 class NodeView(WorkflowView):
@@ -120,7 +91,7 @@ class NodeView(WorkflowView):
             return None
         items.pop(self._node_id, None)
         own = output_of(self.store, self._node_id)
-        return items | {key: own[key] for key in list(own) if not is_internal(key)}
+        return items | {key: own[key] for key in list(own) if not pflow.is_internal(key)}
 
 
 class Books(NamedTuple):
@@ -154,15 +125,12 @@ class Notice(NamedTuple):
     def read(cls, warning: object) -> Notice:
         """Read a warning: a text, a dict, or a `Diagnostic`, which is a dataclass."""
         if isinstance(warning, str):
-            return cls("warning", "warning", warning)
+            return cls(pflow.WARNING, pflow.WARNING, warning)
         said = warning if isinstance(warning, dict) else getattr(warning, "__dict__", {})
-        context = said.get("context")
-        about = context if isinstance(context, dict) else {}
-        category = said.get("id") or about.get("type") or about.get("category") or said.get("type")
         severity = said.get("severity")
         severity = getattr(severity, "value", severity)
         return cls(
-            category if isinstance(category, str) else "warning",
-            severity if isinstance(severity, str) else "warning",
-            str(said.get("message") or said.get("error") or ""),
+            pflow.warning_category(said),
+            severity if isinstance(severity, str) else pflow.WARNING,
+            str(said.get("message") or said.get("error") or said.get("text") or ""),
         )

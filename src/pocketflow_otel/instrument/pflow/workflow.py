@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.capture import pflow
 from pocketflow_otel.capture.redact import shorten
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import naming
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _LEAVING: Final = guard("leave a run that has ended")
 _NOTICING: Final = guard("tell of pflow's warnings")
 
-WORKFLOW: Final = "Workflow"
 _FAILED: Final = "failed"
 
 
@@ -86,9 +85,9 @@ class WorkflowScope(StoreScope, PflowScope):
         about = self._about
         attributes: dict[str, AttributeValue] = {
             semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_WORKFLOW,
-            semconv.FLOW_CLASS: WORKFLOW,
+            semconv.FLOW_CLASS: pflow.WORKFLOW,
         }
-        name = about.name or (_stem(about.file) if about.file else None)
+        name = about.name or (pflow.stem(about.file) if about.file else None)
         if name:
             attributes[semconv.GEN_AI_WORKFLOW_NAME] = name = shorten(name, naming.MAX_NAME)
         self._describe_file(about.file, attributes)
@@ -106,7 +105,7 @@ class WorkflowScope(StoreScope, PflowScope):
     def _describe_file(self, file: str | None, attributes: dict[str, AttributeValue]) -> None:
         if file:
             paths = "paths" in self.tracing.config.pflow_details
-            attributes[semconv.FLOW_FILE] = file if paths else PurePath(file).name
+            attributes[semconv.FLOW_FILE] = file if paths else pflow.base_name(file)
 
     def start_engine(self, shared: object, start: str | None, only: str | None) -> None:
         """Say what the engine begins with: the store, and the first node."""
@@ -211,22 +210,13 @@ class WorkflowScope(StoreScope, PflowScope):
                 self.tracing.after_run()
 
 
-def _stem(file: str) -> str:
-    """Return the name of a workflow by its file.
-
-    >>> _stem("/home/ada/hello.pflow.md")
-    'hello'
-    """
-    return PurePath(file).name.removesuffix(".md").removesuffix(".pflow")
-
-
 def _first_problem(result: Mapping[str, Any]) -> tuple[str, str]:
     """Return the category and the text of the first error of a runner's result."""
     for found in (result.get("diagnostics"), result.get("errors")):
         for problem in found if isinstance(found, list) else ():
             notice = Notice.read(problem)
-            if notice.severity != "warning" or isinstance(problem, dict):
-                return (notice.category if notice.category != "warning" else _FAILED), notice.text
+            if notice.severity != pflow.WARNING or isinstance(problem, dict):
+                return (notice.category if notice.category != pflow.WARNING else _FAILED), notice.text
     return _FAILED, ""
 
 

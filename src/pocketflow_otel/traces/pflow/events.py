@@ -13,10 +13,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.usage import Usage, read_usage
+from pocketflow_otel.capture import pflow
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.pflow import values
-from pocketflow_otel.traces.pflow.model import EXCEPTION, Batch, Child, Item, Problem, Step
+from pocketflow_otel.traces.pflow.model import Batch, Child, Item, Problem, Step
 from pocketflow_otel.traces.pflow.values import mapping, members
 
 if TYPE_CHECKING:
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 
-SUB_WORKFLOW: Final = "WorkflowExecutor"
-"""The type of the node that runs another workflow; its calls are those of the steps in there."""
-
-_CATEGORIES: Final = {
-    "HttpNode": "http_failure",
-    "LLMNode": "llm_failure",
-    "MCPNode": "mcp_failure",
-    "ShellNode": "shell_failure",
-}
-"""What pflow calls the failures that its node types return; its traces do not say."""
-_RETURNED: Final = "node_action_error"
 _CODE: Final = "PythonCodeNode"
 _RAISED: Final = re.compile(r"([A-Za-z_]\w*): ")
 """How the error of a code node begins that catches what the code raises: with the class of that."""
@@ -68,13 +57,38 @@ class Scope:
 
     def changes(self, node_id: str, output: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the types of the names that a node has added, and has modified since it ran last."""
-        types, marks, before = values.types(output), values.marks(output), self._written[node_id]
-        added = {name: kind for name, kind in types.items() if name not in before}
-        modified = {
-            name: kind for name, kind in types.items() if before.get(name, marks[name]) != marks[name]
-        }
-        before.update(marks)
+        added, modified, before = {}, {}, self._written[node_id]
+        for name, (kind, mark) in values.types_and_marks(output).items():
+            known = before.get(name)
+            if known is None:
+                added[name] = kind
+            elif known != mark:
+                modified[name] = kind
+            before[name] = mark
         return added, modified
+
+
+def read_start(line: Mapping[str, Any], place: str) -> Step:
+    """Read the line that pflow writes, from 0.14 on, when a step begins.
+
+    Args:
+        line: The line.
+        place: What to call it in a sentence.
+
+    Raises:
+        TraceError: It is of no step.
+    """
+    node_id, node_type = _identity(line, place)
+    begun = values.moment(line.get("timestamp"))
+    return Step(node_id=node_id, node_type=node_type, begun=begun, running=True)
+
+
+def _identity(said: Mapping[str, Any], place: str) -> tuple[str, str]:
+    """Return the id and the type of a step's node."""
+    node_id = values.name(said.get("node_id"))
+    if not node_id:
+        raise TraceError(f"{place} is no step: it has no node_id")
+    return node_id, values.name(said.get("node_type"))
 
 
 def read_step(event: object, place: str, scope: Scope) -> Step:
@@ -89,9 +103,7 @@ def read_step(event: object, place: str, scope: Scope) -> Step:
         TraceError: It is no event.
     """
     said = mapping(event)
-    node_id, node_type = values.name(said.get("node_id")), values.name(said.get("node_type"))
-    if not node_id:
-        raise TraceError(f"{place} is no step: it has no node_id")
+    node_id, node_type = _identity(said, place)
     output = _output(said, node_id)
     status = _status(said)
     step = Step(
@@ -105,18 +117,19 @@ def read_step(event: object, place: str, scope: Scope) -> Step:
     )
     step.added, step.modified = scope.changes(node_id, output)
     inner = members(said.get("sub_workflow_events"))
-    if inner or node_type == SUB_WORKFLOW:
+    is_workflow = node_type == pflow.SUB_WORKFLOW
+    if inner or is_workflow:
         file = _child_file(said, output, node_id)
         step.child = _child(file, inner, f"{place}.sub_workflow_events", scope)
     step.batch = _batch(said, output, step, place, scope)
     if step.cached:
-        step.cache_source = values.name(_usage(said, output).get("cache_source"))
-    elif node_type != SUB_WORKFLOW and step.batch is None:
-        step.usages = _calls(_usage(said, output))
-    elif node_type != SUB_WORKFLOW and not said.get("batch_items"):
+        step.cache_source = values.name(_usage(said, output).get(pflow.CACHE_SOURCE))
+    elif not is_workflow and step.batch is None:
+        step.usages = pflow.read_calls(_usage(said, output))
+    elif not is_workflow and not said.get("batch_items"):
         # Of a batch that gave up at its first failure, 0.11 to 0.13 tell the results alone.
         results = map(mapping, members(output.get("results")))
-        step.usages = [call for result in results for call in _calls(_usage({}, result))]
+        step.usages = [call for result in results for call in pflow.read_calls(_usage({}, result))]
     return step
 
 
@@ -144,7 +157,7 @@ def _problem(
     # What a node returned as an error, it wrote. Of what was raised, pflow keeps the text, and until
     # 0.11 of nothing else.
     returned = "error" in output or "error" not in said
-    category = _CATEGORIES.get(node_type, _RETURNED) if returned else EXCEPTION
+    category = pflow.returned_category(node_type) if returned else pflow.EXCEPTION
     text = values.words(said.get("error") or output.get("error"), blobs)
     raised = _RAISED.match(text) if returned and node_type == _CODE else None
     return Problem(category, category if raised is None else values.name(raised[1]), text, returned)
@@ -183,8 +196,8 @@ def _item(said: object, number: int, place: str, host: Step, scope: Scope) -> It
     if inner:
         file = _child_file(item, output, host.node_id) or (host.child.file if host.child is not None else "")
         found.child = _child(file, inner, f"{place}.events", scope)
-    elif status != "cached" and host.node_type != SUB_WORKFLOW:
-        found.usages = _calls(_usage(item, output))
+    elif status != "cached" and host.node_type != pflow.SUB_WORKFLOW:
+        found.usages = pflow.read_calls(_usage(item, output))
     return found
 
 
@@ -221,10 +234,3 @@ def _usage(said: Mapping[str, Any], output: Mapping[str, Any]) -> Mapping[str, A
     if isinstance(written, dict):
         return written
     return {key: value for key, value in mapping(said.get("llm_call")).items() if key != "retries"}
-
-
-def _calls(usage: Mapping[str, Any]) -> list[Usage]:
-    """Return the calls of a usage; none of one that a cache gave back."""
-    if usage.get("cache_source"):
-        return []
-    return [call for call in read_usage(dict(usage), ask=False) if call]

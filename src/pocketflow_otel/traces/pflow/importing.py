@@ -16,6 +16,7 @@ from pocketflow_otel.traces.pflow.spans import run_id, spans
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pocketflow_otel.traces.pflow.model import Run
     from pocketflow_otel.traces.trace import Head
 
 _TRACES: Final = "workflow-trace-*"
@@ -50,7 +51,7 @@ def files(given: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in given or (_home(),):
-        if path.is_dir() or not given:
+        if not given or _is_folder(path):
             found += sorted(path.glob(_TRACES), key=_changed)
         else:
             found.append(path)
@@ -62,6 +63,14 @@ def _home() -> Path:
         return Path.home() / ".pflow" / "debug"
     except RuntimeError as error:
         raise TraceError(f"say which files: {error}") from None
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder; what is wrong with it is said when it is opened."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _changed(path: Path) -> float:
@@ -116,17 +125,32 @@ class Importer:
             if self._known.has(run_id(run), run.execution_id):
                 return Outcome(path, "already there")
             # pflow locks its trace while the run goes.
-            if run.end is None and lock.is_running(path):
+            if run.end is None and _is_running(path):
                 return Outcome(path, "running")
-            found = spans(run, self._prices, texts=self._texts)
         except TraceError as error:
             return Outcome(path, "unreadable", problem=str(error))
+        return self._adopt(path, run)
+
+    def _adopt(self, path: Path, run: Run) -> Outcome:
+        """Make the trace file of a run.
+
+        Raises:
+            OSError: It cannot be written.
+        """
         resource = {
             "service.name": "pflow",
             "telemetry.distro.name": "pocketflow-otel",
             "telemetry.distro.version": __version__,
             semconv.IMPORTED_FROM: path.name,
         }
+        found = spans(run, self._prices, texts=self._texts)
         made = adopting.adopt(self._directory, run_id(run), found, resource)
         self._known.add(made.stem)
         return Outcome(path, "imported", reader.head(made))
+
+
+def _is_running(path: Path) -> bool:
+    try:
+        return lock.is_running(path)
+    except OSError as error:
+        raise TraceError(f"{path} cannot be read: {error.strerror}") from None

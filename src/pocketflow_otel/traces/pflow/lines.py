@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.capture import pflow
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.pflow import values
-from pocketflow_otel.traces.pflow.events import SUB_WORKFLOW, Scope, read_step
+from pocketflow_otel.traces.pflow.events import Scope, read_start, read_step
 from pocketflow_otel.traces.pflow.model import Child, Step
 from pocketflow_otel.traces.pflow.values import mapping
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 _APPROVAL: Final = "action_approval"
 _APPROVED: Final = "approved"
-_UNROUTED: Final = "routing_error"
 
 Line = dict[str, Any]
 
@@ -52,6 +53,10 @@ class Lines:
         self.blobs: dict[str, str] = {}
         self._scopes: dict[int | None, Scope] = {None: Scope(self.blobs)}
         self._gates: dict[tuple[int | None, str], _Gate] = {}
+        # What gates ask for, without looking at all steps: the last of a node, and those that run a
+        # workflow, as a heap with the innermost at its top; one that has ended is taken off when met.
+        self._last: dict[tuple[int | None, str], int] = {}
+        self._running: list[int] = []
 
     def take(self, line: Line, place: str) -> None:
         """Take the next line.
@@ -102,23 +107,19 @@ class Lines:
             return
         scope = self._scope(parent, place)
         known = self._steps.get(number)
-        if ended:
+        if not ended:
+            step = read_start(line, place)
+            if step.node_type == pflow.SUB_WORKFLOW:
+                heappush(self._running, -number)
+        else:
             step = read_step(line, place, scope)
             if known is not None:
-                step.begun, step.gate = known.begun, known.gate
-            if known is not None and not known.running:
-                # pflow writes a step again when its action turns out to lead nowhere.
-                step.added, step.modified = known.added, known.modified
-                if step.problem is not None and known.problem is None:
-                    step.problem = step.problem.as_category(_UNROUTED)
-        else:
-            step = read_step(
-                {"node_id": line.get("node_id"), "node_type": line.get("node_type")}, place, scope
-            )
-            step.begun, step.running = values.moment(line.get("timestamp")), True
+                _go_on(step, known)
         gate = self._gates.pop((parent, step.node_id), None)
         if gate is not None:
             step.gate = gate.outcome
+        if known is None:
+            self._last[parent, step.node_id] = number
         self._steps[number], self._parents[number] = step, parent
 
     def _scope(self, parent: int | None, place: str) -> Scope:
@@ -130,8 +131,7 @@ class Lines:
 
     def _take_gate(self, line: Line) -> None:
         """Note a gate; it is in the workflow that is running, the innermost."""
-        open_ones = (n for n, step in self._steps.items() if step.running and step.node_type == SUB_WORKFLOW)
-        parent = max(open_ones, default=None)
+        parent = self._innermost()
         node_id = values.name(line.get("node_id"))
         outcome = values.name(line.get("resolution"))
         if line.get("gate_kind") == _APPROVAL:
@@ -139,10 +139,26 @@ class Lines:
             gate.outcome = outcome
             return
         # Somebody is asked for a decision after the step that needs it has ended.
-        for number in reversed(self._steps):
-            if self._parents[number] == parent and self._steps[number].node_id == node_id:
-                self._steps[number].gate = outcome
-                return
+        number = self._last.get((parent, node_id))
+        if number is not None:
+            self._steps[number].gate = outcome
+
+    def _innermost(self) -> int | None:
+        """Return the number of the step that runs the innermost workflow; `None` for the outermost one."""
+        running = self._running
+        while running and not self._steps[-running[0]].running:
+            heappop(running)
+        return -running[0] if running else None
+
+
+def _go_on(step: Step, known: Step) -> None:
+    """Take over into a step that has ended what was known of it before."""
+    step.begun, step.gate = known.begun, known.gate
+    if not known.running:
+        # pflow writes a step again when its action turns out to lead nowhere.
+        step.added, step.modified = known.added, known.modified
+        if step.problem is not None and known.problem is None:
+            step.problem = step.problem.as_category(pflow.ROUTING_ERROR)
 
 
 def _type_of(line: Mapping[str, Any]) -> str:

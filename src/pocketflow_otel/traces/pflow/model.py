@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pocketflow_otel.capture.usage import Usage
-
-EXCEPTION: Final = "exception"
-"""pflow's category of what was raised, and not returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +35,21 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A warning: what kind it is, how grave, its text, which holds data, and the node it is about."""
+    """A warning.
+
+    Attributes:
+        category: What kind it is.
+        severity: How grave.
+        text: pflow's text, which holds data.
+        node_id: The node it is about.
+        late: Whether it came up after the node's step had ended.
+    """
 
     category: str
     severity: str = "warning"
     text: str = ""
     node_id: str = ""
+    late: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,12 +11,13 @@ import os
 import stat
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.capture import pflow
 from pocketflow_otel.capture.redact import shorten
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.pflow import calls, values
 from pocketflow_otel.traces.pflow.events import Scope, read_step
 from pocketflow_otel.traces.pflow.lines import Lines
-from pocketflow_otel.traces.pflow.model import EXCEPTION, Notice, Run
+from pocketflow_otel.traces.pflow.model import Notice, Run
 from pocketflow_otel.traces.pflow.values import mapping, members
 
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ _ADVISERS: Final = ("parser", "validator")
 """Sources of warnings about the workflow's text, which tell nothing of the run."""
 _FAILED: Final = "failed"
 _WENT_ON: Final = "on_error_recovery"
-_RETURNED: Final = "api_warning"
-"""A warning about a failure that was not raised, where it belongs to a step that failed."""
+_UNROUTED: Final = "no successor edge matches"
+"""Part of the warning about an action that leads nowhere, which turns out once its step has ended."""
+_UNNAMED: Final = "unnamed"
+"""The name of a run that was given none, of a workflow without a file."""
+_FILE: Final = ".pflow.md"
 
 
 def read(path: Path) -> Run:
@@ -43,8 +47,8 @@ def read(path: Path) -> Run:
         TraceError: There is no such file, or it is damaged, or no trace of pflow.
     """
     with _open(path) as file:
-        first = file.readline()
         try:
+            first = file.readline()
             head = _object(first)
             if head is not None and MARKER in head:
                 return _read_lines(path, head, file)
@@ -113,7 +117,7 @@ def _read_document(path: Path, document: Mapping[str, Any]) -> Run:
     if calls.is_listed(events):
         before = mapping(mapping(events[0]).get("shared_before"))
         run.inputs = values.types(before)
-        run.file = values.base_name(before.get("_pflow_workflow_file"))
+        run.file = values.base_name(before.get(pflow.WORKFLOW_FILE))
         run.strays = calls.assign(run.steps, events)
     _end(run, document, {})
     if run.status == _FAILED and run.steps and run.steps[-1].problem is None:
@@ -170,12 +174,20 @@ def _begin(path: Path, said: Mapping[str, Any]) -> Run:
     return Run(
         identity=execution_id or path.name,
         execution_id=execution_id,
-        name=values.name(said.get("workflow_name")),
+        name=_name(said.get("workflow_name"), said.get("workflow_path")),
         file=values.base_name(said.get("workflow_path")),
         start=start,
         resumed_from=values.name(said.get("resumed_from")),
         only_node=values.name(said.get("only_node")),
     )
+
+
+def _name(given: object, path: object) -> str:
+    """Return the name of a workflow; of a run that was given none, pflow has the path in its place."""
+    if not isinstance(given, str) or given == _UNNAMED:
+        return ""
+    is_path = given == path or "/" in given or "\\" in given or given.endswith(_FILE)
+    return values.name(pflow.stem(given) if is_path else given)
 
 
 def _end(run: Run, said: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
@@ -191,27 +203,24 @@ def _end(run: Run, said: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
     if not run.steps and not run.restored and run.status == "success":
         # Every workflow has a node: it was refused, or broke down before the first.
         run.status = _FAILED
-    kinds = {
-        found.node_id: (found.category, values.name(warning.get("category")))
-        for found, warning in zip(run.notices, warnings, strict=True)
-    }
+    by_node = {values.name(warning.get("node_id")): mapping(warning.get("context")) for warning in warnings}
     for step in run.steps:
-        warned, category = kinds.get(step.node_id, ("", ""))
-        problem = step.problem
+        about, problem = by_node.get(step.node_id, {}), step.problem
         if problem is None:
             continue
-        if warned == _WENT_ON and category:
+        kind, category = about.get("type"), values.name(about.get("category"))
+        if kind == _WENT_ON and category:
             step.problem = problem.as_category(category)
-        elif warned == _RETURNED and problem.category == EXCEPTION:
-            step.problem = problem.as_category(warned)
+        elif kind == pflow.API_WARNING and problem.category == pflow.EXCEPTION:
+            step.problem = problem.as_category(pflow.API_WARNING)
 
 
 def _notice(said: Mapping[str, Any], blobs: Mapping[str, str]) -> Notice:
-    about = mapping(said.get("context"))
-    given = (said.get("id"), about.get("type"), about.get("category"), said.get("type"))
+    text = values.words(said.get("message"), blobs)
     return Notice(
-        category=next(filter(None, map(values.name, given)), "warning"),
-        severity=values.name(said.get("severity")) or "warning",
-        text=values.words(said.get("message"), blobs),
+        category=values.name(pflow.warning_category(said)),
+        severity=values.name(said.get("severity")) or pflow.WARNING,
+        text=text,
         node_id=values.name(said.get("node_id")),
+        late=_UNROUTED in text,
     )

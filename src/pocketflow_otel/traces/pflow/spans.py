@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import __version__, semconv
-from pocketflow_otel.capture import costs
+from pocketflow_otel.capture import costs, pflow
 from pocketflow_otel.capture.shared import MAX_NAMES
 from pocketflow_otel.capture.tally import Call, Tally
 from pocketflow_otel.traces.model import ERROR, UNSET, EventRecord, ScopeRecord, SpanRecord
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pocketflow_otel.capture.usage import Usage
     from pocketflow_otel.traces.pflow.model import Batch, Child, Item, Notice, Run, Step, Work
 
-_CLASS: Final = "Workflow"
 _ERROR: Final = "error"
 """The action of a node that returns a failure."""
 _FAILED: Final = "failed"
@@ -112,7 +111,8 @@ class _Teller:
         self._begun = 0
         self._notices: dict[str, list[Notice]] = {}
         for notice in run.notices:
-            self._notices.setdefault(notice.node_id, []).append(notice)
+            if not notice.late:
+                self._notices.setdefault(notice.node_id, []).append(notice)
 
     def tell(self) -> None:
         run = self._run
@@ -133,8 +133,9 @@ class _Teller:
         self._tell_steps(run.steps, flow, outermost=True)
         if run.strays:
             flow.tally.add(self._tally(run.strays, flow.when.end))
-        for notices in self._notices.values():
-            flow.events += [self._warning(notice, end, notice.node_id) for notice in notices]
+        left = [notice for notices in self._notices.values() for notice in notices]
+        left += [notice for notice in run.notices if notice.late]
+        flow.events += [self._warning(notice, end, notice.node_id) for notice in left]
         if run.failed:
             self._fail(flow, flow.failed_below or _FAILED, told=bool(flow.failed_below))
         self._end(flow, None, is_open=run.end is None)
@@ -213,7 +214,7 @@ class _Teller:
     def _tell_child(self, child: Child, host: _Part, *, failed: bool, is_open: bool) -> _Part:
         flow = self._begin(semconv.INVOKE_WORKFLOW, host.when)
         flow.attributes[semconv.FLOW_NESTED] = True
-        self._describe_flow(flow, _stem(child.file), child.file, child.steps[0].node_id)
+        self._describe_flow(flow, pflow.stem(child.file), child.file, child.steps[0].node_id)
         self._tell_steps(child.steps, flow)
         if failed and flow.failed_below:
             self._fail(flow, flow.failed_below)
@@ -223,7 +224,7 @@ class _Teller:
     def _describe_flow(self, flow: _Part, name: str, file: str, first: str) -> None:
         optional = {
             semconv.GEN_AI_WORKFLOW_NAME: name,
-            semconv.FLOW_CLASS: _CLASS,
+            semconv.FLOW_CLASS: pflow.WORKFLOW,
             semconv.FLOW_FILE: file,
             semconv.RUN_ID: run_id(self._run),
             semconv.FLOW_START_NODE: first,
@@ -310,12 +311,3 @@ def _of_step(step: Step) -> dict[str, Any]:
 def _schema(types: Mapping[str, str]) -> str:
     """Return names and types as `pocketflow.shared.schema` has them."""
     return json.dumps(dict(list(types.items())[:MAX_NAMES]), ensure_ascii=False, separators=(",", ":"))
-
-
-def _stem(file: str) -> str:
-    """Return the name of a workflow by its file.
-
-    >>> _stem("hello.pflow.md"), _stem("saved-one")
-    ('hello', 'saved-one')
-    """
-    return file.removesuffix(".md").removesuffix(".pflow").removesuffix(".json")

@@ -6,11 +6,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.capture import pflow
 from pocketflow_otel.capture.listing import name_text, type_text
 from pocketflow_otel.capture.redact import MAX_TEXT, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MAX_NAME: Final = 128
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,20 +74,26 @@ def moment(value: object) -> int | None:
 
 def types(values: object) -> dict[str, str]:
     """Return the types of an object's members by their names, without what is pflow's own."""
-    return {name_text(key): _type(value) for key, value in mapping(values).items() if not _is_own(key)}
+    return {name_text(key): _type(value) for key, value in _members_of(values)}
 
 
-def marks(values: object) -> dict[str, int]:
-    """Return what tells the members of two objects apart, by their names, in one process."""
-    return {
-        name_text(key): hash(json.dumps(value, sort_keys=True))
-        for key, value in mapping(values).items()
-        if not _is_own(key)
-    }
+def types_and_marks(values: object) -> dict[str, tuple[str, int]]:
+    """Return the types, each with what tells the value from another one of its type, in one process."""
+    return {name_text(key): (_type(value), _mark(value)) for key, value in _members_of(values)}
 
 
-def _is_own(key: str) -> bool:
-    return key.startswith("_pflow_") or (key.startswith("__") and key.endswith("__"))
+def _members_of(values: object) -> Iterator[tuple[str, object]]:
+    return ((key, value) for key, value in mapping(values).items() if not pflow.is_internal(key))
+
+
+def _mark(value: object) -> int:
+    if isinstance(value, (dict, list)):
+        return hash(_canonical(value))
+    # -1 and -2 have one hash, and so have 1 and true.
+    return hash((type(value), value if isinstance(value, str) else repr(value)))
+
+
+_canonical: Final = json.JSONEncoder(sort_keys=True).encode
 
 
 def _type(value: object) -> str:
@@ -114,7 +121,6 @@ def base_name(path: object) -> str:
     >>> base_name("/home/ada/child.pflow.md"), base_name(r"C:\flows\child.pflow.md"), base_name("ir-hash:8e")
     ('child.pflow.md', 'child.pflow.md', '')
     """
-    found = name(path)
-    if found.startswith("ir-hash:") or "${" in found:
+    if not isinstance(path, str) or not pflow.is_file(path) or "${" in path:
         return ""
-    return found.replace("\\", "/").rpartition("/")[2]
+    return name(pflow.base_name(path))
