@@ -31,7 +31,7 @@ _ADVICE: Final = "info"
 _NO_KIND: Final = "warning"
 _NO_CATEGORIES: Final = frozenset({"exception", "node_action_error"})
 """Of pflow's categories of failures, those that say no more than that it failed."""
-_GATES: Final = {"non_interactive": "not answered", "error": "could not be asked"}
+_GATES: Final = {"choice": "answered", "non_interactive": "not answered", "error": "could not be asked"}
 MAX_MESSAGE: Final = 160
 _CENT: Final = 0.01
 _MINUTE: Final = 60
