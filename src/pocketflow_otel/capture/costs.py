@@ -74,7 +74,7 @@ def of_calls(calls: Sequence[Call], prices: PriceBook) -> dict[str, AttributeVal
     models = {usage.model for usage in usages}
     if len(models) == 1 and (model := models.pop()):
         attributes[semconv.REQUEST_MODEL] = model
-    providers = {usage.provider for usage in usages}
+    providers = {usage.provider_name for usage in usages}
     if len(providers) == 1 and (provider := providers.pop()):
         attributes[semconv.PROVIDER_NAME] = provider
     if all(prices.knows_without_table(usage) for usage in usages):

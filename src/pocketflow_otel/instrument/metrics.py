@@ -107,8 +107,8 @@ class Metrics:
             attributes = {**names, semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_NODE}
             if usage.model:
                 attributes[semconv.REQUEST_MODEL] = usage.model
-            if usage.provider:
-                attributes[semconv.PROVIDER_NAME] = usage.provider
+            if usage.provider_name:
+                attributes[semconv.PROVIDER_NAME] = usage.provider_name
             for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
                 self._tokens.record(tokens, {**attributes, semconv.TOKEN_TYPE: kind}, context)
 
