@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import get_current
@@ -85,7 +84,6 @@ class Hook:
     def _wrap(self, function: Callable[..., Any], places: dict[str, int]) -> Callable[..., Any]:
         open_, change = self.open, self.change
 
-        @wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if get_current().get(SCOPE_KEY) is UNTRACED:
                 return function(*args, **kwargs)
