@@ -24,9 +24,12 @@ class Scenario:
         before: What follows `pflow` in a first run; `{execution}` in `argv` is pflow's id of that.
         runs: How often.
         stdin: What is piped in; nothing is, by default.
+        variables: More variables.
         since, until: The first and the last of `VERSIONS` it is for.
-        codes: The exit code, by version where it is another one.
-        llm: Whether it calls a model.
+        code, codes: The exit code, by version where it is another one.
+        before_code: That of the first run.
+        llm: Whether it calls a model, with a node that an older pflow must have found before.
+        timed: Whether pflow prints times or ids to stdout; else that is the same to the byte.
         ends: Whether the oldest and the newest version are enough: it is not about the engine.
     """
 
@@ -35,24 +38,29 @@ class Scenario:
     before: tuple[str, ...] = ()
     runs: int = 1
     stdin: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
     since: str = VERSIONS[0]
     until: str = VERSIONS[-1]
     code: int = 0
     codes: dict[str, int] = field(default_factory=dict)
+    before_code: int = 0
     llm: bool = False
+    timed: bool = False
     ends: bool = False
 
     def __str__(self) -> str:
         return self.name
 
     @property
-    def arguments(self) -> tuple[str, ...]:
-        """What follows `pflow`."""
-        return self.argv or (f"{self.name}.pflow.md",)
+    def commands(self) -> list[tuple[str, ...]]:
+        """What follows `pflow`, each time."""
+        arguments = self.argv or (f"{self.name}.pflow.md",)
+        return [*filter(None, [self.before]), *[arguments] * self.runs]
 
-    def code_of(self, version: str) -> int:
-        """Return the exit code of a version."""
-        return self.codes.get(version, self.code)
+    def codes_of(self, version: str) -> list[int]:
+        """Return the exit codes of a version."""
+        code = self.codes.get(version, self.code)
+        return [*([self.before_code] if self.before else []), *[code] * self.runs]
 
     def is_for(self, version: str) -> bool:
         """Tell whether a version has what it is about."""
@@ -63,7 +71,9 @@ class Scenario:
 
 DEGRADED: Final = {"0.11.0": 2}
 """0.11 and 0.12 say so by their exit code."""
-
+JSON: Final = ("--output-format", "json")
+PERMISSIVE: Final = {"PFLOW_TEMPLATE_RESOLUTION_MODE": "permissive"}
+"""A template that names nothing is left as it is, with a warning."""
 
 SCENARIOS: Final = (
     Scenario(name="linear", argv=("linear.pflow.md", "name=ada")),
@@ -80,7 +90,7 @@ SCENARIOS: Final = (
     Scenario(name="nested-failing", code=1),
     Scenario(name="nested-batch", since="0.10.0"),
     Scenario(name="recovery", since="0.10.0", codes=DEGRADED),
-    Scenario(name="gate", since="newest", code=4),
+    Scenario(name="gate", since="newest", code=4, timed=True),
     Scenario(name="gate-approved", argv=("--auto-approve=deliver", "gate.pflow.md"), since="newest"),
     Scenario(name="gate-untraced", argv=("--no-trace", "gate.pflow.md"), since="newest", code=1),
     Scenario(name="cached", runs=2),
@@ -93,19 +103,25 @@ SCENARIOS: Final = (
     Scenario(name="llm", runs=2, llm=True),
     Scenario(name="llm-flaky", llm=True),
     Scenario(name="llm-failing", llm=True, code=1),
+    Scenario(name="first-run", argv=("llm.pflow.md",), codes={"0.10.0": 1, "0.11.0": 1}),
     Scenario(name="stdin", stdin="three words here", ends=True),
     Scenario(name="big-output", ends=True),
     Scenario(name="template-error", code=1),
     Scenario(name="missing-input", code=1),
     Scenario(name="unrouted", codes={"0.11.0": 1, "newest": 1}),
-    Scenario(name="runaway", since="0.10.0", code=1),
+    Scenario(name="degraded", argv=("template-error.pflow.md",), variables=PERMISSIVE, codes=DEGRADED),
+    Scenario(name="continue-below", codes=DEGRADED | {"0.10.0": 1}),
+    Scenario(name="runaway", variables={"PFLOW_MAX_NODE_VISITS": "3"}, since="0.10.0", code=1),
     Scenario(name="syntax-error", code=1, ends=True),
     Scenario(name="fixable", code=1),
     Scenario(name="print", argv=("-p", "linear.pflow.md"), ends=True),
     Scenario(name="print-failing", argv=("-p", "failing.pflow.md"), code=1, ends=True),
-    Scenario(name="json", argv=("--output-format", "json", "linear.pflow.md"), ends=True),
-    Scenario(name="json-failing", argv=("--output-format", "json", "failing.pflow.md"), code=1, ends=True),
-    Scenario(name="json-llm", argv=("-p", "--output-format", "json", "llm-flaky.pflow.md"), llm=True),
+    Scenario(name="json", argv=(*JSON, "linear.pflow.md"), ends=True, timed=True),
+    Scenario(name="json-failing", argv=(*JSON, "failing.pflow.md"), code=1, ends=True, timed=True),
+    Scenario(name="json-llm", argv=("-p", *JSON, "llm-flaky.pflow.md"), llm=True, timed=True),
+    Scenario(name="verbose", argv=("-v", "linear.pflow.md")),
+    Scenario(name="report", argv=("--report-dir", "out", "linear.pflow.md"), since="0.11.0"),
+    Scenario(name="report-after", before=("linear.pflow.md",), argv=("report",), since="newest", timed=True),
     Scenario(name="only", argv=("--only", "shout", "linear.pflow.md"), since="0.11.0", codes={"newest": 1}),
     Scenario(name="no-trace", argv=("--no-trace", "linear.pflow.md"), ends=True),
     Scenario(
@@ -117,21 +133,53 @@ SCENARIOS: Final = (
     Scenario(
         name="resume",
         before=("fixable.pflow.md",),
+        before_code=1,
         argv=("resume", "{execution}", "--force"),
         since="newest",
     ),
     Scenario(
         name="gate-resumed",
         before=("gate.pflow.md",),
+        before_code=4,
         argv=("resume", "{execution}", "--approve", "yes"),
         since="newest",
+        timed=True,
     ),
     Scenario(
         name="gate-denied",
         before=("gate.pflow.md",),
+        before_code=4,
         argv=("resume", "{execution}", "--approve", "no"),
         since="newest",
+        timed=True,
         code=3,
+    ),
+    Scenario(
+        name="library-until-0.11",
+        before=("workflow", "save", "linear.pflow.md", "--name", "greeting"),
+        argv=("greeting", "name=ada"),
+        until="0.11.0",
+    ),
+    Scenario(
+        name="library",
+        before=("save", "linear.pflow.md", "--name", "greeting"),
+        argv=("greeting", "name=ada"),
+        since="newest",
+    ),
+    Scenario(
+        name="registry-run",
+        before=("registry", "run", "shell", "command=exit 3"),
+        before_code=1,
+        argv=("registry", "run", "shell", "command=echo done"),
+        until="0.11.0",
+        timed=True,
+    ),
+    Scenario(
+        name="probe",
+        before=("probe", "shell", "command=exit 3"),
+        argv=("probe", "shell", "command=echo done"),
+        since="newest",
+        timed=True,
     ),
     Scenario(name="dry-run", argv=("--dry-run", "linear.pflow.md"), since="newest"),
     Scenario(name="validate-only", argv=("--validate-only", "linear.pflow.md"), ends=True),

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Final
 
 from tests.pflow.environments import bin_of
-from tests.pflow.pairs import register
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def furnish(home: Path, version: str) -> dict[str, str]:
     """Make a home, and a folder `work` in it; return the variables of one who lives there."""
     home.mkdir()
     (home / "work").mkdir()
-    folder = bin_of(version)
-    register(home, folder)
+    register(home, version)
+    return variables_of(home, version)
+
+
+def variables_of(home: Path, version: str) -> dict[str, str]:
+    """Return the variables of one who lives in a home, and has a pflow's commands."""
     return {
         "HOME": str(home),
-        "PATH": os.pathsep.join((str(folder), os.defpath)),
+        "PATH": os.pathsep.join((str(bin_of(version)), os.defpath)),
         "LANG": "C.UTF-8",
     }
 
@@ -40,3 +44,38 @@ def with_models(variables: dict[str, str], url: str) -> dict[str, str]:
         "https_proxy": url,
         "no_proxy": "127.0.0.1",
     }
+
+
+def register(home: Path, version: str) -> None:
+    """Lay into a home what pflow wrote when it found its nodes, the llm node too.
+
+    0.10 and 0.11 look for it with its own folder on Python's path, where `llm` is that node and not
+    the library of that name, unless the library has been imported before. Newer ones have no such library.
+    """
+    path = home / REGISTRY
+    path.parent.mkdir()
+    path.write_bytes(_registry(version))
+
+
+REGISTRY: Final = ".pflow/registry.json"
+_REGISTER: Final = """
+import contextlib
+with contextlib.suppress(ImportError):
+    import llm
+from pflow.registry import Registry
+Registry().load()
+"""
+
+
+@cache
+def _registry(version: str) -> bytes:
+    """Return the registry that a pflow writes: no home is named in it."""
+    with tempfile.TemporaryDirectory() as home:
+        subprocess.run(
+            [bin_of(version) / "python", "-c", _REGISTER],
+            env={"HOME": home},
+            cwd=home,
+            capture_output=True,
+            check=True,
+        )
+        return Path(home, REGISTRY).read_bytes()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.pflow.environments import VERSIONS, bin_of
+from tests.pflow.contents import files_in, without_times
+from tests.pflow.environments import NEWEST, VERSIONS, bin_of
 from tests.pflow.features import SERVER, WORKFLOWS
+from tests.pflow.homes import register, variables_of, with_models
 from tests.pflow.outlines import tree
 
 if TYPE_CHECKING:
@@ -25,28 +24,15 @@ if TYPE_CHECKING:
 OURS: Final = ".pflow/traces"
 """Where our trace files go, below the home."""
 
-_OUR_LINES: Final = re.compile(
-    rb"^(?:(?:ok|(?:degraded|denied|paused)(?: at [^\n]+)?)  |FAILED(?: at [^\n]+)? \xc2\xb7 |slowest |trace ~/)"
-    rb"[^\n]*\n",
+_TOOK: Final = r"(?:\d+\.\d\ds|\d+m \d\ds) · \d+ steps?\b[^\n]*"
+_SUMMARY: Final = re.compile(
+    rf"^(?:FAILED(?: at [^\n]+)? · |(?:ok|degraded|(?:denied|paused)(?: at [^\n]+)?)  ){_TOOK}\n"
+    rf"(?:slowest [^\n]+ · )?trace ~/{re.escape(OURS)}/(?P<file>[^\s/]+)\n".encode(),
     re.MULTILINE,
 )
+"""What we say of a run: how it ended, and where its trace is."""
 _EXECUTION: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 """pflow's id of a run."""
-_TIMES: Final = (
-    (rb"(?<!\d)\d+\.\d+ ?s\b", b"0s"),
-    (rb"\b\d+(?:\.\d+)? ?ms\b", b"0ms"),
-    (rb"\d{8}-\d{6}(?:-\d+)?", b"<time>"),
-    (rb"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|\+00:00)?", b"<time>"),
-    (rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", b"<id>"),
-    (rb"workflow-trace-[0-9a-f]{8}-", b"workflow-trace-<id>-"),
-    (rb"0x[0-9a-f]{6,}", b"<address>"),
-    (rb'("[\w-]+": )\d+\.\d{8,}', rb"\1 0"),  # durations by node
-    (rb'("\w*(?:duration|time|_ms)\w*": )[\d.]+', rb"\1 0"),
-)
-_MASKED: Final = re.compile(
-    r"time|stamp|duration|_ms$|_at$|_id$|^id$|hash|^age|_sec$|seconds|pid|^ts$|version|timing"
-)
-"""Keys of pflow's files whose values differ from run to run."""
 
 
 @dataclass
@@ -54,16 +40,40 @@ class Done:
     """What came of a scenario.
 
     Attributes:
-        codes, stdout, stderr: Of each run; times and ids, and our own lines, taken out of stderr.
+        codes, stdout, stderr: Of each run; stderr without times and ids, and without our own lines.
         files: What is left in the home, without ours: the content by the path.
+        told: The names of our trace files, of each run those that its stderr named.
+        saved: The same, of each run those that it wrote.
         trees: Our traces.
     """
 
     codes: list[int] = field(default_factory=list)
     stdout: list[bytes] = field(default_factory=list)
-    stderr: list[str] = field(default_factory=list)
-    files: dict[str, Any] = field(default_factory=dict)
+    stderr: list[bytes] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    told: list[list[str]] = field(default_factory=list)
+    saved: list[list[str]] = field(default_factory=list)
     trees: list[str] = field(default_factory=list)
+
+    def add(
+        self, result: subprocess.CompletedProcess[bytes], *, timed: bool = False, traces: Path | None = None
+    ) -> None:
+        """Take note of one more run.
+
+        Args:
+            result: What came of it.
+            timed: Whether there are times or ids in its stdout.
+            traces: Where it left our trace files, and told so on stderr, if it was traced.
+        """
+        stderr = result.stderr
+        if traces is not None:
+            stderr, told = without_summaries(stderr)
+            before = {name for names in self.saved for name in names}
+            self.told.append(told)
+            self.saved.append(sorted({path.name for path in traces.glob("*")} - before))
+        self.codes.append(result.returncode)
+        self.stdout.append(without_times(result.stdout) if timed else result.stdout)
+        self.stderr.append(without_times(stderr))
 
 
 def differences(bare: Done, traced: Done) -> Iterator[str]:
@@ -72,10 +82,11 @@ def differences(bare: Done, traced: Done) -> Iterator[str]:
         for place, (one, other) in enumerate(zip(getattr(bare, name), getattr(traced, name), strict=True)):
             if one != other:
                 yield f"{name}[{place}]: {_first_difference(one, other)}"
-    for name in sorted(bare.files.keys() | traced.files.keys()):
-        one, other = bare.files.get(name, "absent"), traced.files.get(name, "absent")
-        if one != other:
-            yield f"{name}: {_first_difference(json.dumps(one), json.dumps(other))}"
+    for path in sorted(bare.files.keys() | traced.files.keys()):
+        if path not in traced.files or path not in bare.files:
+            yield f"{path}: only {'bare' if path in bare.files else 'traced'}"
+        elif bare.files[path] != traced.files[path]:
+            yield f"{path}: {_first_difference(bare.files[path], traced.files[path])}"
 
 
 def _first_difference(one: Any, other: Any) -> str:
@@ -100,18 +111,18 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server, *, tra
     folder = bin_of(version)
     home.mkdir()
     lay_out(home / "work", version)
-    if scenario.llm:
-        register(home, folder)
+    if scenario.llm and version != NEWEST:
+        register(home, version)
     server.reset()
     launcher = [str(folder / "opentelemetry-instrument")] if traced else []
     done, said = Done(), b""
-    for number, argv in enumerate([*filter(None, [scenario.before]), *[scenario.arguments] * scenario.runs]):
+    for argv in scenario.commands:
         execution = _EXECUTION.search(said)
         values = {SERVER: server.url, "{execution}": execution[0].decode() if execution else ""}
         result = subprocess.run(
             [*launcher, str(folder / "pflow"), *(_filled(part, values) for part in argv)],
             cwd=home / "work",
-            env=_environment(home, folder, server),
+            env=_variables(scenario, version, home, server),
             stdin=None if scenario.stdin is not None else subprocess.DEVNULL,
             input=None if scenario.stdin is None else scenario.stdin.encode(),
             capture_output=True,
@@ -119,18 +130,25 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server, *, tra
             check=False,
         )
         said = result.stderr
-        if scenario.before and not number:
-            continue
-        done.codes.append(result.returncode)
-        done.stdout.append(without_times(result.stdout))
-        done.stderr.append(without_times(_OUR_LINES.sub(b"", result.stderr)).decode("utf-8", "replace"))
-    traces = home / OURS
-    if traces.is_dir():
-        done.trees = ["\n".join(tree(path)) for path in sorted(traces.iterdir())]
-        shutil.rmtree(traces)
+        done.add(result, timed=scenario.timed, traces=home / OURS if traced else None)
+    done.trees = ["\n".join(tree(home / OURS / name)) for names in done.saved for name in names]
+    if traced:
+        shutil.rmtree(home / OURS, ignore_errors=True)
     done.files = dict(files_in(home))
     shutil.rmtree(home)
     return done
+
+
+def _variables(scenario: Scenario, version: str, home: Path, server: Server) -> dict[str, str]:
+    """Return a run's environment; with a seed, or names that pflow lists come in any order."""
+    variables = with_models(variables_of(home, version), server.url)
+    return {**variables, "PYTHONHASHSEED": "0", **scenario.variables}
+
+
+def without_summaries(stderr: bytes) -> tuple[bytes, list[str]]:
+    """Take our lines out of a stderr; return the rest, and which trace files they name."""
+    told = [summary["file"].decode() for summary in _SUMMARY.finditer(stderr)]
+    return _SUMMARY.sub(b"", stderr), told
 
 
 def _filled(part: str, values: dict[str, str]) -> str:
@@ -139,88 +157,11 @@ def _filled(part: str, values: dict[str, str]) -> str:
     return part
 
 
-def register(home: Path, folder: Path) -> None:
-    """Have pflow find its nodes, the llm node too.
-
-    0.10 and 0.11 look for it with its own folder on Python's path, where `llm` is that node and not
-    the library of that name, unless the library has been imported before. Newer ones have no such library.
-    """
-    (home / ".pflow").mkdir()
-    subprocess.run(
-        [folder / "python", "-c", REGISTER],
-        env={"HOME": str(home)},
-        cwd=home,
-        capture_output=True,
-        check=True,
-    )
-
-
-REGISTER: Final = """
-import contextlib
-with contextlib.suppress(ImportError):
-    import llm
-from pflow.registry import Registry
-Registry().load()
-"""
-
-
 def lay_out(work: Path, version: str) -> None:
     """Put the workflows into a folder; some are written otherwise for older pflows."""
     work.mkdir()
     place = VERSIONS.index(version)
-    variants = [f"until-{other}" for other in reversed(VERSIONS[place:]) if other != "newest"]
+    variants = [f"until-{other}" for other in reversed(VERSIONS[place:]) if other != NEWEST]
     for folder in (WORKFLOWS, *(WORKFLOWS / variant for variant in variants)):
         for path in folder.glob("*.md"):
             shutil.copy(path, work)
-
-
-def _environment(home: Path, folder: Path, server: Server) -> dict[str, str]:
-    return {
-        "HOME": str(home),
-        "PATH": os.pathsep.join((str(folder), os.defpath)),
-        "LANG": "C.UTF-8",
-        "OPENAI_API_KEY": "sk-not-a-key",
-        "OPENAI_API_BASE": f"{server.url}/v1",
-        "OPENAI_BASE_URL": f"{server.url}/v1",
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "http_proxy": server.url,
-        "https_proxy": server.url,
-        "no_proxy": "127.0.0.1",
-        "PYTHONHASHSEED": "0",
-    }
-
-
-def without_times(output: bytes) -> bytes:
-    """Take out of an output what differs from run to run."""
-    for pattern, replacement in _TIMES:
-        output = re.sub(pattern, replacement, output)
-    return output
-
-
-def files_in(home: Path) -> Iterator[tuple[str, Any]]:
-    """Yield what a home has: the path of each file, and its content without times."""
-    for path in sorted(home.rglob("*")):
-        if path.is_file():
-            name = without_times(str(path.relative_to(home)).encode()).decode()
-            yield name, _content(path)
-
-
-def _content(path: Path) -> Any:
-    content = path.read_bytes()
-    if path.suffix in (".json", ".jsonl"):
-        lines = content.splitlines() if path.suffix == ".jsonl" or content.count(b"\n{") else [content]
-        try:
-            return [_masked(json.loads(line)) for line in lines]
-        except ValueError:
-            return without_times(content).decode("utf-8", "replace")
-    if path.suffix.startswith(".db"):
-        return "a database"
-    return hashlib.sha256(content).hexdigest()
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: "*" if _MASKED.search(key) else _masked(each) for key, each in value.items()}
-    if isinstance(value, list):  # Items of a parallel batch come in any order.
-        return sorted((_masked(each) for each in value), key=json.dumps)
-    return without_times(value.encode()).decode() if isinstance(value, str) else value

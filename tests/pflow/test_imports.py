@@ -20,7 +20,7 @@ from pocketflow_otel.cli.main import main
 from pocketflow_otel.traces import reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pocketflow_otel.traces.trace import Step, Trace
@@ -62,6 +62,7 @@ class Told:
     failed: bool
     said: dict[str, Any]
     cost: Any
+    warnings: list[Any]
     inside: list[Told] = field(default_factory=list)
 
 
@@ -70,7 +71,11 @@ def told(step: Step, version: str) -> Told:
     said = {name: step.span.attributes[name] for name in names if name in step.span.attributes}
     cost = step.span.attributes.get(semconv.COST)
     found = Told(
-        step.span.name, step.span.failed, said, None if cost is None else pytest.approx(cost, abs=2e-6)
+        step.span.name,
+        step.span.failed,
+        said,
+        None if cost is None else pytest.approx(cost, abs=2e-6),
+        [] if version in _BEFORE_ITEMS else warnings_of(step),
     )
     children = sorted(
         step.children, key=lambda child: (child.span.attributes.get(semconv.BATCH_INDEX, 0), child.span.start)
@@ -78,6 +83,15 @@ def told(step: Step, version: str) -> Told:
     if step.span.role == "flow" or version not in _BEFORE_ITEMS:
         found.inside = [told(child, version) for child in children]
     return found
+
+
+def warnings_of(step: Step) -> list[tuple[Any, ...]]:
+    names = (semconv.WARNING_CATEGORY, semconv.WARNING_SEVERITY, semconv.WARNING_NODE)
+    return [
+        tuple(event.attributes.get(name) for name in names)
+        for event in step.span.events
+        if event.name == semconv.WARNING
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -93,21 +107,26 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server) -> Non
     lay_out(home / "flows", version)
     server.reset()
     said = ""
-    for argv in [*filter(None, [scenario.before]), *[scenario.arguments] * scenario.runs]:
+    for argv in scenario.commands:
         execution = re.search(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)
         filled = [part.replace(SERVER, server.url) for part in argv]
         if execution is not None:
             filled = [part.replace("{execution}", execution[0]) for part in filled]
-        said = subprocess.run(
-            [bin_of(version) / "opentelemetry-instrument", bin_of(version) / "pflow", *filled],
-            cwd=home / "flows",
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        ).stderr
+        said = run_traced([bin_of(version) / "pflow", *filled], version, home, variables)
+
+
+def run_traced(command: Sequence[str | Path], version: str, home: Path, variables: Mapping[str, str]) -> str:
+    """Run a command where the workflows are; return its stderr."""
+    return subprocess.run(
+        [bin_of(version) / "opentelemetry-instrument", *command],
+        cwd=home / "flows",
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    ).stderr
 
 
 def import_all(place: Path, home: Path) -> str:
@@ -137,3 +156,23 @@ def test_what_is_imported_is_what_was_traced(
         assert told(trace.roots[0], version) == told(traced[name].roots[0], version)
         # One of the two begins with what pflow loads first. Another time zone would be hours.
         assert abs(trace.head.start - traced[name].head.start) < 120
+
+
+SERVED: Final = """
+from pflow.mcp_server.services.execution_service import ExecutionService
+
+ExecutionService.execute_workflow("linear.pflow.md", {"name": "ada"})
+"""
+"""A workflow as pflow's MCP server runs it: without a name."""
+
+
+def test_a_run_without_a_name_has_that_of_its_file_either_way(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    variables = furnish(home, NEWEST)
+    lay_out(home / "flows", NEWEST)
+    run_traced([bin_of(NEWEST) / "python", "-c", SERVED], NEWEST, home, variables)
+    import_all(tmp_path / "imported", home)
+    (traced,) = runs_in(home / ".pflow" / "traces").values()
+    (imported,) = runs_in(tmp_path / "imported").values()
+    assert imported.roots[0].span.name == "invoke_workflow linear"
+    assert told(imported.roots[0], NEWEST) == told(traced.roots[0], NEWEST)

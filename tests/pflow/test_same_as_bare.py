@@ -45,7 +45,8 @@ def test_pflow_does_the_same_and_leaves_its_tree(
     traced = perform(scenario, version, tmp_path / "home", server, traced=True)
 
     assert list(differences(bare, traced)) == []
-    assert bare.codes == [scenario.code_of(version)] * scenario.runs
+    assert bare.codes == scenario.codes_of(version)
+    assert traced.told == traced.saved
     told = "\n\n".join(traced.trees) + "\n"
     if UPDATE and text_of(scenario, version) != told:
         EXPECTED.mkdir(exist_ok=True)
