@@ -787,7 +787,7 @@ def test_a_trace_cut_off_anywhere_is_an_interrupted_run_or_one_sentence(name: st
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "{} is no trace of pflow: it is no JSON object"),
+        (b"", "{} is empty"),
         (b"[]", "{} is no trace of pflow: it is no JSON object"),
         (b"not JSON", "{} is no trace of pflow: it is no JSON object"),
         (b"{}", "{} is no trace of pflow: it has no nodes"),
@@ -906,7 +906,7 @@ class Broken:
 def test_a_disk_that_fails_is_said_of_the_file_that_cannot_be_read(
     readable: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pocketflow_otel.traces.pflow.reading._open", lambda path: Broken(readable))
+    monkeypatch.setattr("pocketflow_otel.traces.pflow.reading.open_regular", lambda path: Broken(readable))
     result = run("import-pflow", "--dir", tmp_path / "runs", LINEAR)
     assert (result.exit_code, result.stderr) == (
         2,

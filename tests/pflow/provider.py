@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from http.server import BaseHTTPRequestHandler
+from typing import Final
 
-Json = dict[str, Any]
+from tests.pflow.servers import Json, Listening, prompt_of
 
 READ: Final = 40
 """Tokens of each prompt that come from the provider's cache."""
@@ -41,59 +39,43 @@ class Sold:
     reasoning_tokens: int = 0
 
 
-class Provider:
-    """Listens until `close`.
+class Provider(Listening):
+    """Sells answers.
 
     A prompt says what becomes of it: `ask: Be busy 4 times.` is refused as often first, `In JSON, time 3.`
     is answered with an object, which says of the third that it is done.
 
     Attributes:
-        url: Where it listens.
         sold: What it answered, since the last `reset`.
     """
 
     def __init__(self) -> None:
         self.sold: list[Sold] = []
-        self._came: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._server = _Listener(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_handler(self))
 
     def reset(self) -> None:
         """Begin a new account."""
-        with self._lock:
-            self.sold.clear()
-            self._came.clear()
+        super().reset()
+        self.sold.clear()
 
     def answer(self, path: str, body: Json) -> tuple[int, Json]:
         """Answer a request, or refuse to."""
-        prompt = _text(body["messages"][-1]["content"])
+        prompt = prompt_of(body)
         step = prompt.partition(":")[0]
         busy = re.search(r"Be busy (\d+) times", prompt)
-        with self._lock:
-            self._came[prompt] += 1
-            if busy and self._came[prompt] <= int(busy[1]):
-                return HTTPStatus.TOO_MANY_REQUESTS, {"error": {"message": "too much", "type": "rate_limit"}}
-            given, made = 100 + len(prompt), 10 + len(prompt.split())
-            text = _object(prompt) if "In JSON" in prompt else f"{made} tokens"
-            if path.endswith("/messages"):
-                self.sold.append(Sold(step, body["model"], given, made, cache_write_tokens=WRITTEN))
-                return HTTPStatus.OK, _anthropic(body["model"], text, given, made)
-            self.sold.append(Sold(step, body["model"], given, made, reasoning_tokens=THOUGHT))
-            return HTTPStatus.OK, _openai(body["model"], text, given, made)
+        if busy and self.count(prompt) <= int(busy[1]):
+            return HTTPStatus.TOO_MANY_REQUESTS, {"error": {"message": "too much", "type": "rate_limit"}}
+        given, made = 100 + len(prompt), 10 + len(prompt.split())
+        text = _object(prompt) if "In JSON" in prompt else f"{made} tokens"
+        if path.endswith("/messages"):
+            self.sold.append(Sold(step, body["model"], given, made, cache_write_tokens=WRITTEN))
+            return HTTPStatus.OK, _anthropic(body["model"], text, given, made)
+        self.sold.append(Sold(step, body["model"], given, made, reasoning_tokens=THOUGHT))
+        return HTTPStatus.OK, _openai(body["model"], text, given, made)
 
 
 def _object(prompt: str) -> str:
     return json.dumps({"answer": 42, "done": "time 3" in prompt})
-
-
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
 
 
 def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
@@ -155,7 +137,3 @@ def _anthropic(model: str, text: str, given: int, made: int) -> Json:
             "output_tokens": made,
         },
     }
-
-
-def _text(content: str | list[Json]) -> str:
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)

@@ -17,19 +17,20 @@ from typing import Any
 Json = dict[str, Any]
 
 
-class Server:
-    """Listens until `close`.
+class Listening:
+    """Listens on 127.0.0.1 until `close`.
+
+    Args:
+        handler: What answers a request.
 
     Attributes:
         url: Where it listens.
-        refused: What was asked of other hosts, through the proxy that this server is to its clients.
     """
 
-    def __init__(self) -> None:
-        self.refused: list[str] = []
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         self._came: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._server = _Listener(("127.0.0.1", 0), _handler(self))
+        self._server = _Listener(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -47,6 +48,18 @@ class Server:
         with self._lock:
             self._came[request] += 1
             return self._came[request]
+
+
+class Server(Listening):
+    """Answers what workflows ask.
+
+    Attributes:
+        refused: What was asked of other hosts, through the proxy that this server is to its clients.
+    """
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+        super().__init__(_handler(self))
 
 
 class _Listener(ThreadingHTTPServer):
@@ -108,7 +121,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
 
 def _complete(server: Server, body: Json) -> tuple[int, Json]:
     """Answer a prompt; `Refuse` in it is refused, `Be busy N times` is told so as often."""
-    prompt = _text(body["messages"][-1]["content"])
+    prompt = prompt_of(body)
     if "Refuse" in prompt:
         return HTTPStatus.BAD_REQUEST, _error("this is refused")
     busy = re.search(r"Be busy (\d+) times", prompt)
@@ -137,7 +150,9 @@ def _usage(prompt: str) -> Json:
     }
 
 
-def _text(content: str | list[Json]) -> str:
+def prompt_of(body: Json) -> str:
+    """Return the last message of a request to a model."""
+    content: str | list[Json] = body["messages"][-1]["content"]
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 

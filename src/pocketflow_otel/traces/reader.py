@@ -5,12 +5,11 @@ Every problem is a `TraceError` that names the file and, where it breaks, the pl
 
 from __future__ import annotations
 
-import json
 import os
-import stat
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.traces import journal, lock
+from pocketflow_otel.traces.documents import load_object, open_regular
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.spans import read_span
 from pocketflow_otel.traces.timeline import FORMAT, Timeline, follow
@@ -45,7 +44,7 @@ def read(path: Path) -> Trace:
         TraceError: There is no such file, or it is damaged, or no trace.
     """
     path = _finished(path)
-    with _open(path) as file:
+    with open_regular(path) as file:
         start = file.read(len(_JOURNAL))
         if start == _JOURNAL:
             return _read_journal(path)
@@ -69,7 +68,7 @@ def head(path: Path) -> Head:
     path = _finished(path)
     if path.suffix == ".jsonl":
         return read(path).head
-    with _open(path) as file:
+    with open_regular(path) as file:
         data = file.read(_HEAD)
         cut = data.find(_EVENTS)
         if cut < 0:
@@ -89,7 +88,7 @@ def events(path: Path) -> list[dict[str, Any]]:
         TraceError: As `read`.
     """
     path = _finished(path)
-    with _open(path) as file:
+    with open_regular(path) as file:
         data = file.read()
     begin = data.find(_EVENTS)
     end = data.find(_SPANS, begin)
@@ -99,42 +98,8 @@ def events(path: Path) -> list[dict[str, Any]]:
     return [event for event in found if isinstance(event, dict)]
 
 
-def _open(path: Path) -> IO[bytes]:
-    """Open a regular file; another kind, a FIFO above all, is never waited for."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise TraceError(f"there is no file {path}") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise TraceError(f"{path} cannot be opened: {reason}") from None
-    mode = os.fstat(descriptor)
-    if not stat.S_ISREG(mode.st_mode) or not mode.st_size:
-        os.close(descriptor)
-        kind = "a directory" if stat.S_ISDIR(mode.st_mode) else "no regular file"
-        raise TraceError(f"{path} is {'empty' if stat.S_ISREG(mode.st_mode) else kind}")
-    return os.fdopen(descriptor, "rb")
-
-
 def _load(path: Path, data: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(data.decode())
-    except json.JSONDecodeError as error:
-        text = error.doc.rstrip()
-        if text.lstrip()[:1] != "{":
-            raise TraceError(f"{path} is no trace of pocketflow-otel: it is no JSON object") from None
-        cut = error.pos >= len(text) or text[-1] != "}" or error.msg.startswith("Unterminated")
-        what = "breaks off" if cut else "is damaged"
-        raise TraceError(f"{path} {what} at line {error.lineno}, column {error.colno}") from None
-    except UnicodeDecodeError as error:
-        raise TraceError(f"{path} is damaged at byte {error.start}: no UTF-8") from None
-    except RecursionError:
-        raise TraceError(f"{path} is no trace of pocketflow-otel: it is nested too deeply") from None
-    except ValueError:
-        raise TraceError(f"{path} is damaged: a number has too many digits") from None
-    if not isinstance(document, dict):
-        raise TraceError(f"{path} is no trace of pocketflow-otel: it is no JSON object")
-    return document
+    return load_object(path, data, of="pocketflow-otel")
 
 
 def _checked(path: Path, document: dict[str, Any]) -> dict[str, Any]:

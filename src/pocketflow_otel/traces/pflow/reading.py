@@ -7,12 +7,11 @@ for each start and end of a step while the run goes, so the trace of a killed ru
 from __future__ import annotations
 
 import json
-import os
-import stat
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.capture import pflow
 from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.traces.documents import load_object, open_regular
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.pflow import calls, values
 from pocketflow_otel.traces.pflow.events import Scope, read_step
@@ -46,32 +45,17 @@ def read(path: Path) -> Run:
     Raises:
         TraceError: There is no such file, or it is damaged, or no trace of pflow.
     """
-    with _open(path) as file:
+    with open_regular(path) as file:
         try:
             first = file.readline()
             head = _object(first)
             if head is not None and MARKER in head:
                 return _read_lines(path, head, file)
-            return _read_document(path, _load(path, first + file.read()))
+            return _read_document(path, load_object(path, first + file.read(), of="pflow"))
         except OSError as error:
             raise TraceError(f"{path} cannot be read: {error.strerror}") from None
         except RecursionError:
             raise TraceError(f"{path} is no trace of pflow: it is nested too deeply") from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    """Open a regular file; another kind, a FIFO above all, is never waited for."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise TraceError(f"there is no file {path}") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise TraceError(f"{path} cannot be opened: {reason}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise TraceError(f"{path} is no regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -81,25 +65,6 @@ def _object(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _load(path: Path, data: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(data.decode())
-    except json.JSONDecodeError as error:
-        text = error.doc.rstrip()
-        if text[:1] != "{":
-            raise TraceError(f"{path} is no trace of pflow: it is no JSON object") from None
-        cut = error.pos >= len(text) or text[-1] != "}" or error.msg.startswith("Unterminated")
-        what = "breaks off" if cut else "is damaged"
-        raise TraceError(f"{path} {what} at line {error.lineno}, column {error.colno}") from None
-    except UnicodeDecodeError as error:
-        raise TraceError(f"{path} is damaged at byte {error.start}: no UTF-8") from None
-    except ValueError:
-        raise TraceError(f"{path} is damaged: a number has too many digits") from None
-    if not isinstance(document, dict):
-        raise TraceError(f"{path} is no trace of pflow: it is no JSON object")
-    return document
 
 
 def _read_document(path: Path, document: Mapping[str, Any]) -> Run:
