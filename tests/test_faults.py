@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.context import get_current
+from opentelemetry.context import attach, detach, get_current
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -331,7 +331,7 @@ class Check:
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self._caplog = caplog
-        self._bare = [story() for story in STORIES]
+        self.bare = [story() for story in STORIES]
         self._context = get_current()
 
     def run(self) -> list[str]:
@@ -339,7 +339,7 @@ class Check:
 
         Context and result are as they were without us.
         """
-        assert [story() for story in STORIES] == self._bare
+        assert [story() for story in STORIES] == self.bare
         assert get_current() is self._context
         records = [record for record in self._caplog.records if record.name == "pocketflow_otel"]
         messages = [record.getMessage() for record in records]
@@ -407,6 +407,20 @@ def test_a_span_that_raises_changes_nothing(
     with traced(), monkeypatch.context() as patch:
         patch.setattr(SdkSpan, method, raises)
         assert check.run()
+
+
+@pytest.mark.parametrize("name", ["attach", "detach"])
+def test_a_context_that_cannot_be_entered_or_left_changes_nothing_of_the_flow(
+    name: str, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = attach(get_current())
+    with traced(), monkeypatch.context() as patch:
+        patch.setattr(f"pocketflow_otel.instrument.spans.{name}", raises)
+        if name == "attach":
+            assert check.run()
+        else:
+            assert [story() for story in STORIES] == check.bare
+    detach(token)
 
 
 @pytest.mark.parametrize("kind", ["on_start", "on_end", "both"])

@@ -58,6 +58,7 @@ _DESCRIBING: Final = guard("describe how a step ended")
 _FAILING: Final = guard("record an error")
 _CLOSING: Final = guard("let go of a step")
 _ENDING: Final = guard("end a span")
+_ENTERING: Final = guard("enter a span's context")
 _DETACHING: Final = guard("leave a span's context")
 _MEASURING: Final = guard("record metrics")
 _TRANSLATING: Final = guard("add attributes for other back ends")
@@ -203,6 +204,12 @@ def _begun(scope: S, begin: Callable[[S, Context | None], None], context: Contex
     return scope
 
 
+def _leave(context: Context, token: Any, error: BaseException | None) -> None:
+    """Leave a context that was entered: a coroutine that is closed from elsewhere is not in it."""
+    if token is not None and (not isinstance(error, GeneratorExit) or get_current() is context):
+        detach(token)
+
+
 class Pass(Around):
     """Runs a call, and all below it, without spans: there is no SDK yet."""
 
@@ -210,9 +217,11 @@ class Pass(Around):
 
     def __init__(self, context: Context) -> None:
         self._context = set_value(SCOPE_KEY, UNTRACED, context)
+        self._token: Any = None
 
     def __enter__(self) -> None:
-        self._token = attach(self._context)
+        with _ENTERING:
+            self._token = attach(self._context)
 
     def __exit__(
         self,
@@ -220,8 +229,7 @@ class Pass(Around):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if not isinstance(error, GeneratorExit) or get_current() is self._context:  # as for a span
-            detach(self._token)
+        _leave(self._context, self._token, error)
 
 
 class TracedScope(Scope, Around):
@@ -248,6 +256,8 @@ class TracedScope(Scope, Around):
         self.result: object = None
         self.started = 0.0
         self.name = self.last = self.failure = ""
+        self._context: Any = None
+        self._token: Any = None
         self._errors: list[BaseException] = []
 
     def open_span(
@@ -312,8 +322,9 @@ class TracedScope(Scope, Around):
 
     def __enter__(self) -> None:
         # The last thing before the user's call: whatever fails before leaves no context behind.
-        self._token = attach(self._context)
-        self.started = self.tracing.now()  # Not before: what views do at a start is not `prep`.
+        with _ENTERING:
+            self._token = attach(self._context)
+            self.started = self.tracing.now()  # Not before: what views do at a start is not `prep`.
 
     def __exit__(
         self,
@@ -335,17 +346,14 @@ class TracedScope(Scope, Around):
                 if self.fails_by(error):
                     self.record_error(error)
         with _DETACHING:
-            # A coroutine that is closed from elsewhere leaves in a context that is not ours.
-            if not isinstance(error, GeneratorExit) or get_current() is self._context:
-                detach(self._token)
+            _leave(self._context, self._token, error)
         with _ADDING:
             self.add_up()
         with _ENDING:
             self.finish()
         # What was the user's dies when it would without us: contexts outlive steps.
-        del self._context, self._token
         self._errors.clear()
-        self.owner = self.shared = self.watch = self.method = self.result = None
+        self._context = self._token = self.owner = self.shared = self.watch = self.method = self.result = None
 
     def end(self, error: BaseException | None) -> None:
         if self.span.is_recording():
