@@ -1,11 +1,9 @@
 """Runs before the first line of a traced process, then leaves no trace of itself.
 
 Python imports `sitecustomize` at its start; the folder of this one is on PYTHONPATH just then. A child may
-be the Python of another environment, which has nothing of ours: so this file needs the standard library
-alone, and such a child goes on as it would without us.
+be the Python of another environment, which has nothing of ours, and may be older: so this file needs the
+standard library alone, nothing newer than Python 3.6, and such a child goes on as it would without us.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from pocketflow_otel.startup import Settings
 
 
-def begin(settings: Settings) -> None:
+def begin(settings: "Settings") -> None:
     """Give the process the environment it would see without us, and trace it."""
     folder = str(Path(__file__).parent)
     sys.path[:] = [other for other in sys.path if other != folder]
