@@ -120,7 +120,7 @@ def capture_spans(
         module = pocketflow
     from pocketflow_otel.export.client_usage import watch_clients
     from pocketflow_otel.instrument.pocketflow import PocketFlow
-    from pocketflow_otel.instrument.spans import Tracing
+    from pocketflow_otel.instrument.tracing import Tracing
 
     exporter = InMemorySpanExporter()
     provider = TracerProvider(id_generator=SequentialIds() if fixed else None, shutdown_on_exit=False)

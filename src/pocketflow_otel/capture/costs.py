@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.capture.providers import provider_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ def of_calls(calls: Sequence[Call], prices: PriceBook) -> dict[str, AttributeVal
     models = {usage.model for usage in usages}
     if len(models) == 1 and (model := models.pop()):
         attributes[semconv.REQUEST_MODEL] = model
-    providers = {usage.provider_name for usage in usages}
+    providers = {provider_name(usage) for usage in usages}
     if len(providers) == 1 and (provider := providers.pop()):
         attributes[semconv.PROVIDER_NAME] = provider
     if all(prices.knows_without_table(usage) for usage in usages):

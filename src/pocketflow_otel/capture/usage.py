@@ -74,19 +74,6 @@ class Usage:
         """The counts that everybody tells, by which two usages are known to be of one call."""
         return (self.input_tokens, self.output_tokens)
 
-    @property
-    def provider_name(self) -> str | None:
-        """Who served it, as OpenTelemetry's convention has it, where it can be told.
-
-        litellm, and so pflow, tells by the prefix of the model:
-        https://docs.litellm.ai/docs/providers
-
-        >>> Usage(1, 1, model="vertex_ai/gemini-2.5-pro").provider_name
-        'gcp.vertex_ai'
-        """
-        prefix, slash, _ = (self.model or "").partition("/")
-        return self.provider or (_PREFIXES.get(prefix) if slash else None)
-
     def minus(self, before: Usage) -> Usage:
         """Return what an accumulator grew by since `before`; all of it if it started anew."""
         if self.input_tokens < before.input_tokens or self.output_tokens < before.output_tokens:
@@ -107,25 +94,6 @@ class Usage:
         said = ((each.name, getattr(self, each.name)) for each in fields(self) if each.name != "details")
         parts = [f"{name}={value!r}" for name, value in said if value or (name == "cost" and value == 0)]
         return f"Usage({', '.join([*parts, *([f'details={dict(self.details)}'] if self.details else [])])})"
-
-
-_PREFIXES: Final = {
-    "anthropic": "anthropic",
-    "azure": "azure.ai.openai",
-    "azure_ai": "azure.ai.inference",
-    "bedrock": "aws.bedrock",
-    "cohere": "cohere",
-    "deepseek": "deepseek",
-    "gemini": "gcp.gemini",
-    "groq": "groq",
-    "mistral": "mistral_ai",
-    "openai": "openai",
-    "perplexity": "perplexity",
-    "vertex_ai": "gcp.vertex_ai",
-    "watsonx": "ibm.watsonx.ai",
-    "xai": "x_ai",
-}
-"""litellm's providers by the names of https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/"""
 
 
 def _exact(cost: float) -> Decimal:

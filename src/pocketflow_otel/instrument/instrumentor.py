@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.instrument.pflow.instrumentation import Pflow
     from pocketflow_otel.instrument.pocketflow import PocketFlow
-    from pocketflow_otel.instrument.spans import Tracing
+    from pocketflow_otel.instrument.tracing import Tracing
 
 
 class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships without types
@@ -92,7 +92,7 @@ class PflowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships withou
 
 def _tracing(given: dict[str, Any]) -> Tracing:
     """Return where spans come from, by what `instrument()` was given and else the environment."""
-    from pocketflow_otel.instrument.spans import Tracing
+    from pocketflow_otel.instrument.tracing import Tracing
 
     config: Config | None = given.get("config")
     if config is None:

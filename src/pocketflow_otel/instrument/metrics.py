@@ -12,6 +12,7 @@ from opentelemetry.metrics import NoOpMeterProvider, get_meter_provider
 from opentelemetry.trace import set_span_in_context
 
 from pocketflow_otel import __version__, semconv
+from pocketflow_otel.capture.providers import provider_name
 from pocketflow_otel.instrument.errors import type_name
 
 if TYPE_CHECKING:
@@ -107,8 +108,9 @@ class Metrics:
             attributes = {**names, semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_NODE}
             if usage.model:
                 attributes[semconv.REQUEST_MODEL] = usage.model
-            if usage.provider_name:
-                attributes[semconv.PROVIDER_NAME] = usage.provider_name
+            provider = provider_name(usage)
+            if provider:
+                attributes[semconv.PROVIDER_NAME] = provider
             for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
                 self._tokens.record(tokens, {**attributes, semconv.TOKEN_TYPE: kind}, context)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from pocketflow_otel.instrument.around import Args, Around, Call
-    from pocketflow_otel.instrument.spans import Tracing
+    from pocketflow_otel.instrument.tracing import Tracing
     from pocketflow_otel.run import Scope
 
 _NAMING: Final = guard("name a flow")

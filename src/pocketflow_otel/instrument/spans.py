@@ -6,51 +6,33 @@ the call ends, however it ends. Everything in here that could fail runs inside a
 
 from __future__ import annotations
 
-import os
 import time
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, detach, get_current, set_value
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.propagate import extract, get_global_textmap
-from opentelemetry.trace import (
-    NoOpTracerProvider,
-    ProxyTracerProvider,
-    StatusCode,
-    Tracer,
-    TracerProvider,
-    get_current_span,
-    get_tracer_provider,
-    set_span_in_context,
-)
+from opentelemetry.trace import StatusCode, set_span_in_context
 
-from pocketflow_otel import __version__, semconv
+from pocketflow_otel import semconv
 from pocketflow_otel.capture import costs
-from pocketflow_otel.capture.pricing import PriceBook, read_prices
-from pocketflow_otel.context import user_attributes, variable_of
+from pocketflow_otel.context import user_attributes
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import compat
 from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.errors import error_text, exception_attributes, place_of, type_name
-from pocketflow_otel.instrument.metrics import Metrics, metrics_of
-from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Budget, Kind, Run, Scope, run_id, scope_of
+from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Kind, Scope, run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
 
     from opentelemetry.context import Context
-    from opentelemetry.metrics import MeterProvider
     from opentelemetry.util.types import AttributeValue
 
     from pocketflow_otel.capture.tally import Tally
-    from pocketflow_otel.config import Config
+    from pocketflow_otel.instrument.tracing import Tracing
 
 MAX_ERRORS: Final = 16
 """Errors from below that a scope remembers: kept alive, they would keep frames and stores."""
-
-S = TypeVar("S", bound="TracedScope")
 
 _ADDING: Final = guard("add a step to its flow")
 _COUNTING: Final = guard("add up usage and cost")
@@ -62,174 +44,12 @@ _ENTERING: Final = guard("enter a span's context")
 _DETACHING: Final = guard("leave a span's context")
 _MEASURING: Final = guard("record metrics")
 _TRANSLATING: Final = guard("add attributes for other back ends")
-_ADOPTING: Final = guard("set up the tracer provider")
 
 
-class Tracing:
-    """One instrumentation: its tracer, its settings, and whether it is switched on.
-
-    Args:
-        config: The settings.
-        provider: Where spans come from; by default the global provider, whenever it is set.
-        meter_provider: Where metrics go; by default the global one, whenever it is set.
-        adopt: Called with each provider before its first run.
-        now: The clock of phases, in seconds.
-        time_ns: The clock of spans, in nanoseconds since the epoch.
-
-    Attributes:
-        after_run: Called when a run of pflow has ended, its root span too.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        provider: TracerProvider | None = None,
-        *,
-        meter_provider: MeterProvider | None = None,
-        adopt: Callable[[TracerProvider], None] | None = None,
-        now: Callable[[], float] = time.perf_counter,
-        time_ns: Callable[[], int] = time.time_ns,
-    ) -> None:
-        self.config = config
-        self.enabled = True
-        self.now = now
-        self.time_ns = time_ns
-        self._given = provider
-        self._adopt = adopt
-        self.after_run: Callable[[], None] | None = None
-        self._adopted: TracerProvider | None = None
-        self._meter_provider = meter_provider
-        self.metrics: Metrics | None = None
-        self.tracer: Tracer | None = None
-        self._prices = PriceBook(read_prices(config.prices) if config.prices is not None else {})
-        self._budget: Budget | None = None
-        if config.max_cost is not None:
-            self._budget = Budget(Decimal(str(config.max_cost)), stop=config.max_cost_action == "stop")
-        # Now if we can: `get_tracer` changes Python's warning filters, so not amid a flow.
-        self.adopt_provider()
-
-    def adopt_provider(self) -> bool:
-        """Take the tracer of the present provider; `False` while there is no SDK."""
-        provider = self._given or get_tracer_provider()
-        if provider is self._adopted:
-            return True
-        if isinstance(provider, ProxyTracerProvider | NoOpTracerProvider):
-            return False
-        if self._adopt is not None:
-            with _ADOPTING:
-                self._adopt(provider)
-        self.tracer = provider.get_tracer(semconv.SCOPE_NAME, __version__)
-        self._adopted = provider
-        return True
-
-    @property
-    def provider(self) -> TracerProvider | None:
-        """The provider spans come from; `None` before the first."""
-        return self._adopted
-
-    def new_run(self) -> Run:
-        """Return what a new run knows about itself."""
-        if self.metrics is None:
-            with _MEASURING:
-                self.metrics = metrics_of(self._meter_provider)
-        return Run(self._prices, self._budget)
-
-    def parent_of(self, owner: Any, method: object) -> Scope | Context | None:
-        """Decide whether a call of `method` on `owner` opens a span, and below what.
-
-        Returns:
-            The scope it runs in, the context in which it is a run of its own, or `None` when it
-            opens none: switched off, suppressed, or a `super()` call of a step that is open.
-        """
-        if not self.enabled or not is_instrumentation_enabled():
-            return None
-        context = get_current()
-        scope = scope_of(context)
-        if scope is None:
-            return context
-        return None if scope.owner is owner and scope.continues(method) else scope
-
-    def open_below(
-        self,
-        owner: Any,
-        method: object,
-        make: Callable[[Scope | None], S],
-        begin: Callable[[S, Context | None], None],
-    ) -> Around | None:
-        """Open what a call of `method` on `owner` makes, where it makes something.
-
-        Args:
-            owner: The user's flow or node.
-            method: What is called on it.
-            make: Makes a scope in another; `None` for a run of its own.
-            begin: Starts its span: in a context, where it is a run of its own.
-
-        Raises:
-            BudgetExceeded: See `Run.check_budget`.
-        """
-        below = self.parent_of(owner, method)
-        if below is None:
-            return None
-        if isinstance(below, Scope):
-            below.run.check_budget()
-            return _begun(make(below), begin, None)
-        if not self.adopt_provider():
-            return Pass(below)
-        return _begun(make(None), begin, self.with_remote_parent(below))
-
-    def with_remote_parent(self, context: Context) -> Context:
-        """Add the parent that the environment names, for a run that has none in this process.
-
-        So a CI job, or an outer run that started this process, adopts it. The names follow the
-        specification's environment carrier: `TRACEPARENT`, `TRACESTATE`, `BAGGAGE`.
-        https://opentelemetry.io/docs/specs/otel/context/env-carriers/
-        """
-        if get_current_span(context).get_span_context().is_valid:
-            return context
-        carrier = {
-            field: os.environ[variable]
-            for field in get_global_textmap().fields
-            if (variable := variable_of(field)) in os.environ
-        }
-        return extract(carrier, context) if carrier else context
-
-
-def _begun(scope: S, begin: Callable[[S, Context | None], None], context: Context | None) -> S:
-    try:
-        begin(scope, context)
-    except BaseException:
-        with _ENDING:
-            scope.finish()
-        raise
-    return scope
-
-
-def _leave(context: Context, token: Any, error: BaseException | None) -> None:
+def leave(context: Context, token: Any, error: BaseException | None) -> None:
     """Leave a context that was entered: a coroutine that is closed from elsewhere is not in it."""
     if token is not None and (not isinstance(error, GeneratorExit) or get_current() is context):
         detach(token)
-
-
-class Pass(Around):
-    """Runs a call, and all below it, without spans: there is no SDK yet."""
-
-    __slots__ = ("_context", "_token", "result")
-
-    def __init__(self, context: Context) -> None:
-        self._context = set_value(SCOPE_KEY, UNTRACED, context)
-        self._token: Any = None
-
-    def __enter__(self) -> None:
-        with _ENTERING:
-            self._token = attach(self._context)
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        _leave(self._context, self._token, error)
 
 
 class TracedScope(Scope, Around):
@@ -346,7 +166,7 @@ class TracedScope(Scope, Around):
                 if self.fails_by(error):
                     self.record_error(error)
         with _DETACHING:
-            _leave(self._context, self._token, error)
+            leave(self._context, self._token, error)
         with _ADDING:
             self.add_up()
         with _ENDING:

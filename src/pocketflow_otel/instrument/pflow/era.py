@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.instrument.around import Around
     from pocketflow_otel.instrument.pflow.hooks import Arguments, Hook
-    from pocketflow_otel.instrument.spans import Tracing
+    from pocketflow_otel.instrument.tracing import Tracing
 
 _STARTING: Final = guard("say what a workflow begins with")
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.instrument.pflow.era import Era
     from pocketflow_otel.instrument.pflow.hooks import Hook
-    from pocketflow_otel.instrument.spans import Tracing
+    from pocketflow_otel.instrument.tracing import Tracing
 
 DISTRIBUTION: Final = "pflow-cli"
 
