@@ -30,6 +30,7 @@ from pocketflow import (
     Flow,
     Node,
 )
+from tests.functions import plain
 
 import pocketflow_otel.capture
 import pocketflow_otel.instrument
@@ -253,15 +254,6 @@ def places() -> Iterator[Place]:
                     function = plain(found)
                     if function is not None:
                         yield Place(value, attribute, function)
-
-
-def plain(found: object) -> FunctionType | None:
-    """Return the function in a method of any kind."""
-    if isinstance(found, property):
-        found = found.fget
-    if isinstance(found, staticmethod | classmethod):
-        found = found.__func__
-    return found if isinstance(found, FunctionType) else None
 
 
 def hot_path() -> list[Place]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import sys
 import threading
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -157,11 +155,10 @@ def configure(
 
 
 def _instrument_pflow(config: Config) -> None:
-    """Have pflow traced when it is imported, where there is one that we know."""
+    """Have pflow traced when it is imported, where a release is installed that we know."""
     instrumentor = PflowInstrumentor()
-    if instrumentor.is_instrumented_by_opentelemetry or instrumentor._check_dependency_conflicts():
-        return  # A module of this name may be another's.
-    if "pflow" in sys.modules or find_spec("pflow") is not None:
+    # Asked before, for where there is none `instrument` would log an error.
+    if not (instrumentor.is_instrumented_by_opentelemetry or instrumentor._check_dependency_conflicts()):
         instrumentor.instrument(config=config)
 
 

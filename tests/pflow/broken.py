@@ -20,12 +20,12 @@ import tempfile
 import threading
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tests.functions import plain
 from tests.pflow.pairs import files_in, without_times
 
 import pocketflow_otel.instrument
@@ -34,7 +34,7 @@ from pocketflow_otel.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import CodeType, FrameType
+    from types import CodeType, FrameType, FunctionType
 
     from opentelemetry.context import Context
 
@@ -209,7 +209,7 @@ def functions() -> Iterator[tuple[str, FunctionType]]:
             if getattr(value, "__module__", None) != module.__name__:
                 continue
             for each in vars(value).values() if isinstance(value, type) else [value]:
-                function = _plain(each)
+                function = plain(each)
                 if function is not None and is_ours_to_break(function):
                     yield f"{name}.{function.__qualname__}", function
 
@@ -219,15 +219,6 @@ def is_ours_to_break(function: FunctionType) -> bool:
     return not (
         function.__name__ in WRAPPERS or function.__name__ == "__new__" or function.__qualname__ in SWITCHES
     )
-
-
-def _plain(found: object) -> FunctionType | None:
-    """Return the function in a method of any kind."""
-    if isinstance(found, property):
-        found = found.fget
-    if isinstance(found, staticmethod | classmethod):
-        found = found.__func__
-    return found if isinstance(found, FunctionType) else None
 
 
 class Home:

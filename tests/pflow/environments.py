@@ -9,6 +9,8 @@ from typing import Final
 
 VERSIONS: Final = ("0.8.1", "0.10.0", "0.11.0", "newest")
 NEWEST: Final = "newest"
+ENDS: Final = (VERSIONS[0], NEWEST)
+"""The first and the last of them: one of each way in which pflow was made."""
 
 _FOLDER: Final = Path(os.environ.get("PFLOW_ENVIRONMENTS") or Path(sys.prefix, "pflow"))
 

@@ -12,6 +12,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
+from tests.pflow.environments import ENDS
 from tests.pflow.users import TRACED, User, outline, spans_of
 from tests.processes import APP, write
 from tests.receiver import Receiver, free_port
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ENDS = ("0.8.1", "newest")
 
 SHOW = """
 import os, sys

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from tests.pflow.environments import ENDS
 from tests.pflow.users import User
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 ROOT: Final = Path(__file__).parents[2]
-ENDS: Final = ("0.8.1", "newest")
 
 FEW: Final = {
     "pflow.hooks.Arguments.__init__",

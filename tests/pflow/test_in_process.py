@@ -6,6 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.pflow.environments import ENDS
 from tests.pflow.homes import register
 from tests.pflow.users import User, outline, spans_of
 from tests.receiver import Receiver, stay_silent, tcp_server
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ENDS = ("0.8.1", "newest")
 
 COMMANDS = """
 import sys

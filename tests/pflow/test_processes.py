@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.pflow.environments import ENDS
 from tests.pflow.users import TRACED, User, outline, spans_of
 from tests.receiver import Receiver, free_port, stay_silent, tcp_server
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ENDS = ("0.8.1", "newest")
 LINEAR = """\
 invoke_workflow linear
   invoke_node greet

@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.pflow.environments import ENDS
 from tests.pflow.homes import register
 from tests.pflow.users import User
 
@@ -71,7 +72,7 @@ def test_a_warning_is_told_once_by_the_step_it_is_about(workflow: str, tmp_path:
 # Failures and actions
 
 
-@pytest.mark.parametrize("version", ["0.8.1", "newest"])
+@pytest.mark.parametrize("version", ENDS)
 def test_an_item_that_returns_a_failure_has_the_kind_its_step_would_have(
     version: str, tmp_path: Path
 ) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.pflow.environments import bin_of
+from tests.pflow.homes import variables_of
 from tests.pflow.pairs import lay_out
 
 from pocketflow_otel import semconv
@@ -49,9 +49,7 @@ class User:
         home.mkdir(parents=True)
         lay_out(self.work, version)
         self.env = {
-            "HOME": str(home),
-            "PATH": os.pathsep.join((str(self.bin), os.defpath)),
-            "LANG": "C.UTF-8",
+            **variables_of(home, version),
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             **variables,
         }

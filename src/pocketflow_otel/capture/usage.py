@@ -142,7 +142,9 @@ def _read_one(reported: Any, *, ask: bool) -> Usage | None:
         usage = _counts(inner)
         if usage is None:
             continue
-        cost = _cost(reported) if (found := _cost(inner)) is None else found
+        cost = _cost(inner)
+        if cost is None:
+            cost = _cost(reported)
         return replace(
             usage,
             model=_text(inner, _MODELS) or _text(reported, _MODELS),

@@ -30,7 +30,6 @@ from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Budget, Run, Scope, scope_o
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
@@ -198,10 +197,5 @@ class Pass(Around):
         with _ENTERING:
             self._token = attach(self._context)
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def end(self, error: BaseException | None) -> None:
         leave(self._context, self._token, error)

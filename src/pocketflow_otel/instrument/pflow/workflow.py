@@ -229,8 +229,8 @@ class EngineRun(Around):
         self._workflow = workflow
 
     def end(self, error: BaseException | None) -> None:
-        self._workflow.engine_error = error
-        self._workflow.end_engine()
+        workflow = self._workflow
+        workflow.engine_error = error
+        workflow.end_engine()
         if error is None:
-            workflow = self._workflow
             workflow.span.set_attribute(semconv.FLOW_ACTION, workflow.action_text(self.result))
