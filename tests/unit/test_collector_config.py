@@ -20,7 +20,7 @@ from pocketflow_otel.instrument.metrics import Metrics
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "collector-config"
 COLLECTORS = ("collector-agent", "collector-gateway", "collector-tail-sampling", "jaeger")
 NAMES = {value for name, value in vars(semconv).items() if name.isupper()}

@@ -45,7 +45,7 @@ from pocketflow_otel.testing import capture_spans
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = {page.stem: page for page in (README, *sorted((ROOT / "docs").glob("*.md")))}
 NAMES = {value for name, value in vars(semconv).items() if name.isupper() and name != "SCOPE_NAME"}

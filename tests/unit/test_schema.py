@@ -28,7 +28,7 @@ def document(path: Path) -> Any:
 
 def test_the_schema_is_one_and_that_of_the_documentation() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    documented = Path(__file__).parent.parent / "docs" / "trace.schema.json"
+    documented = Path(__file__).parents[2] / "docs" / "trace.schema.json"
     assert documented.read_text(encoding="utf-8") == SHIPPED.read_text(encoding="utf-8")
 
 

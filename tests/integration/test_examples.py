@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTICE = "no OPENAI_API_KEY: answers come from the local stand-in\n"
 TRACED = """
 import runpy, sys

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.pflow.imported import ALL, documents, steps_of, told, trace_of, write
 from tests.receiver import Receiver
-from tests.test_schema import VALIDATOR
+from tests.unit.test_schema import VALIDATOR
 
 from pocketflow_otel import __version__, semconv
 from pocketflow_otel.capture.pricing import PriceBook
@@ -38,7 +38,7 @@ from pocketflow_otel.traces.rows import rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SNAPSHOT = Path(__file__).parent / "snapshots" / "imported-from-pflow.txt"
+SNAPSHOT = Path(__file__).parents[1] / "snapshots" / "imported-from-pflow.txt"
 LINEAR = trace_of("0.16.0/linear")
 
 

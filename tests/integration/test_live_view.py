@@ -18,7 +18,7 @@ from pocketflow import AsyncNode, AsyncParallelBatchFlow, AsyncParallelBatchNode
 from tests.processes import BIN, PYTHON, environment
 from tests.views import told
 
-SNAPSHOTS = Path(__file__).parent / "snapshots"
+SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 
 
 def on_terminal(columns: int, *command: str | Path, **variables: str) -> str:
