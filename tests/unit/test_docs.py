@@ -22,7 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
@@ -41,9 +41,10 @@ from pocketflow_otel.cli.main import main
 from pocketflow_otel.config import COMPAT, VARIABLES
 from pocketflow_otel.export.views import show
 from pocketflow_otel.testing import capture_spans
+from pocketflow_otel.traces.trace import STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -242,7 +243,51 @@ def test_a_page_names_no_attribute_and_no_variable_that_is_not_there(name: str) 
     assert (attributes - NAMES, variables - {*VARIABLES}) == (set(), set())
 
 
+# Once each
+
+
+def more_than_once(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def test_each_variable_is_explained_once() -> None:
+    text = PAGES["environment"].read_text(encoding="utf-8")
+    explained = [
+        name
+        for paragraph in re.findall(r"^\*\*`.*?`\*\*(?=:)", text, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", paragraph.replace("`_", "`POCKETFLOW_OTEL_KEEP_"))
+    ]
+
+    assert (
+        more_than_once(name for row in rows("environment") for name in re.findall(r"`(\w+)`", row[0])) == []
+    )
+    assert sorted(explained) == sorted(VARIABLES)
+
+
+def test_each_attribute_stands_in_one_row() -> None:
+    text = PAGES["attributes"].read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", text.replace("```", ""), re.MULTILINE)
+    elsewhere = {heading for heading in headings if heading.startswith("Event ")} | {"Metrics"}
+    of_spans = [heading for heading in headings if heading not in elsewhere]
+
+    assert more_than_once(headings) == []
+    assert more_than_once(name for heading in of_spans for name in names_in("attributes", heading)) == []
+    for heading in elsewhere:
+        assert more_than_once(names_in("attributes", heading)) == []
+
+
+def test_each_status_of_a_run_is_explained_once() -> None:
+    assert sorted(names_in("trace-file", "Status")) == sorted(STATUSES)
+
+
 # README
+
+
+def test_the_readme_names_every_command() -> None:
+    typed = [code for row in rows("README", "Commands") for code in re.findall(r"`(.*?)`", row[0])]
+    named = [code.removeprefix("pocketflow-otel ").split()[0] for code in typed]
+
+    assert sorted(named) == sorted(main.commands)
 
 
 def test_the_first_40_lines_of_the_readme_say_how_to_begin() -> None:
@@ -250,7 +295,7 @@ def test_the_first_40_lines_of_the_readme_say_how_to_begin() -> None:
     first = "\n".join(lines[:40])
     wanted = ["make demo", "make test", "pip install pocketflow-otel", "pocketflow-otel run -v app.py"]
     wanted += ["import pocketflow_otel\npocketflow_otel.configure()\nflow.run(shared)\n"]
-    assert ([text for text in wanted if text not in first], first.count("```"), len(lines) < 150) == (
+    assert ([text for text in wanted if text not in first], first.count("```"), len(lines) < 160) == (
         [],
         8,
         True,
@@ -284,6 +329,30 @@ def create_qa_flow():
 shared, flow = {}, create_qa_flow()
 """
     check_output(printed.text, reader.run_program(f"{imports}\n{configure}\n{flow}\n{run}"))
+
+
+OTHERS = """
+import os
+
+from pocketflow import Flow, Node
+
+Flow(start=Node()).run({})
+print(os.environ.get("OTEL_TRACES_EXPORTER"))  # OpenTelemetry's distro sets it.
+"""
+
+
+@pytest.mark.integration
+def test_the_lines_for_a_second_distro_take_the_one_they_say(reader: Reader, tmp_path: Path) -> None:
+    lines = next(block.text for block in blocks(README) if "OTEL_PYTHON_DISTRO" in block.text).splitlines()
+    (tmp_path / "flows" / "app.py").write_text(OTHERS, encoding="utf-8")
+    quiet = ["export OTEL_METRICS_EXPORTER=none OTEL_LOGS_EXPORTER=none"]
+    start = ["timeout 15 opentelemetry-instrument python app.py 2>/dev/null"]
+    printed = [
+        reader.run(["bash", "-c", "\n".join(quiet + chosen + start)], may_fail=True)
+        for chosen in (lines[:1], lines[1:])
+    ]
+
+    assert (printed, len(list(tmp_path.glob(".pflow/traces/*.json")))) == (["None\n", "otlp\n"], 2)
 
 
 # Reference pages
@@ -436,37 +505,39 @@ def type_of(value: object) -> str:
     return {str: "string", bool: "boolean", int: "int", float: "double"}[type(value)]
 
 
-SECTIONS = {
-    semconv.INVOKE_WORKFLOW: "Flow spans",
-    semconv.INVOKE_NODE: "Node spans",
-    semconv.BATCH_ITEM: "Batch items",
-}
-EVERYWHERE = ("Every span", "Usage and cost", "Names for other back ends")
-EVENTS = [
-    f"Event `{name}`"
-    for name in (semconv.EXCEPTION_EVENT, semconv.ATTEMPT_FAILED, semconv.ACTION_UNMATCHED, semconv.PROGRESS)
-]
+KINDS = {semconv.INVOKE_WORKFLOW: "flow", semconv.INVOKE_NODE: "node", semconv.BATCH_ITEM: "item"}
+SECTIONS = {"Flow spans": "flow", "Node spans": "node", "Batch items": "item"}
+"""The tables of what spans of one kind have alone."""
+SEVERAL = "Spans of more than one kind"
+EVERYWHERE = ("Every span", "Usage and cost", "Shared", "Names for other back ends")
+EVENTS = (semconv.EXCEPTION_EVENT, semconv.ATTEMPT_FAILED, semconv.ACTION_UNMATCHED, semconv.PROGRESS)
 
 
 def test_spans_carry_what_the_attributes_page_says_and_nothing_else() -> None:
     config = Config(capture_values=("*",), max_batch_items=2, compat=COMPAT)
     with capture_spans(config) as captured:
         tell_everything()
-    everywhere = {name: heading for heading in EVERYWHERE for name in names_in("attributes", heading)}
+    everywhere = {name for heading in EVERYWHERE for name in names_in("attributes", heading)}
     seen = set()
     for span in captured.spans:
         for name, value in (span.attributes or {}).items():
-            heading = everywhere.get(name) or SECTIONS[span.name.split()[0]]
-            seen.add((heading, name, type_of(value)))
+            seen.add(("" if name in everywhere else KINDS[span.name.split()[0]], name, type_of(value)))
         for event in span.events:
             for name, value in (event.attributes or {}).items():
-                seen.add((f"Event `{event.name}`", name, type_of(value)))
-    told = {
-        (heading, row[0].strip("`"), row[1])
-        for heading in (*SECTIONS.values(), *EVERYWHERE, *EVENTS)
+                seen.add((event.name, name, type_of(value)))
+    assert documented() - seen == seen - documented()
+
+
+def documented() -> set[tuple[str, str, str]]:
+    """Return what the page says: the kind of span, none for all, or the event; the attribute; its type."""
+    tables = {**SECTIONS, **dict.fromkeys(EVERYWHERE, ""), **{f"Event `{name}`": name for name in EVENTS}}
+    found = {
+        (where, row[0].strip("`"), row[1])
+        for heading, where in tables.items()
         for row in rows("attributes", heading)
     }
-    assert told - seen == seen - told
+    several = rows("attributes", SEVERAL)
+    return found | {(kind, row[0].strip("`"), row[2]) for row in several for kind in row[1].split(", ")}
 
 
 def test_the_trace_file_page_has_every_field(tmp_path: Path) -> None:
