@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from tests.processes import APP, BIN, PYTHON, environment, run, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
 
 BOTH = "pocketflow_console,pocketflow_file"
 INSTRUMENT = BIN / "opentelemetry-instrument"
@@ -84,7 +82,7 @@ def test_with_no_variable_set_there_are_a_trace_file_two_lines_and_no_connection
     assert json.loads(path.read_text())["status"] == "ok"
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.needs_program("strace")
 def test_with_no_variable_set_the_process_never_asks_the_system_to_connect(
     tmp_path: Path, traces: Path
 ) -> None:

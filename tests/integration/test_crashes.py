@@ -15,7 +15,6 @@ from pocketflow_otel.traces import store
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
 
 CONFIGURE = "import pocketflow_otel\npocketflow_otel.configure(directory='traces', console='summary')\n"
 

@@ -21,7 +21,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.integration
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTICE = "no OPENAI_API_KEY: answers come from the local stand-in\n"

@@ -27,7 +27,6 @@ from pocketflow_otel.testing import capture_spans
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.integration
 
 Span = dict[str, Any]
 

@@ -21,7 +21,6 @@ from tests.receiver import Receiver, free_port, hang_up, stay_silent, tcp_server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.integration
 
 BIN = Path(sys.executable).parent
 NOISE = 0.7

@@ -20,7 +20,6 @@ from pocketflow_otel.cli.main import main
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.integration
 
 HERE = Path(__file__).parent
 _ENDED = re.compile(r"^ *[\d.]+s +(?:(\[\d+\]) )?[✓✗⚠] ([A-Za-z]\w*) [\d.]+s", re.MULTILINE)

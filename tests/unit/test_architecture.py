@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.processes import PYTHON, run
 
 import pocketflow_otel
 
@@ -152,26 +150,3 @@ def test_the_table_is_not_blind() -> None:
 
     assert [entry for entry in refused if allowed(entry[1], entry[0], inside=entry[2])] == []
     assert [entry for entry in permitted if not allowed(entry[1], entry[0], inside=entry[2])] == []
-
-
-HEAVY = ("click", "rich", "jinja2", "genai_prices", "pydantic", "pocketflow", "pflow")
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "import pocketflow_otel",
-        "import pocketflow_otel.instrument.instrumentor",
-        "import pocketflow_otel.traces.store, pocketflow_otel.traces.text",
-    ],
-)
-def test_an_import_loads_nothing_heavy(statement: str) -> None:
-    code = f"import json, sys\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
-    loaded = json.loads(run(PYTHON, "-c", code).stdout)
-    heavy = (
-        HEAVY
-        if "*" not in statement
-        else ("click", "rich", "genai_prices", "pydantic", "pocketflow", "pflow")
-    )
-
-    assert [name for name in loaded if any(below(name, package) for package in heavy)] == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import multiprocessing
 import re
 import threading
 import time
@@ -377,26 +376,6 @@ def test_spans_that_end_after_the_end_are_left_alone() -> None:
         sent.provider.shutdown()
         sent.make("late")
     assert (sent.exporter.batches, sent.said) == ([], [])
-
-
-def _in_child(sent: Sending, results: Any) -> None:
-    sent.make("child")
-    sent.provider.shutdown()
-    results.put((sent.exporter.names, sent.said))
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_sends_its_own_spans_and_only_those() -> None:
-    exporter = Memory()
-    with sending(exporter, Limits(delay=60)) as sent:
-        sent.make("parent")
-        fork = multiprocessing.get_context("fork")
-        results = fork.Queue()
-        child = fork.Process(target=_in_child, args=(sent, results))
-        child.start()
-        assert results.get(timeout=10) == (["child"], [])
-        child.join()
-    assert exporter.names == ["parent"]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -144,28 +142,6 @@ def test_what_a_flow_says_cannot_drive_the_terminal(tmp_path: Path, options: lis
     for arguments in (["show", path, *options], ["show", path, "--values"], ["list", "--dir", tmp_path]):
         text = run(*arguments).stdout
         assert [char for char in text if not char.isprintable() and char != "\n"] == []
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["show"], ["show", "--gantt"], ["show", "--markdown"], ["replay", "--speed", "0"], ["graph"]],
-    ids=str,
-)
-def test_where_only_ascii_can_be_said_it_is(failed: Path, arguments: list[str]) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from pocketflow_otel.cli.main import main; main()",
-            arguments[0],
-            failed,
-            *arguments[1:],
-        ],
-        env={"PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        check=True,
-    )
-    assert (done.stdout.isascii(), done.stderr) == (True, b"")
 
 
 def test_replay_tells_what_the_live_view_told(failed: Path) -> None:
@@ -334,75 +310,6 @@ def test_path_says_where_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.delenv("POCKETFLOW_OTEL_DIR")
     assert run("path").stdout == "/home/ada/.pflow/traces\n"
-
-
-def test_runs_are_completed_in_the_shell(tmp_path: Path) -> None:
-    (path,) = save(tmp_path, create_flow())
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from pocketflow_otel.cli.main import main; main(prog_name='pocketflow-otel')",
-        ],
-        env={
-            "_POCKETFLOW_OTEL_COMPLETE": "bash_complete",
-            "COMP_WORDS": "pocketflow-otel show ",
-            "COMP_CWORD": "2",
-            "POCKETFLOW_OTEL_DIR": str(tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == ["last", path.stem]
-
-
-def test_help_loads_neither_the_sdk_nor_pocketflow() -> None:
-    program = (
-        "import sys\n"
-        "from pocketflow_otel.cli.main import main\n"
-        "main(['--help'], standalone_mode=False)\n"
-        "print({'pocketflow', 'opentelemetry.sdk', 'rich', 'pydantic', 'google.protobuf'} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"
-
-
-def test_what_is_long_goes_through_the_pager_of_a_terminal(failed: Path, tmp_path: Path) -> None:
-    import os
-    import pty
-
-    outputs = []
-    for rows in (5, 60):
-        leader, follower = pty.openpty()
-        environ = {
-            **os.environ,
-            "PAGER": f"tee {tmp_path}/paged{rows}",
-            "TERM": "xterm",
-            "LINES": str(rows),
-            "COLUMNS": "99",
-        }
-        program = "from pocketflow_otel.cli.main import main; main()"
-        child = subprocess.Popen(
-            [sys.executable, "-c", program, "show", failed],
-            stdin=follower,
-            stdout=follower,
-            stderr=follower,
-            env=environ,
-        )
-        os.close(follower)
-        told = b""
-        while True:
-            try:
-                piece = os.read(leader, 4096)
-            except OSError:
-                break
-            told += piece
-        os.close(leader)
-        assert child.wait(30) == 0
-        outputs.append(told)
-    assert [(tmp_path / f"paged{rows}").exists() for rows in (5, 60)] == [True, False]
-    assert all(b"Flaky" in told for told in outputs)
 
 
 def test_show_answers_of_the_file_that_a_journal_became(tmp_path: Path) -> None:

@@ -3,99 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from click.testing import CliRunner
 from tests.saved import create_flow, save, save_journal
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.traces import lock, tailing
-from pocketflow_otel.traces.text import render
+from pocketflow_otel.traces import lock
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-PROGRAM = """
-import sys, pocketflow, pocketflow_otel
-
-class Wait(pocketflow.Node):
-    def exec(self, prepared):
-        print("waiting", flush=True)
-        sys.stdin.readline()
-
-first = pocketflow.Node()
-first >> Wait() >> pocketflow.Node()
-pocketflow_otel.configure()
-pocketflow.Flow(start=first).run({})
-"""
 
 
 def run(*arguments: object) -> Any:
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     return result
-
-
-def start(place: Path) -> subprocess.Popen[str]:
-    """Start a run that waits in its second step."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "POCKETFLOW_OTEL_DIR": str(place)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "waiting\n"
-    return process
-
-
-def without_times(text: str) -> list[str]:
-    return re.sub(r"\d+\.\d\ds", "0.00s", text).splitlines()
-
-
-@pytest.mark.integration
-def test_a_run_is_told_as_it_goes_and_as_its_own_process_tells_it(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    (path,) = tmp_path.iterdir()
-    told: list[str] = []
-    first = threading.Event()
-
-    def follow() -> None:
-        for line in tailing.tail(path):
-            told.append(render(line))
-            first.set()
-
-    thread = threading.Thread(target=follow)
-    thread.start()
-    assert first.wait(10)
-    assert thread.is_alive()
-    assert "1 step" in run("show", path).stdout
-    assert "it still goes · running Wait" in run("show", "last", "--dir", tmp_path).stdout
-    assert "  running " in run("list", "--dir", tmp_path).stdout
-    _, stderr = process.communicate("go\n", timeout=30)
-    thread.join(30)
-    assert without_times("\n".join(told)) == without_times(stderr)
-
-
-@pytest.mark.integration
-def test_a_run_whose_process_is_killed_ends_so(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    timer = threading.Timer(0.3, process.kill)
-    timer.start()
-    result = run("tail", "--dir", tmp_path)
-    timer.join()
-    process.communicate()
-    assert result.exit_code == 0
-    last = result.stdout.splitlines()[-1]
-    assert re.fullmatch(r"INTERRUPTED · \d\.\d\ds · its process is gone; it was in Wait", last)
 
 
 def test_a_run_that_is_over_is_told_at_once(tmp_path: Path) -> None:

@@ -1,37 +1,21 @@
-"""The documentation is true: what its pages show is what happens.
-
-Markers are comments on the line before a code block:
-
-    <!-- file: app.py -->   the block is a file that later blocks use
-    <!-- insert: app.py: x = 1 -->   the block goes into that file, below the line `x = 1`
-    <!-- run -->            a program, or commands after `$`, that is run; its output stands in the
-                            next `text` block, or below the command
-    <!-- help: run -->      what `pocketflow-otel run --help` prints
-
-In an expected output a line `...` stands for any lines, `... 3 lines are cut here` for three.
-Times, percentages and ids may differ.
-"""
+"""The documentation is true: it names what there is, and all of it."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections import Counter, defaultdict
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from decimal import Decimal
-from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pocketflow
 import pytest
 from click.testing import CliRunner
+from tests.pages import PAGES, README, blocks, names_in, prose, rows
 
 from pocketflow_otel import Config, progress, record_usage, semconv, using
 from pocketflow_otel.capture import listing
@@ -44,160 +28,12 @@ from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces.trace import STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-PAGES = {page.stem: page for page in (README, *sorted((ROOT / "docs").glob("*.md")))}
 NAMES = {value for name, value in vars(semconv).items() if name.isupper() and name != "SCOPE_NAME"}
 
-_BLOCK = re.compile(
-    r"^(?:<!-- (?P<marker>.+?) -->\n)?(?P<fence>```+)(?P<language>\w*)\n(?P<text>.*?)^(?P=fence)$",
-    re.MULTILINE | re.DOTALL,
-)
-_OTHER_DISTRO = re.compile(r"^Configuration of \w+ not loaded, pocketflow already loaded\n", re.MULTILINE)
-_CUT = re.compile(r" *\.\.\.(?: (\d+) lines are cut here)?")
 _LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
-
-
-@dataclass
-class Block:
-    marker: str
-    language: str
-    text: str
-
-
-def blocks(page: Path) -> list[Block]:
-    found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return [Block(one["marker"] or "", one["language"], one["text"]) for one in found]
-
-
-def rows(page: str, heading: str = "") -> Iterator[list[str]]:
-    """Yield the cells of the rows of tables below a heading, or anywhere, whose first is `code`."""
-    inside = not heading
-    for line in PAGES[page].read_text(encoding="utf-8").splitlines():
-        if heading and line.startswith("#"):
-            inside = line.strip("# ") == heading
-        elif inside and line.startswith("| `"):
-            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-
-
-def names_in(page: str, heading: str = "") -> list[str]:
-    return [row[0].strip("`") for row in rows(page, heading)]
-
-
-def normalised(text: str) -> list[str]:
-    for pattern, replacement in (
-        (r"\d{8}T\d{6}Z-[0-9a-f]{8}", "<run>"),
-        (r"\b\d+\.\d\ds\b", "0.00s"),
-        (r"\(\d+%\)", "(N%)"),
-        (r"\b[0-9a-f]{32}\b", "<trace>"),
-        (r"\b[0-9a-f]{16}\b", "<span>"),
-        (r"\b\d+\.\d{3,}\b", "0.0"),
-        (r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "<time>"),
-    ):
-        text = re.sub(pattern, replacement, text)
-    return [line.rstrip() for line in text.splitlines()]
-
-
-def check_output(expected: str, output: str) -> None:
-    """Compare line by line."""
-    pattern = ""
-    for line in normalised(expected):
-        cut = _CUT.fullmatch(line)
-        if cut is None:
-            pattern += re.escape(line) + "\n"
-        else:
-            pattern += rf"(?:.*\n){{{cut[1]}}}" if cut[1] else r"(?:.*\n)*?"
-    got = "".join(f"{line}\n" for line in normalised(output))
-    if re.fullmatch(pattern, got) is None:
-        assert normalised(output) == normalised(expected)
-        raise AssertionError(output)
-
-
-class Reader:
-    """Somebody who types what a page says, in a folder of an empty home."""
-
-    def __init__(self, home: Path) -> None:
-        self._folder = home / "flows"
-        self._folder.mkdir()
-        path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-        self._environ = {
-            "HOME": str(home),
-            # The reader has no other distro; who runs these tests may.
-            "OTEL_PYTHON_CONFIGURATOR": "pocketflow",
-            "OTEL_PYTHON_DISTRO": "pocketflow",
-            "PATH": os.pathsep.join(path),
-            "PYTHONIOENCODING": "utf-8",
-            "PYTHONUNBUFFERED": "1",
-        }
-
-    def prefer(self, folder: Path) -> None:
-        """Have the commands of a folder found first."""
-        self._environ["PATH"] = os.pathsep.join((str(folder), self._environ["PATH"]))
-
-    def read(self, page: Path) -> None:
-        waiting: str | None = None
-        for block in blocks(page):
-            kind, _, name = block.marker.partition(": ")
-            if waiting is not None and block.language == "text" and not kind:
-                check_output(block.text, waiting)
-            waiting = None
-            if kind == "file":
-                (self._folder / name).write_text(block.text, encoding="utf-8")
-            elif kind == "insert":
-                self._insert(block.text, *name.split(": "))
-            elif kind == "run" and block.language == "python":
-                waiting = self.run_program(block.text, name or "example.py")
-            elif kind == "run":
-                self._type(block.text)
-
-    def run_program(self, text: str, name: str = "example.py") -> str:
-        (self._folder / name).write_text(text, encoding="utf-8")
-        return self.run([sys.executable, name])
-
-    def _insert(self, text: str, file: str, line: str) -> None:
-        path = self._folder / file
-        before, found, after = path.read_text(encoding="utf-8").partition(f"{line}\n")
-        assert found
-        path.write_text(before + found + text + after, encoding="utf-8")
-
-    def _type(self, session: str) -> None:
-        for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
-            if command.startswith("export "):
-                name, _, self._environ[name] = command.removeprefix("export ").partition("=")
-                continue
-            if command.startswith("jq ") and not shutil.which("jq"):
-                continue
-            check_output(expected, self.run(["bash", "-c", command], may_fail=True))
-
-    def run(self, command: list[str], *, may_fail: bool = False) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self._folder,
-            env=self._environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=20,
-            check=False,
-            encoding="utf-8",
-        )
-        assert may_fail or done.returncode == 0, done.stdout
-        return _OTHER_DISTRO.sub("", done.stdout)
-
-
-@pytest.fixture
-def reader(tmp_path: Path) -> Reader:
-    return Reader(tmp_path)
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("name", PAGES)
-def test_what_a_page_shows_is_what_happens(name: str, reader: Reader) -> None:
-    if name == "pflow":  # It has an environment of its own: click would be too old for others.
-        reader.prefer(Path(sys.prefix, "pflow", "newest", "bin"))
-    reader.read(PAGES[name])
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -231,8 +67,8 @@ def test_the_readme_leads_to_every_page() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_prose_keeps_to_100_columns(name: str) -> None:
-    prose = _BLOCK.sub("", PAGES[name].read_text(encoding="utf-8"))
-    assert [line for line in prose.splitlines() if len(line) > 100 and not line.startswith("|")] == []
+    lines = prose(PAGES[name]).splitlines()
+    assert [line for line in lines if len(line) > 100 and not line.startswith("|")] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -300,59 +136,6 @@ def test_the_first_40_lines_of_the_readme_say_how_to_begin() -> None:
         8,
         True,
     )
-
-
-ANSWER = "Go to Lisbon: yellow trams climb seven hills above the Tagus.\n"
-
-
-@pytest.mark.integration
-def test_the_picture_in_the_readme_is_the_demo(reader: Reader) -> None:
-    picture = next(block.text for block in blocks(README) if block.language == "text")
-    told = reader.run(["pocketflow-otel", "demo"])
-    check_output(picture + ANSWER, told)
-
-
-@pytest.mark.integration
-def test_the_three_lines_of_the_readme_print_what_stands_below_them(reader: Reader) -> None:
-    program, printed = blocks(README)[2:4]
-    imports, configure, run = program.text.splitlines()
-    flow = """
-from pocketflow import Flow, Node
-
-class Answer(Node):
-    def post(self, shared, prepared, executed):
-        shared["answer"] = 42
-
-def create_qa_flow():
-    return Flow(start=Answer())
-
-shared, flow = {}, create_qa_flow()
-"""
-    check_output(printed.text, reader.run_program(f"{imports}\n{configure}\n{flow}\n{run}"))
-
-
-OTHERS = """
-import os
-
-from pocketflow import Flow, Node
-
-Flow(start=Node()).run({})
-print(os.environ.get("OTEL_TRACES_EXPORTER"))  # OpenTelemetry's distro sets it.
-"""
-
-
-@pytest.mark.integration
-def test_the_lines_for_a_second_distro_take_the_one_they_say(reader: Reader, tmp_path: Path) -> None:
-    lines = next(block.text for block in blocks(README) if "OTEL_PYTHON_DISTRO" in block.text).splitlines()
-    (tmp_path / "flows" / "app.py").write_text(OTHERS, encoding="utf-8")
-    quiet = ["export OTEL_METRICS_EXPORTER=none OTEL_LOGS_EXPORTER=none"]
-    start = ["timeout 15 opentelemetry-instrument python app.py 2>/dev/null"]
-    printed = [
-        reader.run(["bash", "-c", "\n".join(quiet + chosen + start)], may_fail=True)
-        for chosen in (lines[:1], lines[1:])
-    ]
-
-    assert (printed, len(list(tmp_path.glob(".pflow/traces/*.json")))) == (["None\n", "otlp\n"], 2)
 
 
 # Reference pages

@@ -7,7 +7,6 @@ genai-prices 0.2.3 carries them for `AT`; the table's own later prices do not ma
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
@@ -582,77 +581,3 @@ def test_a_missing_table_knows_no_price(monkeypatch: pytest.MonkeyPatch) -> None
         assert TABLE.price(Usage(100, 50, model="gpt-4o-mini"), AT) is None
     finally:
         pricing._genai_prices.cache_clear()
-
-
-IMPORTS = """
-import sys
-import pocketflow, pocketflow_otel
-from pocketflow_otel.testing import capture_spans
-
-class Plain(pocketflow.Node):
-    def post(self, shared, prep_res, exec_res):
-        shared["n"] = 1
-        pocketflow_otel.record_usage({})  # It says so, and that is all.
-
-with capture_spans() as captured:
-    pocketflow.Flow(start=Plain()).run({"llm_usage": {"prompt_tokens": 7, "model": "gpt-4o"}})
-assert len(captured.spans) == 2
-print([name for name in ("genai_prices", "pydantic") if name in sys.modules])
-"""
-
-
-def test_a_flow_without_calls_never_loads_the_table() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTS], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
-
-
-LOADS = """
-import sys
-from datetime import datetime, UTC
-from pocketflow_otel.capture.pricing import PriceBook
-from pocketflow_otel.capture.usage import Usage
-
-book, now = PriceBook(), datetime.now(UTC)
-book.load()
-book.wait()
-clients = [name for name in ("httpx", "httpx2", "httpcore", "httpcore2") if name in sys.modules]
-price = book.price(Usage(100, 50, model="gpt-4o-mini"), now)
-
-import genai_prices
-from genai_prices.update_prices import UpdatePrices
-same = type(genai_prices.UpdatePrices()) is UpdatePrices
-print(clients, price, same)
-"""
-
-
-def test_loading_the_table_imports_no_http_client_which_others_may_be_importing_just_then() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LOADS], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "[] 0.000045 True\n"), done.stderr
-
-
-TOLD = """
-import sys
-import pocketflow, pocketflow_otel
-from pocketflow_otel.capture import pricing
-from pocketflow_otel.testing import capture_spans
-
-class Paid(pocketflow.Node):
-    def post(self, shared, prep_res, exec_res):
-        pocketflow_otel.record_usage({"prompt_tokens": 7, "completion_tokens": 1, "model": "m", "cost": 0.5})
-        shared["llm_usage"] = {"input_tokens": 9, "output_tokens": 2, "model": "m", "cost_usd": 0.25}
-
-with capture_spans() as captured:
-    pocketflow.Flow(start=Paid()).run({})
-print(captured.spans[-1].attributes["pocketflow.cost.usd"], pricing.table._thread)
-"""
-
-
-def test_calls_whose_cost_is_told_never_load_the_table() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", TOLD], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "0.75 None\n"), done.stderr

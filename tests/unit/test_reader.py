@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tests.saved import create_flow, save_journal
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.traces import lock, reader, store
+from pocketflow_otel.traces import reader, store
 from pocketflow_otel.traces.model import TraceError
 
 if TYPE_CHECKING:
@@ -238,24 +238,6 @@ def test_a_damaged_line_of_a_journal_is_left_out_and_counted(
     code, printed, _ = said(["show"], path)
     assert (code, "1 line of the journal could not be read" in printed) == (0, True)
     assert reader.read(store.finish(path)).head.damaged == 1
-
-
-def test_a_journal_is_running_as_long_as_somebody_holds_it(files: tuple[Path, Path], tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    lines = files[1].read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:4]))
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
-    assert reader.read(path).head.status == "interrupted"
-    lock.hold(descriptor)
-    assert reader.read(path).head.status == "running"
-    child = os.fork()
-    if not child:
-        os.read(0, 0)
-        os._exit(0 if not lock._held else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert reader.read(path).head.status == "running"  # The child closed its copy, no more.
-    lock.release(descriptor)
-    assert reader.read(path).head.status == "interrupted"
 
 
 def test_spans_that_are_each_others_parents_are_all_shown(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pocketflow
 import pytest
 from click.testing import CliRunner
+from tests.retention import NOW, make, written
 
 from pocketflow_otel import Config
 from pocketflow_otel.cli.main import main
@@ -19,25 +18,7 @@ from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces import lock
 from pocketflow_otel.traces.retention import FLOOR, Keep, prune
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ALL = Keep(None, None, None)
-
-
-def make(place: Path, count: int, *, every: timedelta = timedelta(days=1), size: int = 10) -> list[Path]:
-    """Make trace files, the newest first: one each day until now."""
-    paths = []
-    for number in range(count):
-        start = NOW - every * number
-        path = place / f"{start:%Y%m%dT%H%M%SZ}-{number:08x}.json"
-        path.write_bytes(b"x" * size)
-        paths.append(written(path, start))
-    return paths
-
-
-def written(path: Path, when: datetime) -> Path:
-    """Make a file as old as a run that ended then left it."""
-    os.utime(path, (when.timestamp(), when.timestamp()))
-    return path
 
 
 def left(place: Path, keep: Keep) -> list[Path]:
@@ -124,21 +105,6 @@ def test_a_file_that_goes_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "unlink", late)
     assert prune(tmp_path, Keep(runs=0), now=NOW.timestamp()) == []
     assert sorted(tmp_path.iterdir(), reverse=True) == paths[:FLOOR]
-
-
-def test_processes_that_prune_at_once_do_each_other_no_harm(tmp_path: Path) -> None:
-    paths = make(tmp_path, 600, every=timedelta(minutes=1))
-    program = (
-        "import sys; from pathlib import Path; from pocketflow_otel.traces.retention import Keep, prune;"
-        f"print(len(prune(Path(sys.argv[1]), Keep(runs=50), now={NOW.timestamp()})))"
-    )
-    started = [
-        subprocess.Popen([sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True)
-        for _ in range(6)
-    ]
-    removed = [int(process.communicate(timeout=60)[0]) for process in started]
-    assert (sum(removed), {process.returncode for process in started}) == (550, {0})
-    assert sorted(tmp_path.iterdir(), reverse=True) == paths[:50]
 
 
 def test_it_happens_after_a_run_as_the_configuration_says(tmp_path: Path) -> None:

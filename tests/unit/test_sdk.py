@@ -17,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.util._once import Once
-from tests.processes import APP, PYTHON, environment, run, write
+from tests.processes import write
 from tests.steps import Step, named
 
 import pocketflow_otel
@@ -332,30 +332,6 @@ def test_private_ids_have_the_bits_they_should_and_are_never_zero(monkeypatch: p
     drawn = iter([0, 5, 0, 6])
     monkeypatch.setattr(PrivateIdGenerator, "_random", SimpleNamespace(getrandbits=lambda bits: next(drawn)))
     assert (generator.generate_span_id(), generator.generate_trace_id()) == (5, 6)
-
-
-SEEDED = f"""
-import os, random
-random.seed(7)
-print(random.random())
-{APP}
-    print(random.random(), flush=True)
-    if os.fork() == 0:
-        create_greeting_flow().run({{}})
-        os._exit(0)
-    os.wait()
-    create_greeting_flow().run({{}})
-    print(random.random())
-"""
-
-
-def test_seeded_processes_and_their_forks_print_the_same_and_have_ids_of_their_own(tmp_path: Path) -> None:
-    app = write(tmp_path / "app.py", "import pocketflow_otel; pocketflow_otel.configure()\n" + SEEDED)
-    bare = write(tmp_path / "bare.py", SEEDED)
-    env = environment(POCKETFLOW_OTEL_DIR=str(tmp_path / "traces"))
-
-    assert [run(PYTHON, app, env=env).stdout for _ in range(2)] == [run(PYTHON, bare).stdout] * 2
-    assert len({trace_file["trace_id"] for trace_file in saved(tmp_path / "traces")}) == 2 * 3
 
 
 # What the instrumentors ask of the SDK's side

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.llm_server import LlmServer
 from tests.processes import BIN, environment, run
+from tests.world.clients.llm_server import LlmServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
