@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pocketflow_otel.cli.pager import Pager
 from pocketflow_otel.export.stream import can_encode, wants_colour
 from pocketflow_otel.traces.text import escape, render
 
@@ -26,23 +28,24 @@ def print_lines(lines: Iterable[Line], *, paged: bool = True) -> None:
         lines: What to print.
         paged: Whether the pager may be used; not for what comes slowly.
     """
-    colour, ascii_only = wants_colour(terminal=sys.stdout.isatty()), not can_encode(sys.stdout)
-    told = (render(line, colour=colour, ascii_only=ascii_only) + "\n" for line in lines)
-    if paged and sys.stdout.isatty():
-        _print_paged(told, colour=colour)
-        return
-    for line in told:
-        click.echo(line, nl=False, color=colour)
+    terminal = sys.stdout.isatty()
+    colour = wants_colour(terminal=terminal)
+    pager = Pager.from_env() if paged and terminal else None
+    if pager is not None:
+        lines = iter(lines)
+        screen = list(islice(lines, shutil.get_terminal_size().lines - 1))
+        beyond = list(islice(lines, 1))
+        lines = chain(screen, beyond, lines)
+        if beyond:
+            pager.show(_rendered(lines, colour=colour and pager.coloured))
+            return
+    for text in _rendered(lines, colour=colour):
+        click.echo(text, nl=False, color=colour)
 
 
-def _print_paged(lines: Iterator[str], *, colour: bool) -> None:
-    height = shutil.get_terminal_size().lines - 1
-    first = [line for _, line in zip(range(height), lines, strict=False)]
-    more = next(lines, None)
-    if more is None:
-        click.echo("".join(first), nl=False, color=colour)
-    else:
-        click.echo_via_pager((*first, more, *lines), color=colour)
+def _rendered(lines: Iterable[Line], *, colour: bool) -> Iterator[str]:
+    ascii_only = not can_encode(sys.stdout)
+    return (render(line, colour=colour, ascii_only=ascii_only) + "\n" for line in lines)
 
 
 def print_json(content: Any) -> None:
