@@ -1,74 +1,108 @@
 # Two commands set everything up on a machine with Python 3.11, git and make:
 #   make demo    shows the main job
-#   make test    passes the tests
-# Both build their own .venv, with uv when it is there, else with venv and pip.
+#   make check   passes the quick tests
+# Environments are made in .venv, by uv: the one on PATH, else one that pip brings there.
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 VARIANTS := 0.0.1 0.0.2 0.0.3
 PFLOW := 0.8.1 0.10.0 0.11.0 newest
+WORLD := clients servers
+
 PFLOW_INSTALLED := $(PFLOW:%=$(VENV)/pflow/%/.installed)
-UV := $(shell command -v uv 2>/dev/null)
+WORLD_TESTS := $(WORLD:%=test-world-%)
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test bench lint format docs clean
+# The interpreter is named wherever one is needed.
+export UV_PYTHON_DOWNLOADS := never
 
-demo: $(VENV)/.package
+.PHONY: help demo check test test-full test-world $(WORLD_TESTS) bench environments lint format clean
+.DELETE_ON_ERROR:
+
+help: ## these lines
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/.package ## the main job: a flow that is seen while it runs
 	@$(BIN)/pocketflow-otel demo
 
-test: $(VENV)/.test $(PFLOW_INSTALLED) lint
-	$(BIN)/python -m pytest -n 2 src tests
+check: lint ## lint, types and the tests that start no process, with fewer examples: in a minute or so
+	POCKETFLOW_TEST_QUICK=1 $(PYTEST) src tests/unit
 
-bench: $(VENV)/.test $(VENV)/pflow/newest/.installed
+test: environments lint ## lint, types and every test of ours, those with four versions of pflow too
+	$(PYTEST) src tests/unit tests/integration tests/pflow
+
+test-full: ## make test, with every run of pflow in a process of its own
+	POCKETFLOW_TEST_FULL=1 $(MAKE) test
+
+test-world: $(WORLD_TESTS) ## tests with other people's servers, clients and programs
+
+# Some of these are plugins of pytest, too.
+$(WORLD_TESTS): test-world-%: $(VENV)/world/%/.installed
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(VENV)/world/$*/bin/python -m pytest tests/world/$*
+
+bench: $(VENV)/.test $(VENV)/pflow/newest/.installed ## what tracing costs
 	$(BIN)/python -m benchmarks
 
-lint: $(VENV)/.test
+lint: $(VENV)/.test ## style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: $(VENV)/.test
+format: $(VENV)/.test ## mend style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean:
+clean: ## remove environments and caches
 	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*
+
+# Environments
+
+environments: $(VENV)/.test
+	@$(MAKE) -s --no-print-directory -j4 $(PFLOW_INSTALLED)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "pocketflow-otel needs Python 3.11 or later; say which: make PYTHON=python3.12"; exit 1; }
-ifdef UV
-	@uv venv -q --python $(PYTHON) $(VENV)
-else
+ifeq ($(UV),$(BIN)/uv)
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "$(PYTHON) has no venv; on Debian: apt-get install python3-venv"; exit 1; }
+else
+	@$(call venv,$(PYTHON),$(VENV))
 endif
 
-$(VENV)/.package: pyproject.toml | $(BIN)/python
+$(BIN)/uv: | $(BIN)/python
+	@echo "installing uv into $(VENV) ..."
+	@$(BIN)/python -m ensurepip >/dev/null
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
+
+$(VENV)/.package: pyproject.toml | $(BIN)/python $(UV)
 	@echo "installing pocketflow-otel into $(VENV) ..."
-	@$(call install,-e .)
+	@$(call install,$(VENV),-e .)
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(BIN)/python
-	@echo "installing pocketflow-otel and its tests' needs into $(VENV) ..."
-	@$(call install,-e '.[test]')
-	@$(foreach version,$(VARIANTS),$(call install,--no-deps --target $(VENV)/variants/$(version) pocketflow==$(version)) &&) true
+$(VENV)/.test: pyproject.toml | $(BIN)/python $(UV)
+	@echo "installing pocketflow-otel and what its tests need into $(VENV) ..."
+	@$(call install,$(VENV),-e . --group test)
+	@$(foreach version,$(VARIANTS),$(call install,$(VENV),--no-deps --target $(VENV)/variants/$(version) pocketflow==$(version)) &&) true
 	@touch $@ $(VENV)/.package
 
 # Each pflow has an environment of its own, with this package in it as its users have it.
 # Those up to 0.10 were made for the mcp of their time, and do not say so.
-$(VENV)/pflow/%/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/pflow/%/.installed: pyproject.toml | $(BIN)/python $(UV)
 	@echo "installing pflow $* and pocketflow-otel into $(VENV)/pflow/$* ..."
-	@$(call venv,$(VENV)/pflow/$*)
-	@$(call install_in,$(VENV)/pflow/$*,-e . $(if $(filter newest,$*),pflow-cli,pflow-cli==$*) \
+	@$(call venv,$(BIN)/python,$(VENV)/pflow/$*)
+	@$(call install,$(VENV)/pflow/$*,-e . $(if $(filter newest,$*),pflow-cli,pflow-cli==$*) \
 		$(if $(filter 0.8% 0.9% 0.10%,$*),'mcp<2'))
 	@touch $@
 
-install = $(call install_in,$(VENV),$(1))
-ifdef UV
-venv = uv venv -q --allow-existing --python $(BIN)/python $(1)
-install_in = uv pip install -q --python $(1)/bin/python $(2)
-else
-venv = $(BIN)/python -m venv $(1)
-install_in = $(1)/bin/python -m pip install -q --disable-pip-version-check $(2)
-endif
+$(VENV)/world/%/.installed: pyproject.toml | $(BIN)/python $(UV)
+	@echo "installing pocketflow-otel and what tests/world/$* needs into $(VENV)/world/$* ..."
+	@$(call venv,$(BIN)/python,$(VENV)/world/$*)
+	@$(call install,$(VENV)/world/$*,-e . --group world-$*)
+	@touch $@
+
+venv = $(UV) venv -q --allow-existing --python $(1) $(2)
+install = $(UV) pip install -q --python $(1)/bin/python $(2)

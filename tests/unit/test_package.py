@@ -89,6 +89,12 @@ def test_no_instrumentor_is_kept_away_by_a_dependency_of_another() -> None:
     assert "instruments" not in extras
 
 
+def test_extras_are_for_users() -> None:
+    extras = metadata.metadata("pocketflow-otel").get_all("Provides-Extra") or []
+
+    assert sorted(extras) == ["instruments-any", "openai", "otlp-json", "pflow", "threads"]
+
+
 def test_no_file_is_too_long() -> None:
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
