@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 import traceback
 from contextlib import suppress
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.capture.frames import own_place, place_name
 from pocketflow_otel.capture.redact import shorten
 
 if TYPE_CHECKING:
@@ -22,10 +21,6 @@ MAX_STACKTRACE: Final = 8000
 
 _PACKAGE: Final = f"{os.sep}pocketflow_otel{os.sep}"
 _OURS: Final = (f"{_PACKAGE}instrument{os.sep}", f"{_PACKAGE}run.py")
-_INSTALLED: Final = tuple(
-    {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
-_FRAMEWORK: Final = f"{os.sep}pocketflow{os.sep}__init__.py"
 
 
 def type_name(cls: type) -> str:
@@ -90,13 +85,10 @@ def place_of(error: BaseException) -> str:
 
     That is the innermost frame outside of installed packages, else the innermost of all.
     """
-    place = ""
-    own = False
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        file = frame.f_code.co_filename
-        if _is_ours(file):
-            continue
-        users = not file.startswith((*_INSTALLED, "<frozen")) and not file.endswith(_FRAMEWORK)
-        if users or not own:
-            place, own = f"{PurePath(file).name}:{line}", users
+    frames = [
+        (file, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not _is_ours(file := frame.f_code.co_filename)
+    ]
+    place = own_place(frames) or (place_name(*frames[-1]) if frames else "")
     return shorten(place, MAX_MESSAGE)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-COMPARED: Final = ("status", "action", "attempts", "fallback", "added", "modified", "removed", "error_type")
+COMPARED: Final = (
+    "status", "action", "attempts", "fallback", "added", "modified", "removed", "error_type", "error_place",
+)  # fmt: skip
 """What makes two executions of a step differ, besides what they took and cost."""
 _MOST: Final = 5_000
 """Steps of a run up to which the two ways are aligned; longer ones are compared place by place."""

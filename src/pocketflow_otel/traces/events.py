@@ -39,7 +39,8 @@ def _line(event: Mapping[str, Any]) -> Line:
     line: Line = (Part(f"{when} ", DIM), Part(f"{kind:<13} ", DIM), Part(indent), Part(name, NAME))
     if event.get("type") == "error":
         said = f"{event.get('context')}: {text.raised(event.get('error_type'), event.get('error_message'))}"
-        return (*line, Part("  "), Part(text.cut(text.escape(said), text.MAX_MESSAGE), BAD))
+        place = text.where(None, str(event.get("place") or ""))
+        return (*line, Part("  "), Part(text.cut(text.escape(said), text.MAX_MESSAGE) + place, BAD))
     if event.get("action") is not None:
         line += (Part(f"  → {text.escape(str(event['action']))}"),)
     changes = event.get("changes")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pocketflow_otel import semconv
+from pocketflow_otel.capture.frames import own_place_in
 
 Attributes = Mapping[str, Any]
 
@@ -117,6 +118,22 @@ class SpanRecord:
         if self.failed:
             return "failed"
         return said if said in PFLOW_STATUSES else "ok"
+
+    @property
+    def error_place(self) -> str:
+        """Where in the user's code the exception that ended it was raised: `nodes.py:42`; empty if unknown.
+
+        Spans of other instrumentations have a stack trace at most, often of their library alone.
+        """
+        said = self.attributes.get(semconv.ERROR_PLACE)
+        if said is not None:
+            return str(said)
+        stacktraces = (
+            str(event.attributes.get(semconv.EXCEPTION_STACKTRACE, ""))
+            for event in self.events
+            if event.name == semconv.EXCEPTION_EVENT
+        )
+        return next(filter(None, map(own_place_in, stacktraces)), "") if self.failed else ""
 
     def has_event(self, name: str) -> bool:
         """Tell whether an event of this name was recorded."""

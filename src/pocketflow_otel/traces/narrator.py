@@ -248,8 +248,7 @@ class Narrator:
         attributes = span.attributes
         if span.failed:
             message = text.failure(span.status_message, attributes)
-            phase, place = attributes.get(semconv.ERROR_PHASE), attributes.get(semconv.ERROR_PLACE)
-            yield Part(message + text.where(phase, place), BAD)
+            yield Part(message + text.where(attributes.get(semconv.ERROR_PHASE), span.error_place), BAD)
             return
         action = attributes.get(semconv.NODE_ACTION)
         if semconv.FLOW_NESTED in attributes:

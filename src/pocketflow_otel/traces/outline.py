@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -30,7 +29,6 @@ _MARKS: Final = {
     "interrupted": Part("… ", WARN),
     "running": Part("… ", WARN),
 }
-_FRAME: Final = re.compile(r'File "([^"\n]+)", line (\d+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +209,7 @@ def _pieces(step: Step, parent: Step | None) -> Iterator[Part]:
         yield Part("interrupted" if span.end else "running", WARN)
     elif span.failed:
         message = text.failure(span.status_message, said)
-        phase = said.get(semconv.ERROR_PHASE)
-        yield Part(message + (f" in {text.escape(str(phase))}" if phase else "") + _place(step), BAD)
+        yield Part(message + text.where(said.get(semconv.ERROR_PHASE), span.error_place), BAD)
     action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION))
     if action is not None and not (span.role == "flow" and parent is None):
         yield Part(f"→ {text.escape(str(action))}")
@@ -235,17 +232,6 @@ def _usage(step: Step) -> str:
     said = step.span.attributes
     needed = (semconv.SUM_INPUT_TOKENS, semconv.SUM_OUTPUT_TOKENS)
     return text.usage(said) if all(key in said for key in needed) else ""
-
-
-def _place(step: Step) -> str:
-    """Return where an exception was raised: ` (nodes.py:42)`; empty where that was not recorded."""
-    for event in step.span.events:
-        if event.name == semconv.EXCEPTION_EVENT:
-            frames = _FRAME.findall(str(event.attributes.get(semconv.EXCEPTION_STACKTRACE, "")))
-            if frames:
-                path, line = frames[-1]
-                return f" ({text.escape(path.replace(chr(92), '/').rpartition('/')[2])}:{line})"
-    return ""
 
 
 def _happened(step: Step) -> Iterator[Line]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 COLUMNS: Final = (
     "depth", "kind", "name", "class", "status", "start", "duration", "share", "visit", "index", "attempts",
     "fallback", "action", "next", "added", "modified", "removed", "llm_calls", "input_tokens",
-    "output_tokens", "cost", "unpriced_calls", "error_type", "error_message", "values", "span_id",
-    "parent_span_id",
+    "output_tokens", "cost", "unpriced_calls", "error_type", "error_message", "error_place", "values",
+    "span_id", "parent_span_id",
 )  # fmt: skip
 """The names of a row, in this order; what a step does not have is `None`."""
 
@@ -65,6 +65,7 @@ def _row(step: Step, first: int, parent: float) -> dict[str, Any]:
         "unpriced_calls": said.get(semconv.COST_UNPRICED_CALLS),
         "error_type": said.get(semconv.ERROR_TYPE),
         "error_message": span.status_message or None,
+        "error_place": span.error_place or None,
         "values": None if values is None else json.loads(values),
         "span_id": span.span_id,
         "parent_span_id": span.parent_id or None,

@@ -209,9 +209,9 @@ def bill(attributes: Attributes) -> str:
     return joined([plural(calls, "LLM call"), f"{tokens:,} tokens", f"cost {cost}" if cost else ""])
 
 
-def where(phase: str | None, place: str | None) -> str:
+def where(phase: object, place: str) -> str:
     """Return ` in prep (nodes.py:42)`, as far as it is known."""
-    return (f" in {phase}" if phase else "") + (f" ({escape(place)})" if place else "")
+    return (f" in {escape(str(phase))}" if phase else "") + (f" ({escape(place)})" if place else "")
 
 
 def diff(attributes: Attributes, *, counts: bool = False) -> str:

@@ -190,6 +190,8 @@ class Timeline:
                 event["error_type"] = raised.attributes.get(semconv.EXCEPTION_TYPE)
                 event["error_message"] = raised.attributes.get(semconv.EXCEPTION_MESSAGE, "")
                 event["context"] = ".".join(filter(None, (owner.title, phase)))
+                if span.error_place:
+                    event["place"] = span.error_place
                 found.append(event)
         return found
 
