@@ -1,5 +1,8 @@
 """`call_llm(prompt)`, as every PocketFlow program has it; here on the standard library alone.
 
+One line is for tracing: `record_usage` has the tokens and the cost of a call counted for the step
+that makes it. Programs whose LLM client is instrumented for OpenTelemetry do without.
+
 With `OPENAI_API_KEY` or `OPENAI_BASE_URL` set, it asks that OpenAI-compatible endpoint for
 `OPENAI_MODEL`; without them, a small stand-in on this machine.
 """
@@ -13,6 +16,8 @@ import sys
 from functools import cache
 from threading import Lock
 from urllib.request import ProxyHandler, Request, build_opener
+
+from pocketflow_otel import record_usage
 
 _lock = Lock()
 
@@ -31,7 +36,9 @@ def call_llm(prompt: str) -> str:
     on_this_machine = request.host.startswith(("127.0.0.1", "localhost"))
     proxies = ProxyHandler({}) if on_this_machine else ProxyHandler()  # else those of the environment
     with build_opener(proxies).open(request, timeout=60) as response:
-        content: str = json.load(response)["choices"][0]["message"]["content"]
+        completion = json.load(response)
+    record_usage(completion)
+    content: str = completion["choices"][0]["message"]["content"]
     return content
 
 

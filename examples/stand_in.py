@@ -1,6 +1,7 @@
 """An OpenAI-compatible server on this machine that answers the examples' prompts by simple rules.
 
 It lets the examples run without a key and without a network, and gives the same answers each time.
+With each answer come its tokens, and what they would cost of gpt-4o-mini, as OpenRouter tells it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 BUSY_PROMPTS = 4
 """Of so many prompts, one is refused the first time it comes, as a busy service does."""
+PRICE_IN, PRICE_OUT = 0.15, 0.60
+"""What gpt-4o-mini costs, in US dollars for a million tokens."""
 
 
 class StandIn(ThreadingTCPServer):
@@ -74,6 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "prompt_tokens": tokens_in,
                     "completion_tokens": tokens_out,
                     "total_tokens": tokens_in + tokens_out,
+                    "cost": round(tokens_in * PRICE_IN + tokens_out * PRICE_OUT, 2) / 1_000_000,
                 },
             },
         )

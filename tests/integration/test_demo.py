@@ -23,16 +23,17 @@ def test_the_demo_answers_on_stdout_shows_its_run_on_stderr_and_names_its_trace_
         "Go to Lisbon: yellow trams climb seven hills above the Tagus.\n",
     )
     assert lines[0].startswith("→ Flow: travel_advice ")
-    assert lines[-2].startswith("ok  ")
+    assert re.fullmatch(r"ok  \d\.\d\ds · 8 steps · 10 LLM calls · 5,646 tokens · cost \$0\.0061", lines[-2])
     assert lines[-1].endswith(f"trace {path}")
     assert json.loads(path.read_text(encoding="utf-8"))["status"] == "ok"
     for shown in (
         r"    → AskModel ×4 parallel",
         r"      \[2\] ↻ attempt 1/3 failed: ConnectionError: 429: the model is busy.*; waiting 0.1s",
-        r"      \[2\] ✓ .*2 attempts.*\(4/4\)",
-        r"  ✓ Flow: research .*→ default",
+        r"      \[2\] ✓ .*2 attempts  \$0\.00020 · 213→10 tok · openai/gpt-5\.4-mini  \(4/4\)",
+        r"    ✓ AskModel .*Σ \$0\.00081 · 4 calls",
+        r"  ✓ Flow: research .*→ default  Σ \$0\.00061 · 3 calls",
         r"  → Review \(visit 2\)",
-        r"  ✓ Answer .*→ done  \+answer −facts",
+        r"  ✓ Answer .*→ done  \+answer −facts  \$0\.00086 · 1,402→16 tok \(91% cached\) · openai/gpt-5\.4",
     ):
         assert [line for line in lines if re.fullmatch(shown + ".*", line)], shown
 

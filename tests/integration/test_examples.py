@@ -66,6 +66,10 @@ def run_traced(program: str, *arguments: str) -> tuple[int, str, str]:
     return run(program, *arguments, start=("-c", TRACED))
 
 
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 200, "cost": 0.003}
+"""What each call of the endpoint below uses."""
+
+
 class Endpoint(ThreadingTCPServer):
     """An OpenAI-compatible endpoint; `answers` makes an answer, or a status, of a prompt."""
 
@@ -92,7 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.server.answers(body["messages"][0]["content"])
         self.send_response(answer if isinstance(answer, int) else 200)
         self.end_headers()
-        self.wfile.write(json.dumps({"choices": [{"message": {"content": answer}}]}).encode())
+        completion = {"choices": [{"message": {"content": answer}}], "usage": USAGE}
+        self.wfile.write(json.dumps(completion).encode())
 
     def log_message(self, *_: object) -> None: ...
 
@@ -211,6 +216,36 @@ def test_the_traced_translation_shows_the_flow_inside_and_the_task_that_was_refu
         """)
 
 
+def summary_of(program: str, *arguments: str, **environ: str) -> str:
+    """Return how the run of an example ended, without the time it took."""
+    run_ours = ("-c", "from pocketflow_otel.cli.main import main; main()", "run", "--summary")
+    code, _, stderr = run(program, *arguments, start=run_ours, **environ)
+    (ended,) = [line for line in stderr.splitlines() if line.startswith("ok  ")]
+    assert code == 0
+    return ended.partition(" · ")[2]
+
+
+def test_the_trace_of_an_example_has_tokens_and_cost(tmp_path: Path, texts: list[str]) -> None:
+    folder = {"POCKETFLOW_OTEL_DIR": str(tmp_path)}
+    assert [
+        summary_of("qa_agent.py", **folder),
+        summary_of("map_reduce.py", *texts, **folder),
+        summary_of("translate.py", **folder),
+    ] == [
+        "8 steps · 5 LLM calls · 609 tokens · cost $0.00011",
+        "3 steps · 3 LLM calls · 121 tokens · cost $0.000030",
+        "4 steps · 8 LLM calls · 152 tokens · cost $0.000045",
+    ]
+
+
+def test_the_trace_of_an_example_has_what_its_endpoint_says_of_usage(
+    endpoint: Endpoint, tmp_path: Path
+) -> None:
+    environ = {"OPENAI_BASE_URL": endpoint.url, "POCKETFLOW_OTEL_DIR": str(tmp_path)}
+    ended = summary_of("translate.py", "Hello.", **environ)
+    assert ended == "4 steps · 4 LLM calls · 4,800 tokens · cost $0.012"
+
+
 def test_the_endpoint_of_the_environment_is_asked_as_openai_clients_do(endpoint: Endpoint) -> None:
     environ = {"OPENAI_BASE_URL": endpoint.url, "OPENAI_API_KEY": "key-1", "OPENAI_MODEL": "tiny"}
     code, stdout, stderr = run("translate.py", "Hello.", **environ)
@@ -294,7 +329,7 @@ def ask(url: str, prompt: str) -> dict[str, Any]:
         return json.load(answer)
 
 
-def test_the_stand_in_answers_as_openai_does_with_the_usage(stand_in: str) -> None:
+def test_the_stand_in_answers_as_openrouter_does_with_the_usage_and_its_cost(stand_in: str) -> None:
     assert ask(stand_in, "Translate into French:\n\nThank you.") == {
         "id": "chatcmpl-030ec03f",
         "object": "chat.completion",
@@ -302,7 +337,7 @@ def test_the_stand_in_answers_as_openai_does_with_the_usage(stand_in: str) -> No
         "choices": [
             {"index": 0, "message": {"role": "assistant", "content": "Merci."}, "finish_reason": "stop"}
         ],
-        "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
+        "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "cost": 2.55e-06},
     }
 
 

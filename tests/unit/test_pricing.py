@@ -494,9 +494,11 @@ def test_the_provider_is_told_from_what_is_given_and_the_prefix(
         (Usage(1, 1), True),
         (Usage(1, 1, model="acme"), True),
         (Usage(1, 1, model="gpt-4o", subscribed=True), True),
+        (Usage(1, 1, model="llama3.2", provider="ollama"), True),
+        (Usage(1, 1, model="openai/gpt-4o", provider="ollama"), False),
         (Usage(1, 1, model="gpt-4o"), False),
     ],
-    ids=["reported", "no-model", "users-own", "subscribed", "needs-the-table"],
+    ids=["reported", "no-model", "users-own", "subscribed", "local", "local-gateway", "needs-the-table"],
 )
 def test_what_needs_no_table_is_known_at_once(
     monkeypatch: pytest.MonkeyPatch, usage: Usage, knows: bool

@@ -203,7 +203,7 @@ class PriceBook:
 
     def knows_without_table(self, usage: Usage) -> bool:
         """Tell whether `price` answers at once, whether or not the table is loaded."""
-        unpriced = usage.subscribed or not usage.model
+        unpriced = usage.subscribed or not usage.model or _runs_locally(usage.model, usage.provider)
         return usage.cost is not None or unpriced or usage.model in self._user or table.ready
 
     @property
@@ -316,6 +316,11 @@ def split_provider(model: str, given: str | None) -> tuple[str | None, str | Non
     if given and provider is None and given.lower() in _LOCAL:
         return None, None
     return provider, None if not name or _TUNED.search(name) else name
+
+
+def _runs_locally(model: str, provider: str | None) -> bool:
+    """Tell whether a model has no price because its provider is software that people run themselves."""
+    return (provider or "").lower() in _LOCAL and split_provider(model, provider)[1] is None
 
 
 _LOCAL: Final = frozenset({"ollama", "llama.cpp", "lmstudio", "vllm", "huggingface_local"})

@@ -1,4 +1,4 @@
-"""`pocketflow-otel demo`: a built-in flow that shows everything, offline, in three seconds."""
+"""`pocketflow-otel demo`: a built-in flow that shows everything, offline, in two seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ import click
 def demo(*, directory: Path | None) -> None:
     """Run a built-in flow with a loop, a retry, a nested flow and a parallel batch.
 
-    Its model is canned: no key, no network. The view goes to stderr, the answer to stdout.
+    Its model is canned: no key, no network, and the tokens and the cost are those that a real one
+    would tell. The view goes to stderr, the answer to stdout.
     """
     import pocketflow_otel
     from pocketflow_otel.cli.travel import create_travel_advice

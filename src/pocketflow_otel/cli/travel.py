@@ -1,4 +1,4 @@
-"""The flow of the demo: it plans a journey with a canned model."""
+"""The flow of the demo: it plans a journey with a canned model, and tells what each call used."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 
 import pocketflow
 
+from pocketflow_otel import record_usage
+from pocketflow_otel.cli.canned import LARGE, SMALL, complete
+
 PLACES = ("Reykjavik", "Lisbon", "Naples", "Kyoto")
 
-FACTS = {
-    "Reykjavik": "geothermal pools steam beside lava fields",
-    "Lisbon": "yellow trams climb seven hills above the Tagus",
-    "Naples": "pizza was born in streets under Vesuvius",
-    "Kyoto": "maple gardens glow around wooden temples",
-}
+
+async def call_llm(model: str, prompt: str) -> str:
+    """Return the model's answer, and have its tokens and its cost counted for the step that asks."""
+    response = await complete(model, prompt)
+    record_usage(response)
+    return str(response["choices"][0]["message"]["content"])
 
 
 class Plan(pocketflow.Node):  # type: ignore[misc]
@@ -40,18 +43,19 @@ class AskModel(pocketflow.AsyncParallelBatchNode):  # type: ignore[misc]
         return list(shared["places"])
 
     async def exec_async(self, place: str) -> str:
-        await asyncio.sleep(0.15 + 0.05 * PLACES.index(place))
         if place in self.busy:
+            await asyncio.sleep(0.25)
             self.busy.remove(place)
             raise ConnectionError("429: the model is busy")
-        return f"{place}: {FACTS[place]}"
+        fact = await call_llm(SMALL, f"Why go to {place}?")
+        return f"{place}: {fact}"
 
     async def post_async(self, shared: dict[str, Any], places: list[str], facts: list[str]) -> None:
         shared["facts"] = facts
 
 
 class Rank(pocketflow.AsyncNode):  # type: ignore[misc]
-    """Notes the best fact."""
+    """Notes the longest fact, without a model."""
 
     async def prep_async(self, shared: dict[str, Any]) -> list[str]:
         return list(shared["facts"])
@@ -71,8 +75,7 @@ class Review(pocketflow.AsyncNode):  # type: ignore[misc]
         return len(shared["notes"])
 
     async def exec_async(self, rounds: int) -> str:
-        await asyncio.sleep(0.1)
-        return "answer" if rounds > 1 else "research again"
+        return await call_llm(LARGE, "Is 1 note enough?" if rounds == 1 else f"Are {rounds} notes enough?")
 
     async def post_async(self, shared: dict[str, Any], rounds: int, verdict: str) -> str:
         if verdict == "research again":
@@ -87,9 +90,8 @@ class Answer(pocketflow.AsyncNode):  # type: ignore[misc]
         return str(shared["notes"][-1])
 
     async def exec_async(self, note: str) -> str:
-        await asyncio.sleep(0.3)
-        place, _, why = note.partition(": ")
-        return f"Go to {place}: {why}."
+        place, _, _ = note.partition(": ")
+        return await call_llm(LARGE, f"Why is {place} the best?")
 
     async def post_async(self, shared: dict[str, Any], note: str, answer: str) -> str:
         shared["answer"] = answer
