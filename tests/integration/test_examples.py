@@ -233,7 +233,7 @@ def test_the_trace_of_an_example_has_tokens_and_cost(tmp_path: Path, texts: list
         summary_of("translate.py", **folder),
     ] == [
         "8 steps · 5 LLM calls · 609 tokens · cost $0.00011",
-        "3 steps · 3 LLM calls · 121 tokens · cost $0.000030",
+        "3 steps · 3 LLM calls · 102 tokens · cost $0.000029",
         "4 steps · 8 LLM calls · 152 tokens · cost $0.000045",
     ]
 
