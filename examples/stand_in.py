@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "prompt_tokens": tokens_in,
                     "completion_tokens": tokens_out,
                     "total_tokens": tokens_in + tokens_out,
-                    "cost": round(tokens_in * PRICE_IN + tokens_out * PRICE_OUT, 2) / 1_000_000,
+                    "cost": round((tokens_in * PRICE_IN + tokens_out * PRICE_OUT) / 1_000_000, 8),
                 },
             },
         )
