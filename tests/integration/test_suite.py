@@ -18,7 +18,7 @@ TESTS = Path(__file__).parents[1]
 
 def suite(folder: Path, tests: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Run tests as if they stood in tests/unit."""
-    for name in ("conftest.py", "needs.py", "unit/conftest.py"):
+    for name in ("conftest.py", "effort.py", "needs.py", "unit/conftest.py"):
         write(folder / "tests" / name, (TESTS / name).read_text(encoding="utf-8"))
     write(folder / "tests" / "unit" / "test_sample.py", tests)
     write(folder / "pytest.ini", "[pytest]\naddopts = --import-mode=importlib -W ignore\npythonpath = .\n")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from opentelemetry.context import get_current
+from tests.effort import examples
 from tests.programs import FlowSpec, Item, NodeSpec, Performance, Program, Seen, Spec, programs
 from tests.variants import variant
 
@@ -32,7 +33,7 @@ def test_a_traced_program_does_what_the_bare_one_does_and_spans_tell_it(name: st
     module = variant(name)
 
     @settings(
-        max_examples=CASES[name],
+        max_examples=examples(CASES[name]),
         deadline=None,
         database=None,
         derandomize=True,
