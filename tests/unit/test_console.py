@@ -32,6 +32,7 @@ from tests.views import told, viewed
 from pocketflow_otel import Config
 from pocketflow_otel.export.console import ConsoleView
 from pocketflow_otel.export.file import FileView
+from pocketflow_otel.instrument import naming
 
 
 def ending(run: Any) -> Any:
@@ -275,11 +276,13 @@ ok  0.10s · 1 step
     assert told(lambda: flow.run({})) == expected
 
 
-def test_a_flow_without_a_name_says_where_it_starts_and_a_node_alone_is_a_run() -> None:
-    def main() -> None:  # `main` names nothing, nor does a test module
-        flow = pocketflow.Flow(start=Step("GetQuestion", 0.01))
-        flow.__dict__.pop("_pocketflow_otel_builder", None)
-        flow.run({})
+def test_a_flow_without_a_name_says_where_it_starts_and_a_node_alone_is_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(naming, "flow_name", lambda flow, *, plain: None)
+
+    def main() -> None:
+        pocketflow.Flow(start=Step("GetQuestion", 0.01)).run({})
         Step("Alone", 0.02).run({})
 
     expected = """\

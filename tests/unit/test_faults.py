@@ -37,6 +37,7 @@ import pocketflow_otel.instrument
 from pocketflow_otel import Config, PocketFlowInstrumentor, progress, record_usage, run_name
 from pocketflow_otel.capture import pricing, stores
 from pocketflow_otel.guard import logger, set_strict
+from pocketflow_otel.instrument import bindings
 from pocketflow_otel.instrument.spans import TracedScope
 from pocketflow_otel.run import Run
 from pocketflow_otel.testing import capture_spans
@@ -314,6 +315,7 @@ def broken(place: Place) -> Iterator[list[bool]]:
 @pytest.fixture(autouse=True)
 def _lenient(_strict_guards: None) -> Iterator[None]:
     set_strict(False)
+    bindings._codes.clear()
     yield
     stores._stores.clear()
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.capture.redact import shorten
-
-if TYPE_CHECKING:
-    from types import FrameType
+from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument.titles import says_nothing, title_when_run
 
 MAX_NAME: Final = 128
 
-BUILDER: Final = "_pocketflow_otel_builder"
-"""Attribute of a flow instance: the name of what built it. Copies of the flow carry it along."""
+TITLE: Final = "_pocketflow_otel_title"
+"""Attribute of a flow instance: what its author's code calls it. Copies of the flow carry it along."""
 
 UNKNOWN: Final = object()
 
-_BUILDS: Final = re.compile(r"^_*(?:create|build|make|get|new|construct|setup|init|define)_+(?=\w)")
+_MAX_DEPTH: Final = 8
+
+_NAMING: Final = guard("name a flow")
 
 
 def node_name(node: Any) -> str:
@@ -40,41 +39,38 @@ def given_name(node: Any) -> str | None:
 
 
 def flow_name(flow: Any, *, plain: bool) -> str | None:
-    """Return the meaningful name of a flow, if it has one.
+    """Return the name of a flow: its own `name`, its class, or what its author's code calls it.
 
-    Its own `name`; else its class, unless that is one of PocketFlow's (`plain`); else what built
-    it. `Flow` and `AsyncFlow` are types, not names; the convention for `gen_ai.workflow.name` asks
-    not to record those.
+    `Flow` and `AsyncFlow` (`plain`) are types, not names; the convention for `gen_ai.workflow.name`
+    asks not to record those. A class called `MyFlow` says as little.
     """
     name = given_name(flow)
-    if name is None:
-        name = flow.__dict__.get(BUILDER) if plain else type(flow).__name__
-    return name
+    if name is not None:
+        return name
+    if not plain and not says_nothing(type(flow).__name__):
+        return type(flow).__name__
+    name, alone = flow.__dict__.get(TITLE, ("", False))
+    start, begins = _beginning(flow)
+    if not name:
+        with _NAMING:
+            name, alone = title_when_run(flow, start, sys._getframe(1))
+    if begins and not alone:
+        name = f"{name} ({begins})" if name else begins
+    return shorten(name, MAX_NAME) or (None if plain else type(flow).__name__)
 
 
-def builder_name(frame: FrameType | None) -> str | None:
-    """Return the name of the code that builds a flow: `create_qa_flow` makes `qa_flow`.
-
-    Args:
-        frame: The frame that called the flow's constructor. Those of lambdas, comprehensions and
-            subclasses' constructors are passed over; module level gives the module's name.
-    """
-    while frame is not None:
-        name = frame.f_code.co_name
-        if name in ("<module>", "main"):
-            return _module_name(frame)
-        if not name.startswith("<") and name not in ("__init__", "__call__", "__new__"):
-            return shorten(_BUILDS.sub("", name), MAX_NAME)
-        frame = frame.f_back
-    return None
-
-
-def _module_name(frame: FrameType) -> str | None:
-    name = frame.f_globals.get("__name__")
-    if name == "__main__" or type(name) is not str:
-        file = getattr(sys.modules.get("__main__"), "__file__", None)
-        return PurePath(file).stem if type(file) is str else None
-    return name
+def _beginning(flow: Any) -> tuple[Any | None, str]:
+    """Return the first node that runs, and how it is called: `Flow: Ask` in a flow without a name."""
+    node, path = start_node(flow), ""
+    for _ in range(_MAX_DEPTH):
+        if node is None or given_name(node) or start_node(node) is None:
+            break
+        name, alone = node.__dict__.get(TITLE, ("", False))
+        path += name if alone else f"{type(node).__name__}: "
+        if alone:
+            return node, path
+        node = start_node(node)
+    return node, path if node is None else path + node_name(node)
 
 
 def action_name(returned: Any) -> str:

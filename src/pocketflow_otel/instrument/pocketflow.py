@@ -17,7 +17,7 @@ from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.around import around
 from pocketflow_otel.instrument.attempts import open_attempt, open_fallback
 from pocketflow_otel.instrument.family import Family
-from pocketflow_otel.instrument.naming import BUILDER, builder_name
+from pocketflow_otel.instrument.naming import TITLE
 from pocketflow_otel.instrument.patch import Patches
 from pocketflow_otel.instrument.steps import (
     ExecPhase,
@@ -28,6 +28,7 @@ from pocketflow_otel.instrument.steps import (
     open_exec,
     step_of,
 )
+from pocketflow_otel.instrument.titles import says_nothing, title_when_built
 from pocketflow_otel.run import scope_of
 from pocketflow_otel.semconv import EXEC
 
@@ -105,11 +106,11 @@ class PocketFlow:
     def _naming(self, function: Callable[..., None]) -> Callable[..., None]:
         def wrapper(flow: Any, *args: Any, **kwargs: Any) -> None:
             function(flow, *args, **kwargs)
-            if type(flow) in self._own and self._tracing.enabled:  # A subclass has a name of its own.
+            if self._tracing.enabled:
                 with _NAMING:
-                    builder = builder_name(sys._getframe(1))
-                    if builder is not None:
-                        flow.__dict__[BUILDER] = builder
+                    cls = type(flow)
+                    if cls in self._own or says_nothing(cls.__name__):  # Else the class is a name.
+                        flow.__dict__[TITLE] = title_when_built(sys._getframe(1))
 
         return wrapper
 
