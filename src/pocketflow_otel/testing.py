@@ -111,14 +111,11 @@ def capture_spans(
 
     Args:
         config: Settings; the defaults, not the environment's, when absent.
-        module: The PocketFlow to instrument, `pocketflow` by default.
+        module: The PocketFlow to instrument, by default what is imported as `pocketflow`.
         fixed: Whether ids count from 1 and the clock advances one millisecond at each look.
     """
-    if module is None:
-        import pocketflow
-
-        module = pocketflow
     from pocketflow_otel.export.client_usage import watch_clients
+    from pocketflow_otel.instrument.copies import Copies
     from pocketflow_otel.instrument.pocketflow import PocketFlow
     from pocketflow_otel.instrument.tracing import Tracing
 
@@ -131,7 +128,7 @@ def capture_spans(
     if fixed:
         clocks = {"now": lambda: next(ticks) / 1e9, "time_ns": lambda: next(ticks)}
     tracing = Tracing(config or Config(), provider, **clocks)
-    flows = PocketFlow(module, tracing)
+    flows = Copies(tracing) if module is None else PocketFlow(module, tracing)
     outer = PocketFlowInstrumentor.patched
     if outer is not None:
         outer.undo()

@@ -29,7 +29,6 @@ API = (
 )
 INSTRUMENTATION = ("opentelemetry.instrumentation",)
 SDK = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "google.protobuf")
-FRAMEWORKS = ("pocketflow", "pflow")
 
 # Each part: what it may import anywhere, and what only inside a function.
 # `guard` imports the standard library, and everybody may import it.
@@ -44,7 +43,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "startup": ((), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
     "instrument": (
         ("semconv", "config", "capture", "run", "context", "startup", "wrapt", *API, *INSTRUMENTATION),
-        ("sdk", *FRAMEWORKS),
+        ("sdk",),
     ),
     "resource": ((PACKAGE, *SDK), ()),
     "sdk": (("config", "export", "instrument", "resource", *API, *INSTRUMENTATION, *SDK), ()),
@@ -53,7 +52,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("semconv", "config", "capture", "run", "context", "traces", *API, *INSTRUMENTATION, *SDK),
         (),
     ),
-    "testing": (("config", "export", "instrument", *API, *SDK), FRAMEWORKS),
+    "testing": (("config", "export", "instrument", *API, *SDK), ()),
     "cli": (
         ("config", "export", "run", "sdk", "semconv", "startup", "traces", "click", "pocketflow"),
         (PACKAGE, *API, *SDK),
@@ -129,7 +128,9 @@ def test_the_table_is_not_blind() -> None:
         ("traces", "opentelemetry.trace", True),
         ("traces", "rich.console", False),
         ("instrument", "opentelemetry.sdk.trace", True),
-        ("instrument", "pocketflow", False),
+        ("instrument", "pocketflow", True),
+        ("instrument", "pflow.core", True),
+        ("testing", "pocketflow", True),
         ("instrument", "pocketflow_otel.export.console", True),
         ("run", "pocketflow_otel.config", False),
         ("capture", "genai_prices", False),
@@ -143,10 +144,21 @@ def test_the_table_is_not_blind() -> None:
     permitted = [
         ("traces", "rich.console", True),
         ("traces", "json", False),
-        ("instrument", "pocketflow", True),
         ("instrument", "pocketflow_otel.guard.guard", False),
         ("export", "pocketflow_otel.traces.text", False),
     ]
 
     assert [entry for entry in refused if allowed(entry[1], entry[0], inside=entry[2])] == []
     assert [entry for entry in permitted if not allowed(entry[1], entry[0], inside=entry[2])] == []
+
+
+def test_nothing_but_the_demo_imports_pocketflow() -> None:
+    """A program may have a PocketFlow of its own, which is found only once its folder is on the path."""
+    importing = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        for name, _, _ in imports(path)
+        if below(name, "pocketflow")
+    }
+
+    assert importing == {"cli/travel.py"}

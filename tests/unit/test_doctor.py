@@ -9,7 +9,7 @@ import socket
 import sys
 from importlib import metadata, util
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -127,24 +127,37 @@ def test_a_file_that_hides_the_opentelemetry_namespace(monkeypatch: pytest.Monke
 
 
 def test_no_pocketflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "pocketflow")
+    monkeypatch.setattr(sys, "path", [])
 
     assert findings(doctors.check_pocketflow) == [
         ("pocketflow is not installed here", f"{sys.executable} -m pip install pocketflow")
     ]
 
 
-def test_a_users_own_file_named_pocketflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("pocketflow")
-    module.__file__ = "/home/ada/pocketflow.py"
-    vars(module).update(Flow=1, Node=1, BatchNode=1, BaseNode=1)
-    monkeypatch.setitem(sys.modules, "pocketflow", module)
+@pytest.mark.parametrize("text", ["", "class Flower: ...\n", "def Flow(): ...\n"])
+def test_a_users_own_file_named_pocketflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    file = write(tmp_path / "pocketflow.py", f"{text}raise SystemExit('this runs nowhere')\n")
+    monkeypatch.chdir(tmp_path)
 
     assert findings(doctors.check_pocketflow) == [
         (
-            "/home/ada/pocketflow.py is not the framework: it has no AsyncFlow, BatchFlow",
+            f"{file} is not the framework: it has no Flow and no Node",
             "look for a file of your own named pocketflow.py, and rename it",
         )
+    ]
+
+
+@pytest.mark.parametrize("text", ["class Flow: ...\n", "from .core import *\n", "from .core import Node\n"])
+def test_a_folders_own_pocketflow_is_named_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    file = write(tmp_path / "pocketflow" / "__init__.py", f"{text}raise SystemExit('this runs nowhere')\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert findings(doctors.check_pocketflow, "note") == [
+        (f"programs in this folder have a pocketflow of their own: {file}", "")
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from importlib import metadata, util
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
@@ -79,25 +81,38 @@ def check_installation() -> Iterator[Finding]:
 
 
 def check_pocketflow() -> Iterator[Finding]:
-    """Which PocketFlow there is to trace."""
-    try:
-        version = metadata.version("pocketflow")
-    except metadata.PackageNotFoundError:
+    """Which PocketFlow a program in this folder would import: PyPI's, or a copy of its own."""
+    spec = PathFinder.find_spec("pocketflow", [str(Path.cwd()), *sys.path])
+    if spec is None or spec.origin is None:
         yield Finding(
             "problem", "pocketflow is not installed here", f"{sys.executable} -m pip install pocketflow"
         )
-        return
-    import pocketflow
-
-    missing = {"BaseNode", "Node", "BatchNode", "Flow", "BatchFlow", "AsyncFlow"} - set(vars(pocketflow))
-    if missing:
+    elif not _defines(Path(spec.origin), "Flow", "Node"):
         yield Finding(
             "problem",
-            f"{pocketflow.__file__} is not the framework: it has no {', '.join(sorted(missing))}",
+            f"{spec.origin} is not the framework: it has no Flow and no Node",
             "look for a file of your own named pocketflow.py, and rename it",
         )
+    elif Path(spec.origin).is_relative_to(Path.cwd()) and "site-packages" not in spec.origin:
+        yield Finding("note", f"programs in this folder have a pocketflow of their own: {spec.origin}")
     else:
-        yield Finding("ok", f"pocketflow {version}")
+        yield Finding("ok", f"pocketflow {metadata.version('pocketflow')}")
+
+
+def _defines(source: Path, *names: str) -> bool:
+    """Tell whether a module has one of these names, or may have; it is read, not run."""
+    try:
+        body = ast.parse(source.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return True
+    found = {node.name for node in body if isinstance(node, ast.ClassDef)}
+    found |= {
+        alias.asname or alias.name
+        for node in body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return not found.isdisjoint({*names, "*"})
 
 
 def check_pflow() -> Iterator[Finding]:

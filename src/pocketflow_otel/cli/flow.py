@@ -83,13 +83,22 @@ def _module(where: str) -> Any:
     path = Path(where)
     if not path.is_file():
         _fail(f"there is no file {where}")
-    sys.path.insert(0, str(path.resolve().parent))
+    _import_from(path.resolve().parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _import_from(folder: Path) -> None:
+    """Have modules found as `python app.py` finds them: in its folder, not where it was started."""
+    if sys.flags.safe_path:
+        return
+    if __name__ == "__main__":  # Then `python -m` has put the working directory first.
+        del sys.path[0]
+    sys.path.insert(0, str(folder))
 
 
 def _fail(problem: str) -> NoReturn:

@@ -34,7 +34,9 @@ class Family:
         for cls in _with_subclasses(self._root):
             with _PATCHING:
                 self._patch(cls)
-        if "__init_subclass__" not in self._root.__dict__:
+        if "__init_subclass__" in self._root.__dict__:
+            self._patches.replace_hook(self._root, "__init_subclass__", self._hook)
+        else:
             self._patches.add(self._root, "__init_subclass__", classmethod(self._subclassed))
 
     def _patch(self, cls: type) -> None:

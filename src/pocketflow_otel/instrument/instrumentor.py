@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
 
+    from pocketflow_otel.instrument.copies import Copies
     from pocketflow_otel.instrument.pflow.instrumentation import Pflow
-    from pocketflow_otel.instrument.pocketflow import PocketFlow
     from pocketflow_otel.instrument.tracing import Tracing
 
 
@@ -31,24 +31,22 @@ class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships w
 
     `instrument(tracer_provider=None, meter_provider=None, config=None)` takes the providers of spans
     and metrics (by default the global ones, whenever they are set) and a `Config` (by default from
-    the environment).
+    the environment). Nothing of PocketFlow is imported until the program does, which may have a copy
+    of its own.
     `uninstrument()` puts every method of PocketFlow and of its subclasses back.
     """
 
     # BaseInstrumentor is a singleton whose __init__ runs at each construction: no state there.
-    patched: PocketFlow | None = None
+    patched: Copies | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the releases of PocketFlow this works with."""
         return ("pocketflow >= 0.0.1, < 0.1",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        # First: without PocketFlow, ModuleNotFoundError tells auto-instrumentation to pass on.
-        import pocketflow
+        from pocketflow_otel.instrument.copies import Copies
 
-        from pocketflow_otel.instrument.pocketflow import PocketFlow
-
-        patched = PocketFlow(pocketflow, _tracing(kwargs))
+        patched = Copies(_tracing(kwargs))
         patched.patch()
         PocketFlowInstrumentor.patched = patched
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from inspect import iscoroutinefunction
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard
@@ -47,38 +48,78 @@ _NAMING: Final = guard("name a flow")
 _ORCHESTRATION: Final = ("_run", "_run_async", "_orch", "_orch_async", "get_next_node")
 """Methods of a flow in which a user's own code could write to the store between two nodes."""
 
+_METHODS: Final[dict[str, tuple[str, ...]]] = {
+    "BaseNode": ("_run", "_exec"),
+    "Node": ("_run", "_exec"),
+    "BatchNode": ("_exec",),
+    "Flow": ("_run",),
+    "BatchFlow": ("_run", "_orch"),
+    "AsyncNode": ("_run_async", "_exec"),
+    "AsyncBatchNode": ("_exec",),
+    "AsyncParallelBatchNode": ("_exec",),
+    "AsyncFlow": ("_run_async",),
+    "AsyncBatchFlow": ("_run_async", "_orch_async"),
+    "AsyncParallelBatchFlow": ("_run_async", "_orch_async"),
+}
+"""PocketFlow's classes, and the methods without which what they do is not seen."""
+
 
 class PocketFlow:
     """One copy of PocketFlow: its classes, and the methods replaced on them and their subclasses.
 
+    A copy may have only some of the classes; it is traced as far as it goes.
+
     Args:
         module: `pocketflow`, or a module with classes of the same names.
         tracing: Where spans come from.
+
+    Attributes:
+        classes: Those of PocketFlow's classes that there are, by name; none in a module that is
+            something else.
     """
 
     def __init__(self, module: ModuleType, tracing: Tracing) -> None:
         self._tracing = tracing
         self._patches = Patches()
-        self._node: type = module.BaseNode
-        self._flow: type = module.Flow
-        self._batch_node: type = module.BatchNode
-        self._batch_flow: type = module.BatchFlow
-        self._parallel: tuple[type, ...] = (module.AsyncParallelBatchNode, module.AsyncParallelBatchFlow)
-        self._family = Family(self._node, self._patches, self._patch_class)
-        self._own = frozenset(
-            cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, self._node)
-        )
+        classes = {name: cls for name in _METHODS if isinstance(cls := vars(module).get(name), type)}
+        runs = any(_has(cls, name) for cls in classes.values() for name in ("_run", "_run_async"))
+        self.classes: dict[str, type] = classes if runs else {}
+        self._own = frozenset(self.classes.values())
+        # What nodes and flows inherit from: `BaseNode`, if that is what they do.
+        self._nodes = self._bases(*_METHODS)
+        self._flows = self._bases("Flow", "AsyncFlow")
+        self._batch_nodes = self._bases("BatchNode", "AsyncBatchNode", "AsyncParallelBatchNode")
+        self._batch_flows = self._bases("BatchFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow")
+        self._parallel = self._bases("AsyncParallelBatchNode", "AsyncParallelBatchFlow")
+        self._families = [Family(cls, self._patches, self._patch_class) for cls in self._nodes]
+
+    def _bases(self, *names: str) -> tuple[type, ...]:
+        """Return the classes of these names, without those that inherit from one of the others."""
+        found = {self.classes[name]: None for name in names if name in self.classes}
+        return tuple(cls for cls in found if found.keys().isdisjoint(cls.__mro__[1:]))
+
+    def missing(self) -> list[str]:
+        """Return what the copy would need to have, for all that it does to be seen."""
+        kinds = [kind for kind in ("Node", "Flow") if not any(name.endswith(kind) for name in self.classes)]
+        return kinds + [
+            f"{name}.{method}"
+            for name, cls in self.classes.items()
+            for method in _METHODS[name]
+            if not _has(cls, method)
+        ]
 
     def patch(self) -> None:
         """Replace the methods of every class there is, and see to those still to come."""
         self._tracing.enabled = True
-        self._patches.replace(self._flow, "__init__", self._naming)
+        for cls in self._flows:
+            self._patches.replace(cls, "__init__", self._naming)
         for cls in self._own:
-            items = issubclass(cls, self._batch_node)
+            items = issubclass(cls, self._batch_nodes)
             self._patches.replace(cls, "_exec", around(_open_batch if items else open_exec))
             for name in ("_orch", "_orch_async"):
                 self._patches.replace(cls, name, around(_open_round))
-        self._family.patch()
+        for family in self._families:
+            family.patch()
 
     def undo(self) -> None:
         """Put every method back, and let calls pass where others have wrapped ours since."""
@@ -86,7 +127,7 @@ class PocketFlow:
         self._patches.undo()
 
     def _patch_class(self, cls: type) -> None:
-        prepares = issubclass(cls, self._batch_flow)
+        prepares = issubclass(cls, self._batch_flows)
         for base in cls.__mro__:  # mixins define methods too
             self._replace(base, "_run", self._step)
             self._replace(base, "exec", around(open_attempt))
@@ -118,7 +159,7 @@ class PocketFlow:
         return around(partial(self._open_step, function))(function)
 
     def _open_step(self, function: object, node: Any, args: Args, call: Call) -> Around | None:
-        if not isinstance(node, self._node):
+        if not isinstance(node, self._nodes):
             return None
         tracing = self._tracing
         # By position from PocketFlow's releases, by name from the head of its repository.
@@ -128,7 +169,7 @@ class PocketFlow:
     def _scope(
         self, method: object, node: Any, shared: object, parent: Scope | None
     ) -> FlowScope | NodeScope:
-        cls = FlowScope if isinstance(node, self._flow) else NodeScope
+        cls = FlowScope if isinstance(node, self._flows) else NodeScope
         scope = cls(node, shared, parent, self._tracing)
         scope.method = method
         return scope
@@ -136,22 +177,27 @@ class PocketFlow:
     def _begin(self, scope: FlowScope | NodeScope, context: Context | None) -> None:
         node = scope.owner
         if isinstance(scope, NodeScope):
-            scope.open(context, parallel=self._parallel_mode(node, self._batch_node))
+            scope.open(context, parallel=self._parallel_mode(node, self._batch_nodes))
             return
         cls = type(node)
         scope.open(
             context,
             plain=cls in self._own,
             stock=all(self._defines(cls, name) for name in _ORCHESTRATION),
-            parallel=self._parallel_mode(node, self._batch_flow),
+            parallel=self._parallel_mode(node, self._batch_flows),
         )
 
-    def _parallel_mode(self, node: Any, batch: type) -> bool | None:
+    def _parallel_mode(self, node: Any, batch: tuple[type, ...]) -> bool | None:
         return isinstance(node, self._parallel) if isinstance(node, batch) else None
 
     def _defines(self, cls: type, name: str) -> bool:
         """Tell whether `cls` has `name` from PocketFlow itself, or has none."""
         return next((base in self._own for base in cls.__mro__ if name in base.__dict__), True)
+
+
+def _has(cls: type, name: str) -> bool:
+    """Tell whether a class has a method that can be replaced where it is defined."""
+    return any(type(base.__dict__.get(name)) is FunctionType for base in cls.__mro__)
 
 
 def _open_round(flow: Any, args: Args, call: Call) -> RoundScope | None:

@@ -9,13 +9,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from wrapt import register_post_import_hook
-
 from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.instrument.around import around
 from pocketflow_otel.instrument.attempts import open_attempt
 from pocketflow_otel.instrument.family import Family
 from pocketflow_otel.instrument.host import loaded_sdk
+from pocketflow_otel.instrument.imports import ImportHooks
 from pocketflow_otel.instrument.patch import Patches
 from pocketflow_otel.instrument.pflow import children, engine, wrappers
 from pocketflow_otel.instrument.pflow.engine import Engine
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 DISTRIBUTION: Final = "pflow-cli"
 
-_PLACING: Final = guard("instrument pflow")
 _QUIETING: Final = guard("stand in for pflow's lines about nodes")
 _ANSWERING: Final = guard("go on after a question")
 _HANDING_ON: Final = guard("hand the trace on to a shell step's processes")
@@ -69,23 +67,27 @@ class Pflow:
         if "errors" not in tracing.config.pflow_details:
             tracing.config = replace(tracing.config, mask_errors=True)
         self._patches = Patches()
+        self._imports = ImportHooks(guard("instrument pflow"))
+        self._begun = False
         self._missing: list[str] = []
         self._warned = False
 
     def watch(self) -> None:
         """See to what is imported, and to what has been."""
         self._tracing.enabled = True
-        register_post_import_hook(_guarded(self._begin), "pflow")
+        self._imports.add("pflow", self._begin)
 
     def undo(self) -> None:
-        """Put everything back; hooks of imports stay, and do nothing."""
+        """Put everything back; what is imported from now on stays as it is."""
+        self._imports.clear()
         self._tracing.enabled = False
         self._patches.undo()
 
     def _begin(self, package: ModuleType) -> None:
         """See which pflow it is, and what of it is to be instrumented."""
-        if not self._patches.active:
+        if not self._patches.active or self._begun:
             return
+        self._begun = True
         children.hide_launcher(os.environ)
         folder = Path(package.__path__[0])
         vendored = (folder / "pocketflow").is_dir()
@@ -99,14 +101,14 @@ class Pflow:
             self._on_import(folder, name, partial(self._place_pool, required))
         self._on_import(folder, _OUTPUT, self._place_output)
         # Both from 0.14 on.
-        register_post_import_hook(_guarded(self._place_prompt), _PROMPT)
-        register_post_import_hook(_guarded(self._place_server), _SERVER)
+        self._imports.add(_PROMPT, self._place_prompt)
+        self._imports.add(_SERVER, self._place_server)
 
     def _on_import(self, folder: Path, name: str, place: Callable[[ModuleType], None]) -> None:
         path = folder.joinpath(*name.split(".")[1:])
         if not (path.is_dir() or path.with_suffix(".py").is_file()):
             self._miss([name])
-        register_post_import_hook(_guarded(place), name)
+        self._imports.add(name, place)
 
     def _place(self, hooks: Sequence[Hook], module: ModuleType) -> None:
         if self._patches.active:
@@ -235,16 +237,6 @@ def _traced_shell(exec_: Callable[..., Any]) -> Callable[..., Any]:
         return attempt(node, prep_res)
 
     return wrapper
-
-
-def _guarded(hook: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Keep our failures out of pflow's imports."""
-
-    def place(module: Any) -> None:
-        with _PLACING:
-            hook(module)
-
-    return place
 
 
 def _version() -> str:
