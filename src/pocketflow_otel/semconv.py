@@ -34,6 +34,7 @@ RUN_ID: Final = "pocketflow.run.id"
 FLOW_CLASS: Final = "pocketflow.flow.class"
 FLOW_START_NODE: Final = "pocketflow.flow.start_node"
 FLOW_NESTED: Final = "pocketflow.flow.nested"
+FLOW_VISIT: Final = "pocketflow.flow.visit"
 FLOW_ACTION: Final = "pocketflow.flow.action"
 FLOW_STEPS: Final = "pocketflow.flow.steps"
 

@@ -161,6 +161,7 @@ def test_a_trace_file_tells_the_run_as_a_timeline_and_counts(tmp_path: Path) -> 
                 "elapsed": 0.500003,
                 "depth": 1,
                 "span_id": f"{3:016x}",
+                "visit": 1,
             },
             {
                 "type": "node_start",

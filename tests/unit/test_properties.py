@@ -114,7 +114,7 @@ class Oracle:
             "pocketflow.flow.steps": OneOf(range(steps + 1)) if late else steps,
             **({"gen_ai.workflow.name": name} if name else {}),
             **({"pocketflow.flow.start_node": step_name(spec.members[0])} if spec.members else {}),
-            **({"pocketflow.flow.nested": True} if seen.above else {}),
+            **({"pocketflow.flow.nested": True, "pocketflow.flow.visit": visit(seen)} if seen.above else {}),
             **self.store(seen),
         }
         if "Batch" in spec.kind:

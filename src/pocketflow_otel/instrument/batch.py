@@ -20,12 +20,17 @@ _SIZED: Final = frozenset({list, tuple, dict, set, frozenset, str, range})
 
 
 class Batch:
-    """The batch of one node or flow: its size, once known, and what it ran."""
+    """The batch of one node or flow: its size, once known, and what it ran.
 
-    __slots__ = ("indices", "parallel", "size", "untraced")
+    Attributes:
+        parallel: Whether its class runs items at once, or items have been seen to overlap.
+    """
+
+    __slots__ = ("_open", "indices", "parallel", "size", "untraced")
 
     def __init__(self, *, parallel: bool) -> None:
         self.parallel = parallel
+        self._open: set[int] = set()
         self.indices = count()
         self.size: int | None = None
         self.untraced = 0
@@ -43,8 +48,19 @@ class Batch:
             self.size = len(items)
         scope.run.publish(scope, BatchBegun(self.size, self.parallel))
 
+    def item_begins(self, index: int) -> None:
+        """Take note of an item that begins, perhaps before others have ended."""
+        self._open.add(index)  # First: of two threads, at least the second one sees both.
+        if len(self._open) > 1:
+            self.parallel = True
+
+    def item_ends(self, index: int) -> None:
+        """Take note of an item that has ended."""
+        self._open.discard(index)
+
     def describe(self, attributes: dict[str, AttributeValue]) -> None:
         """Add the attributes that are known at the end."""
+        attributes[semconv.BATCH_MODE] = self.mode
         if self.size is not None:
             attributes[semconv.BATCH_SIZE] = self.size
         if self.untraced:
@@ -81,8 +97,10 @@ class BatchItem(TracedScope):
             self._described = attributes
             self._started_at = self.tracing.time_ns()
             self.open_without_span(context)
+        self._batch.item_begins(self.index)
 
     def end(self, error: BaseException | None) -> None:
+        self._batch.item_ends(self.index)
         if self._started_at:
             self._count(failed=error is not None or self.has_failed())
         super().end(error)

@@ -43,7 +43,7 @@ def orchestrates(scope: Scope | None) -> TypeGuard[FlowScope | RoundScope]:
 
 
 def visit_of(node: Any, within: Scope | None) -> int:
-    """Count a visit of a node, from 1, in the flow or round it runs in.
+    """Count a visit of a node or nested flow, from 1, in the flow or round it runs in.
 
     Flows run copies; `copy.copy` shares the successors of the original, which tell it apart.
     """
@@ -215,6 +215,7 @@ class FlowScope(StoreScope):
             attributes[semconv.FLOW_START_NODE] = naming.node_name(start)
         if self.parent is not None:
             attributes[semconv.FLOW_NESTED] = True
+            attributes[semconv.FLOW_VISIT] = visit_of(flow, self.parent)
             attributes[semconv.RUN_ID] = self.run.id
         if parallel is not None:
             self.batch = Batch(parallel=parallel)

@@ -29,7 +29,7 @@ _EXECUTION: Final = re.compile(
 
 _TOLD_AT_START: Final = (
     semconv.GEN_AI_OPERATION_NAME, semconv.GEN_AI_WORKFLOW_NAME, semconv.NODE_NAME, semconv.NODE_CLASS,
-    semconv.NODE_VISIT, semconv.SHARED_SCHEMA,
+    semconv.NODE_VISIT, semconv.FLOW_VISIT, semconv.SHARED_SCHEMA,
 )  # fmt: skip
 """What the event of a start is made of."""
 

@@ -49,7 +49,7 @@ def _row(step: Step, first: int, parent: float) -> dict[str, Any]:
         "start": round((span.start - first) / 1e9, 6),
         "duration": round(span.duration, 6) if span.end else None,
         "share": round(span.duration / parent, 4) if parent and span.end else None,
-        "visit": said.get(semconv.NODE_VISIT),
+        "visit": said.get(semconv.NODE_VISIT, said.get(semconv.FLOW_VISIT)),
         "index": said.get(semconv.BATCH_INDEX),
         "attempts": said.get(semconv.NODE_ATTEMPTS),
         "fallback": said.get(semconv.NODE_FALLBACK),

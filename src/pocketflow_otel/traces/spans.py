@@ -21,7 +21,7 @@ _TYPES: Final[dict[str, Any]] = {
         (
             semconv.NODE_VISIT, semconv.NODE_MAX_RETRIES, semconv.NODE_ATTEMPTS, semconv.FLOW_STEPS,
             semconv.BATCH_INDEX, semconv.BATCH_SIZE, semconv.BATCH_UNTRACED, semconv.COST_UNPRICED_CALLS,
-            semconv.SUM_CALLS, semconv.SUM_INPUT_TOKENS, semconv.SUM_OUTPUT_TOKENS,
+            semconv.FLOW_VISIT, semconv.SUM_CALLS, semconv.SUM_INPUT_TOKENS, semconv.SUM_OUTPUT_TOKENS,
             semconv.SUM_CACHE_READ_TOKENS, semconv.USAGE_CACHE_WRITE_TOKENS, semconv.USAGE_REASONING_TOKENS,
             semconv.ATTEMPT, semconv.ATTEMPT_MAX,
         ),

@@ -137,6 +137,8 @@ class Timeline:
             types = json.loads(span.attributes.get(semconv.SHARED_SCHEMA, "{}"))
             event |= {"shared_keys": list(types), "shared_types": types}
             event["visit"] = span.attributes.get(semconv.NODE_VISIT, 1)
+        elif semconv.FLOW_VISIT in span.attributes:
+            event["visit"] = span.attributes[semconv.FLOW_VISIT]
         return [event]
 
     def ended(self, span: SpanRecord) -> list[dict[str, Any]]:
