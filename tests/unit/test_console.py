@@ -165,13 +165,11 @@ def test_rounds_of_a_batch_flow_label_every_line() -> None:
   0.00s   [0] → Flow: files
   0.00s     [0] → Read
   0.10s     [0] ✓ Read 0.10s  → default  +reads
-  0.10s   [0] ✓ Flow: files 0.10s  → default
-  0.10s   [0] ✓ 0.10s  (1/2)
+  0.10s   [0] ✓ Flow: files 0.10s  → default  (1/2)
   0.10s   [1] → Flow: files
   0.10s     [1] → Read
   0.20s     [1] ✓ Read 0.10s  → default
-  0.20s   [1] ✓ Flow: files 0.10s  → default
-  0.20s   [1] ✓ 0.10s  (2/2)
+  0.20s   [1] ✓ Flow: files 0.10s  → default  (2/2)
   0.20s ✓ Flow: all files 0.20s
 ok  0.20s · 2 steps
 slowest Read 0.10s (50%)
@@ -311,9 +309,9 @@ def test_runs_at_once_keep_their_own_clock_indentation_and_summary_and_say_which
 0000   0.10s   ✓ Wait a 0.10s  → default
 0000   0.10s ✓ Flow: a 0.10s
 0000 ok  0.10s · 1 step
-  0.20s   ✓ Wait b 0.20s  → default
-  0.20s ✓ Flow: b 0.20s
-ok  0.20s · 1 step
+0000   0.20s   ✓ Wait b 0.20s  → default
+0000   0.20s ✓ Flow: b 0.20s
+0000 ok  0.20s · 1 step
 """
     assert told(lambda: asyncio.run(both())) == expected
 
@@ -605,15 +603,8 @@ def test_of_more_than_twenty_items_progress_is_shown_and_failures() -> None:
     expected = """\
   0.00s → Flow: checks                                          run 20261122T193012Z-00000000
   0.00s   → Check ×30
-  0.03s     · 3/30 items 0.03s
-  0.06s     · 6/30 items 0.06s
-  0.09s     · 9/30 items 0.09s
-  0.12s     · 12/30 items 0.12s
-  0.15s     · 15/30 items 0.15s
-  0.18s     · 18/30 items 0.18s
-  0.21s     · 21/30 items 0.21s
-  0.24s     · 24/30 items 0.24s
-  0.27s     · 27/30 items 0.27s
+  0.10s     · 10/30 items 0.10s
+  0.20s     · 20/30 items 0.20s
   0.30s     [29] ✗ 0.01s  ValueError: unlucky (test_console.py)  (30/30)
   0.30s     · 30/30 items 0.30s · 1 failed
   0.30s   ✗ Check 0.30s  ValueError: unlucky in exec
@@ -631,6 +622,7 @@ def test_of_a_generator_with_many_items_progress_is_shown_when_the_number_has_do
     assert [line.split("· ")[1] for line in lines if " · " in line and "items" in line] == [
         "40 items 0.40s",
         "80 items 0.80s",
+        "100 items 1.00s",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Timer
 from time import time_ns
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -14,6 +15,7 @@ from pocketflow_otel.export.stream import LineStream
 from pocketflow_otel.guard import guard
 from pocketflow_otel.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
 from pocketflow_otel.traces.narrator import Narrator
+from pocketflow_otel.traces.repeats import MOMENT
 from pocketflow_otel.traces.retell import retell
 from pocketflow_otel.traces.text import DIM, Part, escape, raised, short_path
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.text import Line
 
 _EXPORTING: Final = guard("print finished spans")
+_TELLING: Final = guard("say how many more attempts failed")
 SILENCE: Final = 10.0
 """Seconds without a line."""
 _LABEL: Final = 4
@@ -48,10 +51,14 @@ class ConsoleView:
         self.mode = mode
         self._stream = LineStream(stream)
         self._narrators: dict[OpenRun, Narrator] = {}
+        self._marked: set[OpenRun] = set()
+        self._timer: Timer | None = None
         self._heartbeat = Heartbeat(self._still_running, silence)
 
     def run_started(self, run: OpenRun) -> None:
         self._narrators[run] = Narrator(run.id, run.start, columns=self._stream.columns)
+        if len(self._narrators) > 1:
+            self._marked.update(self._narrators)
         if self.mode == "live":
             self._heartbeat.start()
 
@@ -73,6 +80,8 @@ class ConsoleView:
                     item=event.item,
                 )
                 self._show(run, lines)
+                if self.mode == "live" and narrator.has_more:
+                    self._tell_more_soon()
             case BatchBegun(size):
                 self._show(run, narrator.batch_begun(span_id, size))
             case ActionUnmatched(action, known):
@@ -93,6 +102,7 @@ class ConsoleView:
             lines = self._narrators[run].summary(root, run.path, late=len(run.spans))
         self._write(run, lines, whole=True)  # Nobody can type a path that was cut.
         del self._narrators[run]
+        self._marked.discard(run)
         if not self._narrators:
             self._heartbeat.stop()
 
@@ -111,14 +121,27 @@ class ConsoleView:
             self._heartbeat.beat()
 
     def _write(self, run: OpenRun, lines: Iterable[Line], *, whole: bool = False) -> None:
-        """Write lines; while more than one run is open, each line says of which it is."""
-        label = (Part(f"{run.id[-_LABEL:]} ", DIM),) if len(self._narrators) > 1 else ()
+        """Write lines; of a run that was not alone, each says of which it is, until its end."""
+        label = (Part(f"{run.id[-_LABEL:]} ", DIM),) if run in self._marked else ()
         for line in lines:
             self._stream.write((*label, *line), whole=whole)
+
+    def _tell_more_soon(self) -> None:
+        """Have told shortly what is counted only, if nothing happens that has it told before."""
+        if self._timer is None or not self._timer.is_alive():
+            self._timer = Timer(MOMENT, self._tell_more)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _tell_more(self) -> None:
+        with _TELLING:
+            for run, narrator in list(self._narrators.items()):
+                self._write(run, narrator.more())
 
     def _still_running(self) -> None:
         if self._stream.unfinished:
             return  # A question, perhaps, to which the answer is being typed.
+        self._tell_more()
         now = time_ns()
         for run, narrator in list(self._narrators.items()):
             self._write(run, [narrator.still_running(now)])

@@ -6,19 +6,21 @@ A `Narrator` is given what happens, in order, as plain values; it knows no clock
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import text
 from pocketflow_otel.traces.crowd import Crowd
+from pocketflow_otel.traces.repeats import MOMENT, Repeats, drained, likeness
 from pocketflow_otel.traces.text import BAD, DIM, GOOD, NAME, WARN, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pocketflow_otel.traces.model import SpanRecord
+    from pocketflow_otel.traces.model import Attributes, SpanRecord
 
 _INDENT: Final = "  "
 NARROW: Final = 60
@@ -39,6 +41,9 @@ class _Open:
         told: Whether its start has been told. A batch waits until its size is known.
         crowd: The items of its batch.
         within: The batch it is an item of, or runs in an item of.
+        flow: The flow it runs in; of what runs in a batch, the flow of that.
+        steps: How many steps have begun in it, if it is a round.
+        others_wrote: Whether it has been told that steps of this flow wrote at the same time.
         progress: What it said of its progress.
     """
 
@@ -48,13 +53,16 @@ class _Open:
     inner_depth: int
     told: bool = True
     crowd: Crowd = field(default_factory=Crowd)
-    within: Crowd | None = None
+    within: _Open | None = None
+    flow: _Open | None = None
+    steps: int = 0
+    others_wrote: bool = False
     progress: str = ""
 
     @property
     def hidden(self) -> bool:
         """Whether its lines make way for progress: it is one of very many."""
-        return self.within is not None and self.within.collapsed
+        return self.within is not None and self.within.crowd.collapsed
 
 
 class Narrator:
@@ -73,6 +81,8 @@ class Narrator:
         self._narrow = columns is not None and columns < NARROW
         self._run_column = _RUN_COLUMN if columns is None else min(_RUN_COLUMN, columns - len(run_id) - 4)
         self._open: dict[str, _Open] = {}
+        self._held: deque[tuple[_Open, list[Line]]] = deque()
+        self._repeats: dict[tuple[str, ...], tuple[_Open, Repeats]] = {}
         self._steps = 0
         self._failed_steps = 0
         self._failed_at = self._stopped_at = ""
@@ -82,6 +92,7 @@ class Narrator:
 
     def started(self, span: SpanRecord) -> Iterator[Line]:
         """Tell that a span started; items, and spans that are not ours, have no line for that."""
+        yield from self._overdue(span.start)
         parent = self._open.get(span.parent_id)
         depth, label = (parent.inner_depth, parent.label) if parent is not None else (0, "")
         inner_depth = depth + 1
@@ -93,8 +104,12 @@ class Narrator:
             inner_depth = depth
         entry = self._open[span.span_id] = _Open(span, depth, label, inner_depth)
         if parent is not None:
-            entry.within = parent.crowd if span.role == "item" else parent.within
+            entry.within = parent if span.role == "item" else parent.within
+            entry.flow = parent.flow or parent
+            parent.steps += bool(span.role)
             yield from self._tell(parent)
+        if span.role == "flow" and entry.within is None:
+            entry.flow = entry
         if span.role in ("flow", "node"):
             entry.told = False
             entry.crowd.size = span.attributes.get(semconv.BATCH_SIZE)
@@ -120,9 +135,7 @@ class Narrator:
             name.append(Part(f" ×{entry.crowd.size}"))
         if mode == semconv.PARALLEL:
             name.append(Part(" parallel", DIM))
-        visit = span.attributes.get(semconv.NODE_VISIT, 1)
-        if visit != 1:
-            name.append(Part(f" (visit {visit})", DIM))
+        name.append(Part(text.visit(span.attributes), DIM))
         if span.role == "flow" and not span.title:
             name.append(Part(f" (starts at {text.escape(_starts_at(span))})", DIM))
         line = self._line(entry, span.start, Part("→ ", DIM), *name)
@@ -147,12 +160,14 @@ class Narrator:
 
         `item` is the index of a batch item, where that has no span of its own.
         """
+        yield from self._overdue(time)
         entry = self._open.get(span_id)
         if entry is None:
             return
         if item is not None and entry.span.role == "node":
-            entry = _Open(entry.span, entry.depth + 1, f"{entry.label}[{item}] ", 0, within=entry.crowd)
-        if entry.within is not None and not entry.within.shows_attempt():
+            entry = _Open(entry.span, entry.depth + 1, f"{entry.label}[{item}] ", 0, within=entry)
+        batch = entry.within
+        if batch is not None and self._is_repeated(entry, batch, time, f"{attempt}/{most}", error + place):
             return
         yield from self._tell(entry)
         waiting = f"; waiting {wait:g}s" if wait else ""
@@ -160,8 +175,60 @@ class Narrator:
         said = Part(f"attempt {attempt}/{most} failed: {message}{waiting}")
         yield self._line(entry, time, Part("↻ ", WARN), said)
 
+    def _is_repeated(self, entry: _Open, batch: _Open, time: int, attempt: str, error: str) -> bool:
+        """Tell whether a failed attempt of an item goes without a line; those alike are counted.
+
+        Rounds that have lines of their own tell all that happened in them.
+        """
+        if batch.span.role == "flow" and not batch.crowd.collapsed:
+            return not batch.crowd.shows_attempt()
+        label = entry.label[len(batch.label) :].rstrip()
+        key = (batch.span.span_id, entry.span.title, attempt, likeness(error))
+        if key in self._repeats:
+            self._repeats[key][1].add(label)
+            batch.crowd.repeat_attempt()
+            return True
+        if not batch.crowd.shows_attempt():
+            return True
+        which = "" if attempt.startswith("1/") else attempt
+        self._repeats[key] = batch, Repeats(label, which, time + round(MOMENT * 1e9))
+        return False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether failed attempts have been counted that no line tells of yet."""
+        return any(repeats.waiting for _, repeats in list(self._repeats.values()))
+
+    def more(self) -> Iterator[Line]:
+        """Tell what waits for something to happen, since nothing does; any thread may ask."""
+        for _, lines in drained(self._held):
+            yield from lines
+        for batch, repeats in list(self._repeats.values()):
+            yield from self._tell_repeats(batch, repeats)
+
+    def _overdue(self, time: int, ended: _Open | None = None) -> Iterator[Line]:
+        """Tell what has waited until now: something else happens.
+
+        Args:
+            time: When it happens.
+            ended: The step that has ended, and with it what it had to say.
+        """
+        for _, lines in drained(self._held):
+            yield from lines
+        if self._repeats:
+            for key, (batch, repeats) in list(self._repeats.items()):
+                if repeats.until <= time or batch is ended or (ended is not None and not self._open):
+                    del self._repeats[key]
+                    yield from self._tell_repeats(batch, repeats)
+
+    def _tell_repeats(self, batch: _Open, repeats: Repeats) -> Iterator[Line]:
+        told = repeats.tell()
+        if told:
+            yield *self._margin(batch, batch.span.start), Part("… ", DIM), Part(told)
+
     def unmatched(self, span_id: str, time: int, action: str, known: Sequence[str]) -> Iterator[Line]:
         """Tell that a step's action leads nowhere."""
+        yield from self._overdue(time)
         entry = self._open.get(span_id)
         if entry is not None and not entry.hidden:
             ways = ", ".join(text.escape(way) for way in known)
@@ -176,38 +243,63 @@ class Narrator:
 
     def item_done(self, span_id: str, time: int) -> Iterator[Line]:
         """Tell that an item of a batch, which has no span of its own, went well."""
+        yield from self._overdue(time)
         entry = self._open.get(span_id)
         if entry is not None:
             entry.crowd.end(None)
-            yield from self._report(entry, time)
+            yield from self._report(entry, time, entry.crowd.report(_seconds(entry, time)))
 
-    def _report(self, batch: _Open, time: int) -> Iterator[Line]:
+    def _report(self, batch: _Open, time: int, said: str | None) -> Iterator[Line]:
         """Tell how far a large batch is."""
-        said = batch.crowd.report((time - batch.span.start) / 1e9)
         if said is not None and not batch.hidden:
             yield self._line(batch, time, Part("· ", DIM), Part(said), below=1)
 
     def ended(self, span: SpanRecord) -> Iterator[Line]:
         """Tell how a span ended."""
         entry = self._open.pop(span.span_id, None)
+        step = self._only_step(entry) if entry is not None and span.role == "item" else []
+        yield from self._overdue(span.end, entry)
         if entry is None or not span.role:
             return
         parent = self._open.get(span.parent_id)
         self._count(span, parent)
         if span.role == "item" and parent is not None:
-            parent.crowd.end(span)
-            if parent.crowd.shows(span) and not parent.hidden:
-                yield self._end_line(entry, span, parent)
-            yield from self._report(parent, span.end)
-        elif span.failed or not entry.hidden:
+            yield from self._item_ended(entry, span, parent, step)
+            return
+        lines = list(self._step_ended(entry, span, parent))
+        if lines and parent is not None and _ends_round(span, parent):
+            self._held.append((parent, lines))
+        else:
+            yield from lines
+
+    def _step_ended(self, entry: _Open, span: SpanRecord, parent: _Open | None) -> Iterator[Line]:
+        untraced = span.attributes.get(semconv.BATCH_UNTRACED, 0)
+        yield from self._report(entry, span.end, entry.crowd.last_report(_seconds(entry, span.end), untraced))
+        if span.failed or not entry.hidden:
             yield from self._tell(entry)
             yield self._end_line(entry, span, parent)
             yield from self._hint(entry, span)
 
+    def _item_ended(self, entry: _Open, span: SpanRecord, batch: _Open, step: list[Line]) -> Iterator[Line]:
+        """Tell how an item ended: of a round that was one step, the step's lines do, and are held."""
+        batch.crowd.end(span)
+        if step:
+            yield step[0] + tuple(part for piece in _progress(span, batch) for part in (Part("  "), piece))
+            yield from step[1:]
+        elif batch.crowd.shows(span) and not batch.hidden:
+            yield self._end_line(entry, span, batch)
+        yield from self._report(batch, span.end, batch.crowd.report(_seconds(batch, span.end)))
+
+    def _only_step(self, round_: _Open) -> list[Line]:
+        """Return the lines of the step that a round which ends now was, if nothing has come between."""
+        if self._held and self._held[0][0] is round_:
+            return next((lines for _, lines in drained(self._held)), [])
+        return []
+
     def _end_line(self, entry: _Open, span: SpanRecord, parent: _Open | None) -> Line:
         name = [] if span.role == "item" else [Part(_name(span), NAME), Part(" ")]
         line = self._line(entry, span.end, _mark(span), *name, Part(text.seconds(span.duration)))
-        for piece in (*self._outcome(span), *_progress(span, parent)):
+        for piece in (*_overlapped(entry, span), *self._outcome(entry, span), *_progress(span, parent)):
             line += (Part("  "), piece)
         return line
 
@@ -220,8 +312,12 @@ class Narrator:
         if span.status_message.removeprefix("KeyError: ") not in map(repr, names):
             keys = ", ".join(map(text.escape, list(names)[: text.MAX_KEYS])) or "no keys"
             more = f" (+{len(names) - text.MAX_KEYS} more)" if len(names) > text.MAX_KEYS else ""
-            margin = Part(" " * len(self._elapsed(span.end)) + _INDENT * (entry.depth + 1))
-            yield margin, Part(entry.label, DIM), Part(f"shared has: {keys}{more}", DIM)
+            yield *self._margin(entry, span.end), Part(f"shared has: {keys}{more}", DIM)
+
+    def _margin(self, entry: _Open, time: int) -> Line:
+        """Return what stands before a line below an entry's that does not show its time."""
+        margin = " " * len(self._elapsed(time)) + _INDENT * (entry.depth + 1)
+        return Part(margin), Part(entry.label, DIM)
 
     def still_running(self, time: int) -> Line:
         """Tell which steps are open, and for how long: what to say after a long silence."""
@@ -244,7 +340,7 @@ class Narrator:
             node = self._open.get(entry.span.parent_id, entry)
         return f"{_name(node.span)} {entry.label}".rstrip()
 
-    def _outcome(self, span: SpanRecord) -> Iterator[Part]:
+    def _outcome(self, entry: _Open, span: SpanRecord) -> Iterator[Part]:
         attributes = span.attributes
         if span.failed:
             message = text.failure(span.status_message, attributes)
@@ -266,10 +362,18 @@ class Narrator:
             yield Part(f"warning {kind}".rstrip(), WARN)
         changes = text.diff(attributes, counts=self._narrow) if span.role == "node" else ""
         if changes:
-            yield Part(changes)
+            yield Part(changes + self._others_wrote(entry, attributes))
         usage = text.cost_of(attributes) if self._narrow else text.usage(attributes)
         if usage and not (span.role == "flow" and semconv.FLOW_NESTED not in attributes):
             yield Part(usage, DIM)
+
+    def _others_wrote(self, entry: _Open, attributes: Attributes) -> str:
+        """Say that the changes of a step may be those of others: once a flow."""
+        flow = entry.flow or entry
+        if flow.others_wrote or self._narrow or semconv.SHARED_CONCURRENT not in attributes:
+            return ""
+        flow.others_wrote = True
+        return f" {text.OTHERS_WROTE}"
 
     def _count(self, span: SpanRecord, parent: _Open | None) -> None:
         if span.failed and span.has_event(semconv.EXCEPTION_EVENT):
@@ -356,6 +460,28 @@ def _mark(span: SpanRecord) -> Part:
         return Part("✗ ", BAD)
     warned = span.role == "node" and text.warnings(span.events)
     return Part("⚠ ", WARN) if warned or text.is_doubtful(span.attributes) else Part("✓ ", GOOD)
+
+
+def _seconds(batch: _Open, time: int) -> float:
+    return (time - batch.span.start) / 1e9
+
+
+def _ends_round(span: SpanRecord, parent: _Open) -> bool:
+    """Tell whether a step seems to have been all of a round: it was the first, and none follows."""
+    return (
+        parent.span.role == "item"
+        and parent.within is not None
+        and parent.within.span.role == "flow"
+        and parent.steps == 1
+        and semconv.NODE_NEXT not in span.attributes
+    )
+
+
+def _overlapped(entry: _Open, span: SpanRecord) -> Iterator[Part]:
+    """Say that a batch ran items at once, where nobody knew that when it began."""
+    mode = span.attributes.get(semconv.BATCH_MODE)
+    if mode == semconv.PARALLEL and entry.span.attributes.get(semconv.BATCH_MODE) != mode:
+        yield Part("parallel", DIM)
 
 
 def _progress(span: SpanRecord, parent: _Open | None) -> Iterator[Part]:

@@ -106,11 +106,15 @@ def outline(trace: Trace, *, values: bool = False, limit: int | None = LIMIT) ->
         limit: As for `walk`.
     """
     yield from facts(trace)
+    remarks = _Remarks()
     for shown in walk(trace, limit):
         if shown.step is None:
             yield Part(shown.prefix, DIM), Part(left_out(shown), DIM)
             continue
-        yield (Part(shown.prefix, DIM), *_step_line(shown.step, shown.parent))
+        yield (
+            Part(shown.prefix, DIM),
+            *_step_line(shown.step, shown.parent, remarks.of(shown.step, shown.parent)),
+        )
         for line in _happened(shown.step):
             yield (Part(shown.indent, DIM), *line)
         if values:
@@ -182,25 +186,47 @@ def name(step: Step) -> str:
     return title or text.escape(span.name)
 
 
-def _step_line(step: Step, parent: Step | None) -> Line:
+class _Remarks:
+    """Remarks that steps ran beside others on one store: one a flow, at the first step."""
+
+    def __init__(self) -> None:
+        self._homes: dict[str, tuple[str, bool]] = {}  # The flow of a step, and whether in a batch.
+        self._made: set[str] = set()
+
+    def of(self, step: Step, parent: Step | None) -> str:
+        """Return the remark on a step, empty for most; each is asked for after its parent."""
+        span = step.span
+        flow, batched = (span.span_id, False) if parent is None else self._homes[parent.span.span_id]
+        batched = batched or span.role == "item"
+        if span.role == "flow" and not batched:
+            flow = span.span_id
+        self._homes[span.span_id] = flow, batched
+        said = span.attributes
+        if semconv.SHARED_CONCURRENT not in said or flow in self._made or not text.diff(said):
+            return ""
+        self._made.add(flow)
+        return f" {text.OTHERS_WROTE}"
+
+
+def _step_line(step: Step, parent: Step | None, remark: str) -> Line:
     span, said = step.span, step.span.attributes
     mark = _MARKS[status(step)] if span.role else Part("· ", DIM)
     warned = span.role == "node" and text.warnings(span.events)
     if not span.failed and (warned or text.is_doubtful(said)):
         mark = Part("⚠ ", WARN)
     line: Line = (mark, Part(name(step), NAME if span.role else DIM))
-    if span.role == "node" and said.get(semconv.NODE_VISIT, 1) != 1:
-        line += (Part(f" (visit {said[semconv.NODE_VISIT]})", DIM),)
+    if span.role in ("node", "flow"):
+        line += (Part(text.visit(said), DIM),)
     if semconv.BATCH_SIZE in said and semconv.BATCH_MODE in said:
         line += (Part(f" ×{said[semconv.BATCH_SIZE]}", DIM),)
     if said.get(semconv.BATCH_MODE) == semconv.PARALLEL:
         line += (Part(" parallel", DIM),)
-    for piece in _pieces(step, parent):
+    for piece in _pieces(step, parent, remark):
         line += (Part("  "), piece)
     return line
 
 
-def _pieces(step: Step, parent: Step | None) -> Iterator[Part]:
+def _pieces(step: Step, parent: Step | None, remark: str) -> Iterator[Part]:
     span, said = step.span, step.span.attributes
     if span.end:
         share = span.duration / parent.span.duration if parent is not None and parent.span.duration else None
@@ -222,7 +248,7 @@ def _pieces(step: Step, parent: Step | None) -> Iterator[Part]:
         yield Part(circumstance, WARN)
     changes = text.diff(said)
     if changes:
-        yield Part(changes)
+        yield Part(changes + remark)
     usage = _usage(step)
     if usage:
         yield Part(usage, DIM)

@@ -26,6 +26,8 @@ _CHANGES: Final = (
     ("~", semconv.SHARED_MODIFIED_KEYS),
     ("−", semconv.SHARED_REMOVED_KEYS),
 )
+OTHERS_WROTE: Final = "(others wrote too)"
+"""Behind the changes of a step that ran beside others: theirs may be among them."""
 _APPROVED: Final = "approved"
 _ADVICE: Final = "info"
 _NO_KIND: Final = "warning"
@@ -227,8 +229,13 @@ def diff(attributes: Attributes, *, counts: bool = False) -> str:
     if not names:
         return ""
     more = [f"(+{len(names) - MAX_KEYS} more)"] if len(names) > MAX_KEYS else []
-    shared = ["(others wrote too)"] if attributes.get(semconv.SHARED_CONCURRENT) else []
-    return " ".join([*names[:MAX_KEYS], *more, *shared])
+    return " ".join([*names[:MAX_KEYS], *more])
+
+
+def visit(attributes: Attributes) -> str:
+    """Return ` (visit 2)` of a step that its flow has come to before; empty the first time."""
+    number = attributes.get(semconv.NODE_VISIT, attributes.get(semconv.FLOW_VISIT, 1))
+    return "" if number == 1 else f" (visit {number})"
 
 
 def is_doubtful(attributes: Attributes) -> bool:
