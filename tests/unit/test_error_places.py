@@ -6,15 +6,12 @@ import importlib.util
 import io
 import json
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
-import openai
 import pocketflow
 import pytest
 from click.testing import CliRunner
 from tests.processes import write
-from tests.receiver import tcp_server
 
 from pocketflow_otel import semconv
 from pocketflow_otel.capture.frames import is_installed, own_place_in
@@ -27,7 +24,6 @@ from pocketflow_otel.traces import reader
 from pocketflow_otel.traces.model import ERROR, EventRecord, SpanRecord
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
@@ -106,25 +102,6 @@ def test_an_error_deep_in_a_library_has_the_users_line_everywhere(folder: str, t
     assert (said, f"({PLACE})" in live) == (PLACE, True)
     for name, text in commands(path).items():
         assert (name, PLACE in text, "_fakelib.py:" in outside_tracebacks(text)) == (name, True, False)
-
-
-def test_an_error_of_a_real_client_has_the_users_line_everywhere(tmp_path: Path) -> None:
-    def refuse(connection: socket.socket) -> None:
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-
-    def ask(question: str) -> Any:
-        messages: Any = [{"role": "user", "content": question}]
-        return client.chat.completions.create(model="m", messages=messages)
-
-    # What is below the user's line is the library's, as far as anybody can tell.
-    ask.__code__ = ask.__code__.replace(co_filename=f"{sys.prefix}/lib/python3/site-packages/wrapper.py")
-    with tcp_server(refuse) as port:
-        client = openai.OpenAI(api_key="none", base_url=f"http://127.0.0.1:{port}/v1", max_retries=0)
-        live, said, path = fail(tmp_path, ask)
-    assert (said, f"({PLACE})" in live) == (PLACE, True)
-    for name, text in commands(path).items():
-        assert (name, PLACE in text, "_base_client.py:" in outside_tracebacks(text)) == (name, True, False)
 
 
 def test_runs_that_fail_at_different_lines_differ(tmp_path: Path) -> None:
