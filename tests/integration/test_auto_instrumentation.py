@@ -113,7 +113,8 @@ class Slow(pocketflow.Node):
 
 fast = Fast()
 fast >> Slow()
-pocketflow.Flow(start=fast).run({})
+waiting = pocketflow.Flow(start=fast)
+waiting.run({})
 print("done")
 """
 
@@ -144,7 +145,7 @@ def test_lines_appear_and_are_saved_while_the_steps_run(
         out, after = process.communicate("\n", timeout=60)
 
     assert [re.sub(r" +run .*| \d\.\d\ds", "", line) for line in before if line[:1] in ("→", " ")] == [
-        "→ Flow: app",
+        "→ Flow: waiting",
         "  → Fast",
         "  ✓ Fast  → default  +x",
         "  → Slow",
@@ -218,7 +219,8 @@ class Ask(pocketflow.Node):
     def exec(self, prep_res):
         with trace.get_tracer("llm").start_as_current_span("chat"):
             pass
-pocketflow.Flow(start=Ask()).run({})
+asking = pocketflow.Flow(start=Ask())
+asking.run({})
 """
     write(tmp_path / "app.py", code)
     instrumented(tmp_path, PYTHON, "app.py", **OURS)
@@ -227,5 +229,5 @@ pocketflow.Flow(start=Ask()).run({})
 
     assert [(scope["scope"]["name"], [span["name"] for span in scope["spans"]]) for scope in scopes] == [
         ("llm", ["chat"]),
-        ("pocketflow_otel", ["invoke_node Ask", "invoke_workflow app"]),
+        ("pocketflow_otel", ["invoke_node Ask", "invoke_workflow asking"]),
     ]

@@ -494,7 +494,8 @@ from pocketflow import Flow, Node
 class Inner(Node): pass
 Flow(start=Inner()).run({})
 ''')
-Flow(start=Start()).run({})
+outer = Flow(start=Start())
+outer.run({})
 print(time.time(), flush=True)
 """
 
@@ -505,7 +506,7 @@ def test_a_flow_that_starts_a_traced_flow_is_one_trace(programs: Programs, recei
     assert (done.code, done.complaints) == (0, [])
     spans = sorted(receiver.spans, key=lambda span: int(span["startTimeUnixNano"]))
     assert [span["name"] for span in spans] == [
-        "invoke_workflow app", "invoke_node Start", "invoke_workflow child", "invoke_node Inner",
+        "invoke_workflow outer", "invoke_node Start", "invoke_workflow child", "invoke_node Inner",
     ]  # fmt: skip
     assert len({span["traceId"] for span in spans}) == 1
     assert [span.get("parentSpanId") for span in spans[1:]] == [span["spanId"] for span in spans[:-1]]
@@ -529,12 +530,13 @@ class Start(Node):
         with ThreadPoolExecutor() as pool:
             pool.submit(flow.run, {}).result()
 
-Flow(start=Start()).run({})
+outer = Flow(start=Start())
+outer.run({})
 print(time.time(), flush=True)
 """
     programs.traced("--otlp", f"http://127.0.0.1:{receiver.http_port}", text=text)
     spans = sorted(receiver.spans, key=lambda span: int(span["startTimeUnixNano"]))
     assert [span["name"] for span in spans] == [
-        "invoke_workflow app", "invoke_node Start", "invoke_workflow inner", "invoke_node Inner",
+        "invoke_workflow outer", "invoke_node Start", "invoke_workflow inner", "invoke_node Inner",
     ]  # fmt: skip
     assert [span.get("parentSpanId") for span in spans[1:]] == [span["spanId"] for span in spans[:-1]]

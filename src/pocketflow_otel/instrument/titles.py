@@ -35,7 +35,7 @@ _KINDS: Final = """
     flow flows subflow subflows workflow workflows wf graph graphs pipeline pipelines pocketflow
     """
 _DEEDS: Final = """
-    app application run runs runner running exec execute execution start call invoke launch process
+    app application run runs runner running exec execute execution start invoke process
     handle handler create build builder make maker get new init setup construct define factory
     prep post fallback wrapper wrapped wrap decorated decorator
     """
@@ -135,7 +135,7 @@ def _past_subclasses(frame: FrameType | None) -> FrameType | None:
 def _built_by(function: str) -> str:
     """Return what a function builds: `create_qa_flow` builds `qa_flow`; empty if that says nothing."""
     name = _BUILDS.sub("", function).strip("_")
-    return "" if function.startswith("<") or says_nothing(name) else name
+    return "" if function.startswith(("<", "__")) or says_nothing(name) else name
 
 
 def _first_specific(names: Iterable[str]) -> str:
