@@ -24,7 +24,7 @@ _LOADS: Final = frozenset(
     f"LOAD_{kind}"
     for kind in ("FAST", "FAST_CHECK", "FAST_BORROW", "NAME", "GLOBAL", "DEREF", "CLASSDEREF", "CONST")
 )
-_ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
+_ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"})
 _MAX_CACHES: Final = 10
 _MAX_BYTES: Final = 16_384  # of bytecode: a tenth of a second to read, on a slow machine
 
