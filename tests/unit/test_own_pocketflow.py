@@ -10,14 +10,16 @@ import threading
 import weakref
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from tests.processes import write
-from tests.variants import RELEASES, folder
+from tests.variants import RELEASES, VARIANTS, folder, variant
 
 from pocketflow_otel import Config, PocketFlowInstrumentor
 from pocketflow_otel.guard import guard, set_strict
 from pocketflow_otel.instrument.imports import ImportHooks
+from pocketflow_otel.instrument.pocketflow import PocketFlow
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
@@ -118,6 +120,44 @@ def test_the_items_of_a_copys_batches_have_spans(tmp_path: Path) -> None:
         type("Each", (module.BatchNode,), members)().run({})
 
     assert captured.tree() == "invoke_node Each\n  batch_item\n  batch_item"
+
+
+COUNTING = """
+class Flow(BaseNode):
+    def __init__(self, start=None): super().__init__(); self.start_node = start
+    def _run(self, shared):
+        for node in (self.start_node, self.start_node):
+            node._run(shared)
+            WRITE
+"""
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "shared['count'] = 1",
+        "shared.update(count=1)",
+        "note(shared)",
+        "[shared.update(count=1) for _ in '1']",
+    ],
+)
+def test_what_a_copys_flow_writes_between_two_steps_is_no_change_of_the_next(
+    tmp_path: Path, write: str
+) -> None:
+    note = "def note(shared): shared['count'] = 1\n"
+    with capture_spans() as captured:
+        module = imported(tmp_path, note + STEP + NODE + COUNTING.replace("WRITE", write))
+        module.Flow(start=module.Node()).run({})
+
+    assert captured.tree("pocketflow.shared.added.keys").splitlines()[1:] == ["  invoke_node Node"] * 2
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_was_released_is_known_to_write_nothing_between_two_steps(name: str) -> None:
+    """So that steps can share a look at the store: this is what keeps them cheap."""
+    released = PocketFlow(variant(name), Mock())
+
+    assert released._stock == released._own
 
 
 @pytest.mark.parametrize("release", RELEASES)

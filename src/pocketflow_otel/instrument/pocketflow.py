@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 from functools import partial
 from inspect import iscoroutinefunction
-from types import FunctionType
+from opcode import opmap
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard
@@ -47,6 +48,14 @@ _NAMING: Final = guard("name a flow")
 
 _ORCHESTRATION: Final = ("_run", "_run_async", "_orch", "_orch_async", "get_next_node")
 """Methods of a flow in which a user's own code could write to the store between two nodes."""
+
+_NAMES: Final = frozenset({
+    "AsyncNode", "RuntimeError", "_exec", "_orch", "_orch_async", "_run", "_run_async", "asyncio", "copy",
+    "gather", "get", "get_next_node", "isinstance", "list", "params", "post", "post_async", "prep",
+    "prep_async", "set_params", "start", "start_node", "successors", "warn", "warnings",
+})  # fmt: skip
+"""What PocketFlow's releases name in these methods: none of it writes to the store. A copy's may."""
+_STORE: Final = opmap["STORE_SUBSCR"]
 
 _METHODS: Final[dict[str, tuple[str, ...]]] = {
     "BaseNode": ("_run", "_exec"),
@@ -91,6 +100,7 @@ class PocketFlow:
         self._batch_nodes = self._bases("BatchNode", "AsyncBatchNode", "AsyncParallelBatchNode")
         self._batch_flows = self._bases("BatchFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow")
         self._parallel = self._bases("AsyncParallelBatchNode", "AsyncParallelBatchFlow")
+        self._stock = frozenset(cls for cls in self._own if not _may_write(cls))
         self._families = [Family(cls, self._patches, self._patch_class) for cls in self._nodes]
 
     def _bases(self, *names: str) -> tuple[type, ...]:
@@ -191,13 +201,24 @@ class PocketFlow:
         return isinstance(node, self._parallel) if isinstance(node, batch) else None
 
     def _defines(self, cls: type, name: str) -> bool:
-        """Tell whether `cls` has `name` from PocketFlow itself, or has none."""
-        return next((base in self._own for base in cls.__mro__ if name in base.__dict__), True)
+        """Tell whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""
+        return next((base in self._stock for base in cls.__mro__ if name in base.__dict__), True)
 
 
 def _has(cls: type, name: str) -> bool:
     """Tell whether a class has a method that can be replaced where it is defined."""
     return any(type(base.__dict__.get(name)) is FunctionType for base in cls.__mro__)
+
+
+def _may_write(cls: type) -> bool:
+    """Tell whether a class's own orchestration could write to the store, by what its code names."""
+    methods = [cls.__dict__.get(name) for name in _ORCHESTRATION]
+    return any(_writes(method.__code__) for method in methods if type(method) is FunctionType)
+
+
+def _writes(code: CodeType) -> bool:
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return not _NAMES.issuperset(code.co_names) or _STORE in code.co_code[::2] or any(map(_writes, inner))
 
 
 def _open_round(flow: Any, args: Args, call: Call) -> RoundScope | None:
