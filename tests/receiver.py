@@ -42,6 +42,7 @@ class Receiver:
         code: What gRPC requests are answered with.
         headers: What answers carry.
         tls: Certificate chain and key in PEM, to speak TLS.
+        paths: What may be asked over HTTP; by default anything.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Receiver:
         code: grpc.StatusCode = grpc.StatusCode.OK,
         headers: dict[str, str] | None = None,
         tls: tuple[bytes, bytes] | None = None,
+        paths: tuple[str, ...] = (),
     ) -> None:
+        self.paths = paths
         self.delay, self.status, self.code, self.headers, self.tls = delay, status, code, headers or {}, tls
         self._requests: list[Json | Message] = []
         self.metadata: list[dict[str, str]] = []
@@ -174,10 +177,11 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             time.sleep(receiver.delay)
-            if receiver.status == 200:
+            status = 404 if receiver.paths and self.path not in receiver.paths else receiver.status
+            if status == 200:
                 headers = {key.lower(): value for key, value in self.headers.items()}
                 receiver.take(self._read(body), headers, len(body))
-            self.send_response(receiver.status)
+            self.send_response(status)
             for name, value in receiver.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", "0")

@@ -6,7 +6,6 @@ import os
 import random
 import threading
 import weakref
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +21,7 @@ from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export import otlp
 from pocketflow_otel.export.batch import only_in_hope
 from pocketflow_otel.export.client_usage import watch_clients
+from pocketflow_otel.export.endpoints import change, environment, sdk_variables, setting, variables_for
 from pocketflow_otel.export.stream import end_lines
 from pocketflow_otel.export.views import keep_of, live, processor_of, show, shown
 from pocketflow_otel.guard import guard
@@ -29,7 +29,7 @@ from pocketflow_otel.instrument.instrumentor import PflowInstrumentor, PocketFlo
 from pocketflow_otel.resource import default_attributes, resource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from pocketflow_otel.config import ConsoleMode, FileMode
 
@@ -132,7 +132,7 @@ def configure(
     )
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
-        with _environment(otlp.variables_for_setup()):
+        with environment(otlp.variables_for_setup()):
             provider = _new_provider(service_name)
         trace.set_tracer_provider(provider)
     if not isinstance(provider, TracerProvider):
@@ -215,7 +215,7 @@ def launch(
     Args:
         console: What stderr shows; by default one line that names the trace file.
         directory: Where trace files go; by default as the environment says.
-        endpoint: Where spans are sent as well: see `otlp.variables_for`.
+        endpoint: Where spans are sent as well: see `endpoints.variables_for`.
     """
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         _auto_instrument(endpoint)
@@ -236,7 +236,7 @@ def _auto_instrument(endpoint: str | None) -> None:
     from opentelemetry.instrumentation.auto_instrumentation._load import _load_instrumentors
 
     distro = PocketFlowDistro()
-    with _environment(otlp.variables_for(endpoint, os.environ) if endpoint else {}):
+    with environment(variables_for(endpoint, os.environ) if endpoint else {}):
         distro.configure()
         configurator = PocketFlowConfigurator()  # type: ignore[no-untyped-call]
         configurator.default_console = "saved"
@@ -262,28 +262,6 @@ def _new_provider(service_name: str | None) -> TracerProvider:
     return provider
 
 
-@contextmanager
-def _environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Change variables for the block alone: the SDK reads them, the program finds its own."""
-    before = dict(os.environ)
-    _change(changes)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _change(variables: Mapping[str, str | None]) -> None:
-    """Set variables; `None` takes one away."""
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
 _completed: dict[str, str | None] = {}
 """What our distro changed for the SDK's set-up, as it was."""
 
@@ -292,11 +270,9 @@ class PocketFlowDistro(BaseDistro):  # type: ignore[misc]  # ships without types
     """Local first: no exporter and no network unless the environment asks for them."""
 
     def _configure(self, **kwargs: Any) -> None:
-        before = dict(os.environ)
-        otlp.complete_environment()
-        _completed.update(
-            (name, before.get(name)) for name, value in os.environ.items() if value != before.get(name)
-        )
+        changes = {name: value for name, value in sdk_variables().items() if value is not None}
+        _completed.update((name, os.environ.get(name)) for name in changes)
+        change(changes)
 
 
 class PocketFlowConfigurator(_OTelSDKConfigurator):
@@ -311,13 +287,13 @@ class PocketFlowConfigurator(_OTelSDKConfigurator):
     default_console: ConsoleMode = "summary"
 
     def _configure(self, **kwargs: Any) -> None:
-        if "OTEL_PYTHON_ID_GENERATOR" not in os.environ:
+        if not setting("OTEL_PYTHON_ID_GENERATOR"):
             kwargs.setdefault("id_generator", PrivateIdGenerator())
         kwargs.setdefault("export_span_processor", otlp.processor_for)
         kwargs["resource_attributes"] = default_attributes() | kwargs.get("resource_attributes", {})
-        with _environment(otlp.variables_for_setup()):
+        with environment(otlp.variables_for_setup()):
             super()._configure(**kwargs)  # type: ignore[no-untyped-call]
-        _change(_completed)  # The program, and what it starts, find what they would find without us.
+        change(_completed)  # The program, and what it starts, find what they would find without us.
         _completed.clear()
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):

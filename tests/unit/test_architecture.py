@@ -55,7 +55,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "testing": (("config", "export", "instrument", *API, *SDK), ()),
     "cli": (
         ("config", "export", "run", "sdk", "semconv", "startup", "traces", "click", "pocketflow"),
-        (PACKAGE, *API, *SDK),
+        (PACKAGE, "grpc", *API, *SDK),
     ),
 }
 INIT = ("config", "context", "export", "instrument", "run", "sdk", "capture", "guard")

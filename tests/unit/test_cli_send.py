@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner
@@ -15,10 +16,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from tests.receiver import Receiver, free_port
 from tests.saved import create_flow, save
 
 from pocketflow_otel.cli import send as sending
 from pocketflow_otel.cli.main import main
+from pocketflow_otel.export import endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +107,42 @@ def test_endpoint_and_headers_come_from_the_environment(path: Path, monkeypatch:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{url}/exactly/here")
         assert send(path).exit_code == 0
     assert (server.paths, server.headers[0]["X-Key"]) == (["/base/v1/traces", "/exactly/here"], "a b")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://{}", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://{}", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"},
+    ],
+)
+def test_a_run_is_sent_over_grpc_where_its_spans_would_be(
+    path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b")
+    with Receiver().running() as receiver:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value.format(f"127.0.0.1:{receiver.grpc_port}"))
+        result = send(path)
+    assert (result.exit_code, len(receiver.spans), receiver.metadata[0]["x-key"]) == (0, 7, "a b")
+    assert result.stderr == f"7 spans of run {path.stem} sent to http://127.0.0.1:{receiver.grpc_port}\n"
+
+
+def test_a_url_with_the_port_of_grpc_means_grpc(path: Path) -> None:
+    with patch.object(endpoints, "GRPC_PORT", free_port()) as port:
+        result = send(path, "--otlp", f"http://127.0.0.1:{port}")
+    assert (result.exit_code, "does not take them: UNAVAILABLE" in result.stderr) == (2, True)
+
+
+def test_variables_that_are_empty_say_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(OK)
+    with server.running() as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+        assert send(path).exit_code == 0
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", " ")
+        assert "say where to" in send(path).stderr
+    assert server.paths == ["/v1/traces"]
 
 
 def test_a_busy_receiver_is_asked_again(path: Path) -> None:

@@ -214,9 +214,11 @@ def test_diff_says_what_changed(tmp_path: Path) -> None:
     lines = printed("diff", first, second).splitlines()
     assert [line.split()[3] for line in lines[1:3]] == ["failed", "ok"]
     (last,) = (line for line in lines if line.lstrip().startswith("Last"))
-    assert "status: failed → ok; action: - → 1; error type: KeyError → -" in last
+    assert "status: failed → ok; action: - → 1; error type: KeyError → -; error place: saved.py" in last
     document = json.loads(run("diff", first, second, "--json").stdout)
-    assert [step["changed"] for step in document["steps"]][-1] == ["status", "action", "error_type"]
+    assert [step["changed"] for step in document["steps"]][-1] == [
+        "status", "action", "error_type", "error_place",
+    ]  # fmt: skip
 
 
 def test_diff_shows_steps_of_one_run_alone(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.processes import write
 import pocketflow_otel
 from pocketflow_otel.cli import doctor as doctors
 from pocketflow_otel.cli.main import main
+from pocketflow_otel.export import otlp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -252,6 +253,15 @@ def test_a_distro_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     ]
 
 
+def test_an_empty_variable_names_no_distro(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_DISTRO", "")
+
+    assert findings(doctors.check_auto_instrumentation) == []
+    assert [fix for _, fix in findings(doctors.check_auto_instrumentation, "note")] == [
+        "unset OTEL_PYTHON_DISTRO"
+    ]
+
+
 def test_another_distro_that_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     with_distros(monkeypatch, "pocketflow", "distro")
     monkeypatch.setenv("OTEL_PYTHON_DISTRO", "distro")
@@ -358,13 +368,34 @@ def test_an_exporter_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
-def test_a_protocol_the_sdk_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+def test_a_protocol_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")
 
     assert findings(doctors.check_exporters) == [
         (
-            "OTEL_EXPORTER_OTLP_PROTOCOL=http/json is refused by the SDK; nothing at all is traced then",
-            "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+            (
+                "OTEL_EXPORTER_OTLP_PROTOCOL='carrier-pigeon': choose one of grpc, http/protobuf, http/json; "
+                "nothing at all is traced as it is"
+            ),
+            "unset OTEL_EXPORTER_OTLP_PROTOCOL",
+        )
+    ]
+
+
+def test_json_needs_an_exporter_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    points = [SimpleNamespace(name=name) for name in ("otlp_proto_grpc", "otlp_proto_http")]
+    monkeypatch.setattr(metadata, "entry_points", lambda **selected: points)
+
+    assert findings(doctors.check_exporters) == [
+        (
+            (
+                "OTEL_EXPORTER_OTLP_PROTOCOL=http/json needs an exporter that is not installed; "
+                "nothing at all is traced without it"
+            ),
+            f"{sys.executable} -m pip install 'pocketflow-otel[otlp-json]'",
         )
     ]
 
@@ -374,7 +405,7 @@ def test_an_endpoint_that_does_not_answer(closed: str, monkeypatch: pytest.Monke
 
     assert findings(doctors.check_exporters) == [
         (
-            f"the OTLP endpoint {closed} does not answer: Connection refused",
+            f"the OTLP endpoint {closed}/v1/traces takes no spans over HTTP: connection refused",
             "start the collector, or unset OTEL_EXPORTER_OTLP_ENDPOINT",
         )
     ]
@@ -385,18 +416,50 @@ def test_an_endpoint_that_is_no_address(endpoint: str, monkeypatch: pytest.Monke
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
     ((what, fix),) = findings(doctors.check_exporters)
 
-    assert what.startswith(f"the OTLP endpoint {endpoint} does not answer: ")
-    assert fix == "start the collector, or unset OTEL_EXPORTER_OTLP_ENDPOINT"
+    assert what.startswith(f"the OTLP endpoint {endpoint}/v1/traces takes no spans over HTTP: ")
+    assert fix.startswith("export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 ")
 
 
-def test_an_endpoint_that_answers(listening: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", listening.removeprefix("http://"))
+@pytest.mark.parametrize(
+    ("chosen", "level", "what"),
+    [
+        (
+            "console",
+            "problem",
+            "OTEL_TRACES_EXPORTER=console has no otlp, so nothing is sent to {}",
+        ),
+        ("none", "note", "OTEL_TRACES_EXPORTER=none: nothing is sent to {}"),
+    ],
+)
+def test_an_endpoint_that_no_exporter_sends_to(
+    chosen: str, level: str, what: str, closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", closed)
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", chosen)
 
-    assert findings(doctors.check_exporters) == []
-    assert [what for what, _ in findings(doctors.check_exporters, "ok")] == [
-        f"the OTLP endpoint {listening.removeprefix('http://')} answers"
+    assert [(finding.level, finding.what) for finding in doctors.check_exporters()] == [
+        (level, what.format(f"{closed}/v1/traces"))
     ]
+
+
+def test_headers_that_are_left_out_are_told_without_their_values(
+    closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b, Bearer secret")
+
+    assert findings(doctors.check_exporters) == [
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS: entry 2 of 2 is not name=value, so it is left out",
+            "export OTEL_EXPORTER_OTLP_HEADERS=name=value,other=value   # a space in a value is %20",
+        )
+    ]
+
+
+def test_what_is_secret_in_a_url_is_not_shown(closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = closed.replace("://", "://ada:secret@")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", secret)
+
+    assert "secret" not in str(findings(doctors.check_exporters))
 
 
 @pytest.mark.parametrize(("protocol", "port"), [(None, 4317), ("grpc", 4317), ("http/protobuf", 4318)])
@@ -406,40 +469,28 @@ def test_otlp_without_an_endpoint_is_looked_for_where_the_sdk_sends(
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     if protocol:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
-    asked: list[Any] = []
+    monkeypatch.setattr(otlp, "trial", lambda signal, name: "Connection refused")
 
-    def refuse(address: Any, timeout: float) -> None:
-        asked.append(address)
-        raise ConnectionRefusedError(111, "Connection refused")
-
-    monkeypatch.setattr(socket, "create_connection", refuse)
-
-    assert findings(doctors.check_exporters)[0][0].startswith(f"the OTLP endpoint http://localhost:{port}")
-    assert asked == [("localhost", port)]
+    ((what, fix),) = findings(doctors.check_exporters)
+    assert what.startswith(f"the OTLP endpoint http://localhost:{port}")
+    assert fix == "start the collector, or unset OTEL_TRACES_EXPORTER"
 
 
-def test_grpc_at_the_port_of_http(listening: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", listening)
-    monkeypatch.setattr(doctors, "_HTTP_PORT", int(listening.rpartition(":")[2]))
+@pytest.mark.parametrize(
+    ("protocol", "port", "fix"),
+    [
+        ("grpc", 4318, "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
+        ("http/protobuf", 4317, "export OTEL_EXPORTER_OTLP_PROTOCOL=grpc"),
+    ],
+)
+def test_a_protocol_at_the_port_of_the_other(
+    protocol: str, port: int, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+    monkeypatch.setattr(otlp, "trial", lambda signal, name: "Connection refused")
 
-    assert findings(doctors.check_exporters) == [
-        (
-            f"{listening} is the port of OTLP over HTTP, but the protocol is gRPC",
-            "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
-        )
-    ]
-
-
-def test_an_endpoint_that_no_exporter_sends_to(listening: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", listening)
-    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "pocketflow_console")
-
-    assert findings(doctors.check_exporters) == [
-        (
-            f"OTEL_TRACES_EXPORTER=pocketflow_console has no otlp, so nothing is sent to {listening}",
-            "export OTEL_TRACES_EXPORTER=pocketflow_console,otlp",
-        )
-    ]
+    assert [fix for _, fix in findings(doctors.check_exporters)] == [fix]
 
 
 # Our own variables

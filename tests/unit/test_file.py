@@ -111,6 +111,8 @@ def test_a_trace_file_tells_the_run_as_a_timeline_and_counts(tmp_path: Path) -> 
 
     found = document(tmp_path)
     del found["resourceSpans"]
+    (place,) = (event.pop("place") for event in found["events"] if event["type"] == "error")
+    assert place.startswith("test_file.py:")
     for event in found["events"]:
         assert event.pop("timestamp") == round(1795375812.000001 + event["elapsed"], 6)
     assert found == {

@@ -17,11 +17,10 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
 from pocketflow_otel import child_environment
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.export import otlp
+from pocketflow_otel.export import endpoints, otlp
 from pocketflow_otel.export.batch import SafeBatchProcessor
 from pocketflow_otel.export.chosen import ChosenFile
 from pocketflow_otel.resource import default_attributes, program_name, resource
-from pocketflow_otel.sdk import _environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +46,13 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         ({BASE: "http://localhost:4317"}, "grpc"),
         ({BASE: "http://localhost:4318"}, "http/protobuf"),
         ({BASE: "http://[::1]:4318/"}, "http/protobuf"),
-        ({BASE: "https://example.com/otlp"}, "grpc"),
+        ({BASE: "https://example.com/otlp"}, "http/protobuf"),
+        ({BASE: "http://[::1]:4317"}, "grpc"),
+        ({BASE: "unix:/run/otlp.sock"}, "grpc"),
+        ({BASE: "localhost:4317"}, "grpc"),
+        ({BASE: " ", "OTEL_EXPORTER_OTLP_PROTOCOL": ""}, "grpc"),
+        ({BASE: "http://x:4317", TRACES: "", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": " "}, "grpc"),
+        ({BASE: "http://x:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "HTTP/JSON"}, "http/json"),
         ({TRACES: "https://example.com/v1/traces"}, "http/protobuf"),
         ({TRACES: "http://x:4317", BASE: "http://x:4318"}, "grpc"),
         ({BASE: "http://x:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc"),
@@ -59,14 +64,17 @@ def test_the_protocol_is_the_one_chosen_or_that_of_the_port(
     given: Callable[..., None], variables: dict[str, str], expected: str
 ) -> None:
     given(**variables)
-    assert otlp.protocol() == expected
+    assert endpoints.endpoint("traces").protocol == expected
 
 
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
         ({}, {}),
-        ({BASE: "http://x:4318"}, {"OTEL_TRACES_EXPORTER": "otlp"}),
+        ({BASE: "http://x:4318"}, {"OTEL_TRACES_EXPORTER": HTTP}),
+        ({BASE: "http://x:4317", "OTEL_TRACES_EXPORTER": " "}, {"OTEL_TRACES_EXPORTER": GRPC}),
+        ({BASE: "http://x:4318", "OTEL_TRACES_EXPORTER": "none, otlp,"}, {"OTEL_TRACES_EXPORTER": HTTP}),
+        ({BASE: "", "OTEL_TRACES_EXPORTER": ""}, {}),
         ({BASE: "http://x:4318", "OTEL_TRACES_EXPORTER": "none"}, {"OTEL_TRACES_EXPORTER": "none"}),
         (
             {BASE: "http://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_TRACES_EXPORTER": "a, otlp"},
@@ -79,13 +87,11 @@ def test_an_endpoint_alone_is_enough(
     given: Callable[..., None], variables: dict[str, str], expected: dict[str, str]
 ) -> None:
     given(**variables)
-    with _environment({}):
-        otlp.complete_environment()
+    with endpoints.environment({}):
+        endpoints.change(endpoints.sdk_variables())
         assert {
             name: value for name, value in os.environ.items() if name == "OTEL_TRACES_EXPORTER"
         } == expected
-        if "4318" in variables.get(BASE, ""):
-            assert os.environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,7 @@ def test_an_endpoint_alone_is_enough(
     ],
 )
 def test_one_url_says_where_and_how(url: str, endpoint: str, protocol: str) -> None:
-    assert otlp.variables_for(url, {}) == {
+    assert endpoints.variables_for(url, {}) == {
         "OTEL_TRACES_EXPORTER": "otlp",
         BASE: endpoint,
         "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
@@ -111,7 +117,7 @@ def test_one_url_says_where_and_how(url: str, endpoint: str, protocol: str) -> N
 
 
 def test_a_url_with_the_path_of_traces_is_taken_as_it_is() -> None:
-    assert otlp.variables_for("http://x/y/v1/traces", {}) == {
+    assert endpoints.variables_for("http://x/y/v1/traces", {}) == {
         "OTEL_TRACES_EXPORTER": "otlp",
         TRACES: "http://x/y/v1/traces",
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
@@ -129,14 +135,14 @@ def test_a_url_with_the_path_of_traces_is_taken_as_it_is() -> None:
     ],
 )
 def test_a_url_keeps_the_exporters_that_were_chosen(chosen: str, expected: str) -> None:
-    changes = otlp.variables_for("localhost:4318", {"OTEL_TRACES_EXPORTER": chosen})
+    changes = endpoints.variables_for("localhost:4318", {"OTEL_TRACES_EXPORTER": chosen})
     assert changes["OTEL_TRACES_EXPORTER"] == expected
 
 
 @pytest.mark.parametrize("url", ["", "ftp://x:4317", "http://", "localhost:port", "http://x:99999"])
 def test_what_is_no_url_is_refused_before_the_target_starts(url: str) -> None:
     with pytest.raises(ValueError, match="is no endpoint"):
-        otlp.variables_for(url, {})
+        endpoints.variables_for(url, {})
     result = CliRunner().invoke(main, ["run", "--otlp", url, "app.py"])
     assert (result.exit_code, "is no endpoint" in result.output) == (2, True)
 
@@ -209,7 +215,10 @@ def test_messages_name_the_endpoint_without_its_secrets(endpoint: str | None, sh
             {"OTEL_METRICS_EXPORTER": "otlp,console"},
             {"OTEL_METRICS_EXPORTER": "pocketflow_otlp,console", "GRPC_VERBOSITY": "NONE"},
         ),
-        ({BASE: "http://x", "GRPC_VERBOSITY": "DEBUG"}, {"GRPC_VERBOSITY": "DEBUG"}),
+        (
+            {BASE: "http://x", "GRPC_VERBOSITY": "DEBUG", "OTEL_EXPORTER_OTLP_TIMEOUT": " "},
+            {"GRPC_VERBOSITY": "DEBUG", "OTEL_TRACES_EXPORTER": HTTP, "OTEL_EXPORTER_OTLP_TIMEOUT": None},
+        ),
     ],
     ids=str,
 )
@@ -224,7 +233,7 @@ def test_the_environment_is_changed_for_the_block_alone(monkeypatch: pytest.Monk
     monkeypatch.setenv("OTEL_A", "1")
     monkeypatch.setenv("OTEL_B", "2")
     before = dict(os.environ)
-    with _environment({"OTEL_A": None, "OTEL_B": "3", "OTEL_C": "4"}):
+    with endpoints.environment({"OTEL_A": None, "OTEL_B": "3", "OTEL_C": "4"}):
         assert ("OTEL_A" in os.environ, os.environ["OTEL_B"], os.environ["OTEL_C"]) == (False, "3", "4")
         os.environ["OTEL_D"] = "5"
     assert dict(os.environ) == before

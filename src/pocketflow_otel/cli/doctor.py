@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import sys
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -15,7 +14,6 @@ from importlib import metadata, util
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlsplit
 
 import click
 
@@ -24,6 +22,9 @@ from pocketflow_otel.config import PREFIX, VARIABLES, Config, no_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pocketflow_otel.export.endpoints import Endpoint
+
 
 Level = Literal["ok", "note", "problem"]
 
@@ -43,7 +44,8 @@ def doctor(*, as_json: bool) -> None:
     """Say why nothing is to be seen, and what to type.
 
     Looks at what is installed, which distro and exporters win, the variables that switch tracing,
-    the trace directory and the endpoint. Exits with 1 when something is wrong.
+    the trace directory, and whether the endpoint takes an empty request. Exits with 1 when
+    something is wrong.
     """
     findings = [finding for check in CHECKS for finding in check()]
     if as_json:
@@ -142,6 +144,14 @@ def check_auto_instrumentation() -> Iterator[Finding]:
     for what, variable in (("distro", "OTEL_PYTHON_DISTRO"), ("configurator", "OTEL_PYTHON_CONFIGURATOR")):
         names = [point.name for point in metadata.entry_points(group=f"opentelemetry_{what}")]
         chosen = os.environ.get(variable)
+        if chosen is not None and not chosen.strip():
+            chosen = None
+            yield Finding(
+                "note",
+                f"{variable} is empty: opentelemetry-instrument finds no {what} of that name, "
+                "and pocketflow-otel run does not mind",
+                f"unset {variable}",
+            )
         if chosen is not None and chosen not in names:
             yield Finding(
                 "problem",
@@ -175,7 +185,7 @@ def check_sdk() -> Iterator[Finding]:
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         yield Finding("problem", "OTEL_SDK_DISABLED=true: no spans at all", "unset OTEL_SDK_DISABLED")
     sampler = os.environ.get("OTEL_TRACES_SAMPLER", "").strip()
-    argument = os.environ.get("OTEL_TRACES_SAMPLER_ARG", "1")
+    argument = os.environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip() or "1"
     if sampler.endswith("always_off"):
         yield Finding(
             "problem",
@@ -187,8 +197,8 @@ def check_sdk() -> Iterator[Finding]:
             "note",
             f"OTEL_TRACES_SAMPLER={sampler} keeps {argument} of the runs; the others leave nothing",
         )
-    parent = os.environ.get("TRACEPARENT")
-    if parent is not None:
+    parent = os.environ.get("TRACEPARENT", "").strip()
+    if parent:
         match = re.fullmatch(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-([0-9a-f]{2})", parent)
         if match is None:
             yield Finding(
@@ -204,73 +214,103 @@ def check_sdk() -> Iterator[Finding]:
             yield Finding("note", f"runs join the trace of TRACEPARENT={parent}")
 
 
+_LOCAL: Final = frozenset({"console", "pocketflow_console", "pocketflow_file"})
+"""Exporters that send nothing anywhere."""
+
+
 def check_exporters() -> Iterator[Finding]:
-    """Whether the exporters that are asked for exist, and their endpoint answers."""
-    names = _list("OTEL_TRACES_EXPORTER")
-    known = {point.name for point in metadata.entry_points(group="opentelemetry_traces_exporter")} | {"otlp"}
-    for name in names:
-        if name not in known and name != "none":
-            yield Finding(
-                "problem",
-                f"OTEL_TRACES_EXPORTER names {name}, which is not installed; nothing at all is traced then",
-                f"export OTEL_TRACES_EXPORTER={_nearest(name, known)}",
-            )
-    protocol = os.environ.get(
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-    )
-    if protocol is not None and protocol not in ("grpc", "http/protobuf"):
-        yield Finding(
-            "problem",
-            f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is refused by the SDK; nothing at all is traced then",
-            "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
-        )
-    endpoint = os.environ.get(
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    )
-    sends = any(name.startswith("otlp") for name in names)
-    if endpoint is not None and names and not sends:
-        yield Finding(
-            "problem",
-            f"OTEL_TRACES_EXPORTER={','.join(names)} has no otlp, so nothing is sent to {endpoint}",
-            f"export OTEL_TRACES_EXPORTER={','.join([*names, 'otlp'])}",
-        )
-    if endpoint is None and sends:
-        endpoint = "http://localhost:4318" if protocol == "http/protobuf" else "http://localhost:4317"
-    if endpoint is None:
+    """Whether the exporters that are asked for exist, and their endpoints take what is sent."""
+    from pocketflow_otel.export.endpoints import endpoint, endpoint_is_set, exporter_names, setting
+
+    names = exporter_names("traces")
+    if endpoint_is_set() and not any("otlp" in name for name in names):
+        shown, chosen = endpoint("traces").shown, setting(_CHOSEN)
+        if names:
+            fix = f"export {_CHOSEN}={','.join([*names, 'otlp'])}"
+            yield Finding("problem", f"{_CHOSEN}={chosen} has no otlp, so nothing is sent to {shown}", fix)
+        else:
+            yield Finding("note", f"{_CHOSEN}={chosen}: nothing is sent to {shown}")
+    elif set(names) <= _LOCAL and not endpoint_is_set():
         yield Finding("ok", "no OTLP endpoint is set: nothing leaves this machine")
-    else:
-        yield _check_endpoint(endpoint, protocol)
+    yield from _check_headers()
+    signals: tuple[Literal["traces", "metrics"], ...] = ("traces", "metrics")
+    for signal in signals:
+        for name in exporter_names(signal):
+            if (finding := _check_exporter(signal, name)) is not None:
+                yield finding
 
 
-def _check_endpoint(endpoint: str, protocol: str | None) -> Finding:
+_CHOSEN: Final = "OTEL_TRACES_EXPORTER"
+
+
+def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding | None:
+    from pocketflow_otel.export.endpoints import EXPORTERS, endpoint, exporter_name
+
+    variable, group = f"OTEL_{signal.upper()}_EXPORTER", f"opentelemetry_{signal}_exporter"
+    known = {point.name for point in metadata.entry_points(group=group)} | {"otlp"}
+    to = endpoint(signal, name)
     try:
-        url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}", scheme="http")
-        port = url.port or (443 if url.scheme == "https" else 80)
-        with socket.create_connection((url.hostname or "localhost", port), timeout=2):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        concrete = exporter_name(signal, name)
+    except ValueError as error:
+        return Finding("problem", f"{error}; nothing at all is traced as it is", f"unset {to.protocol_from}")
+    if concrete in known:
+        return _check_endpoint(signal, name, to) if "otlp" in name else None
+    if concrete == EXPORTERS["http/json"]:
+        asked = f"{to.protocol_from}={to.protocol if name == 'otlp' else name}"
         return Finding(
             "problem",
-            f"the OTLP endpoint {endpoint} does not answer: {reason}",
-            "start the collector, or unset OTEL_EXPORTER_OTLP_ENDPOINT",
+            f"{asked} needs an exporter that is not installed; nothing at all is traced without it",
+            f"{sys.executable} -m pip install 'pocketflow-otel[otlp-json]'",
         )
-    if protocol != "http/protobuf" and port == _HTTP_PORT:
-        return Finding(
-            "problem",
-            f"{endpoint} is the port of OTLP over HTTP, but the protocol is gRPC",
-            "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
-        )
-    return Finding("ok", f"the OTLP endpoint {endpoint} answers")
+    return Finding(
+        "problem",
+        f"{variable} names {name}, which is not installed; nothing at all is traced then",
+        f"export {variable}={_nearest(name, known)}",
+    )
 
 
-_HTTP_PORT: Final = 4318
+def _check_endpoint(signal: Literal["traces", "metrics"], name: str, to: Endpoint) -> Finding:
+    from pocketflow_otel.cli import diagnosis
+    from pocketflow_otel.export.endpoints import GRPC, HTTP, PROTOCOL, environment
+    from pocketflow_otel.export.otlp import trial
+
+    what, how = _PLURAL[signal], _SPOKEN[to.protocol]
+    failed = trial(signal, name)
+    if not failed:
+        return Finding("ok", f"the OTLP endpoint {to.shown} takes {what} over {how}")
+    said = f"the OTLP endpoint {to.shown} takes no {what} over {how}: {diagnosis.reason(failed)}"
+    if name == "otlp" and diagnosis.may_speak_otherwise(failed):
+        protocol, other = to.protocol_from or PROTOCOL, HTTP if to.protocol == GRPC else GRPC
+        with environment({protocol: other}):
+            if not trial(signal, name):
+                said += f"; over {_SPOKEN[other]} it does"
+                return Finding("problem", said, f"export {protocol}={other}")
+    return Finding("problem", said, diagnosis.way_out(to, failed))
+
+
+_PLURAL: Final = {"traces": "spans", "metrics": "metrics"}
+_SPOKEN: Final = {"grpc": "gRPC", "http/protobuf": "HTTP", "http/json": "HTTP (JSON)"}
+
+
+def _check_headers() -> Iterator[Finding]:
+    """Whether headers are readable; their values are secrets, and not shown."""
+    from pocketflow_otel.export.endpoints import setting
+
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        entries = [entry for entry in setting(name).split(",") if entry.strip()]
+        for number, entry in enumerate(entries, 1):
+            if not re.match(r"\s*[!#$%&'*+\-.^_`|~\w]+\s*=", entry, re.ASCII):
+                yield Finding(
+                    "problem",
+                    f"{name}: entry {number} of {len(entries)} is not name=value, so it is left out",
+                    f"export {name}=name=value,other=value   # a space in a value is %20",
+                )
 
 
 def check_variables() -> Iterator[Finding]:
     """Whether our own variables are spelled and set right."""
     for name in os.environ:
-        if name.startswith(PREFIX) and name not in VARIABLES:
+        if name.startswith(PREFIX) and name not in VARIABLES and os.environ[name].strip():
             yield Finding(
                 "problem",
                 f"{name} is no variable of ours",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import click
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from pocketflow_otel.export.endpoints import Endpoint
     from pocketflow_otel.traces.model import SpanRecord
     from pocketflow_otel.traces.trace import Trace
 
@@ -46,24 +46,25 @@ class Sent:
     "--otlp",
     "url",
     metavar="URL",
-    help="The OTLP/HTTP endpoint, such as http://localhost:4318.  [default: OTEL_EXPORTER_OTLP_ENDPOINT]",
+    help="The OTLP endpoint, such as http://localhost:4318.  [default: OTEL_EXPORTER_OTLP_ENDPOINT]",
 )
 @directory_option
 @json_option
 def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) -> None:
     """Send a saved run to an OTLP endpoint.
 
-    Over HTTP, with its original ids and times. /v1/traces is added to a URL without a path. Headers
-    come from OTEL_EXPORTER_OTLP_HEADERS. A long run goes in several requests. Exits with 1 if the
-    receiver rejected spans.
+    With its original ids and times. As for a run, port 4317 means gRPC and any other HTTP;
+    /v1/traces is added to a URL without a path. Headers come from OTEL_EXPORTER_OTLP_HEADERS.
+    A long run goes in several requests. Exits with 1 if the receiver rejected spans.
     """
     from pocketflow_otel.cli.output import note, print_json
     from pocketflow_otel.traces import exchange
     from pocketflow_otel.traces.text import plural
 
-    endpoint = _endpoint(url)
+    to = _endpoint(url)
+    endpoint = to.target
     trace = load(directory, run)
-    sender = Sender(endpoint, _headers())
+    sender = GrpcSender(to) if to.protocol == "grpc" else Sender(endpoint, _headers())
     for spans in exchange.requests(trace):
         sender.send(trace, spans)
     sent = sender.sent
@@ -87,31 +88,31 @@ def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) ->
         raise SystemExit(1)
 
 
-def _endpoint(given: str | None) -> str:
-    """Return where to send to, with its path."""
-    environ = os.environ
-    url = given or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    if url is None:
-        url = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").rstrip("/")
-        url = f"{url}/v1/traces" if url else None
-    if url is None:
-        raise Mistake("say where to: --otlp http://localhost:4318, or set OTEL_EXPORTER_OTLP_ENDPOINT")
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
+def _endpoint(given: str | None) -> Endpoint:
+    """Return where to send to and how, as a run decides it; a path of a URL that is given stays as it is."""
+    from pocketflow_otel.export.endpoints import ENDPOINT, endpoint, endpoint_is_set, is_url, variable
+
+    if given is None:
+        if not endpoint_is_set():
+            raise Mistake("say where to: --otlp http://localhost:4318, or set OTEL_EXPORTER_OTLP_ENDPOINT")
+        to = endpoint("traces")
+        valid = to.protocol == "grpc" or is_url(to.url)
+    else:
+        valid = is_url(given)
+        has_path = valid and urlsplit(given).path not in ("", "/")
+        to = endpoint("traces", environ={variable("ENDPOINT", "traces") if has_path else ENDPOINT: given})
     if not valid:
-        raise Mistake(f"{url!r} is no endpoint: give a URL like http://localhost:4318")
-    return urlunsplit(parts._replace(path="/v1/traces")) if parts.path in ("", "/") else url
+        raise Mistake(f"{to.url!r} is no endpoint: give a URL like http://localhost:4318")
+    return to
 
 
 def _headers() -> dict[str, str]:
     from opentelemetry.util.re import parse_env_headers
 
-    environ = os.environ
-    given = environ.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or environ.get("OTEL_EXPORTER_OTLP_HEADERS")
-    return dict(parse_env_headers(given or "", liberal=True))
+    from pocketflow_otel.export.endpoints import setting
+
+    given = setting("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or setting("OTEL_EXPORTER_OTLP_HEADERS")
+    return dict(parse_env_headers(given, liberal=True))
 
 
 class Sender:
@@ -179,6 +180,36 @@ class Sender:
 
     def _so_far(self) -> str:
         return f" ({self.sent.spans:,} spans had been sent)" if self.sent.spans else ""
+
+
+class GrpcSender(Sender):
+    """Sends spans over gRPC, by the channel that an exporter would use."""
+
+    def __init__(self, to: Endpoint) -> None:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        from pocketflow_otel.export import endpoints, otlp
+
+        super().__init__(to.target, {})
+        with endpoints.environment(otlp.variables_for_setup()):
+            self._exporter = OTLPSpanExporter(endpoint=to.url, timeout=TIMEOUT)
+
+    def _post(self, body: bytes) -> tuple[int, bytes]:
+        import grpc
+
+        # Without serialisers it takes and gives bytes.
+        channel: Any = self._exporter._channel
+        try:
+            answer = channel.unary_unary(_EXPORT)(body, metadata=self._exporter._headers, timeout=TIMEOUT)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return _TOO_LARGE, b""
+            what = f"{error.code().name}: {error.details()}"
+            raise Mistake(f"{self._endpoint} does not take them: {what}{self._so_far()}") from None
+        return 200, bytes(answer)
+
+
+_EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 def _wait(asked: str | None, pause: float) -> float:
