@@ -54,7 +54,19 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "testing": (("config", "export", "instrument", *API, *SDK), ()),
     "cli": (
-        ("config", "export", "run", "sdk", "semconv", "startup", "traces", "click", "pocketflow"),
+        # The demo's flow says `from pocketflow_otel import record_usage`, as a user's would.
+        (
+            "config",
+            "export",
+            "record_usage",
+            "run",
+            "sdk",
+            "semconv",
+            "startup",
+            "traces",
+            "click",
+            "pocketflow",
+        ),
         (PACKAGE, "grpc", *API, *SDK),
     ),
 }
