@@ -86,7 +86,7 @@ def run(
         text=True,
         encoding="utf-8",
         errors="surrogateescape",
-        timeout=60,
+        timeout=180,
         check=False,
         **options,
     )

@@ -142,7 +142,7 @@ def test_lines_appear_and_are_saved_while_the_steps_run(
                 break
         (journal,) = traces.iterdir()
         finished = journal.read_text(encoding="utf-8")
-        out, after = process.communicate("\n", timeout=60)
+        out, after = process.communicate("\n", timeout=180)
 
     assert [re.sub(r" +run .*| \d\.\d\ds", "", line) for line in before if line[:1] in ("→", " ")] == [
         "→ Flow: waiting",

@@ -55,7 +55,7 @@ def run(program: str, *arguments: str, start: tuple[str, ...] = (), **environ: s
         env={**clean, "PYTHONUTF8": "1", **environ},
         capture_output=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=180,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

@@ -44,7 +44,7 @@ def test_a_forked_child_sends_its_own_spans_and_only_those() -> None:
     results = fork.Queue()
     child = fork.Process(target=_in_child, args=(provider, exporter, results))
     child.start()
-    assert results.get(timeout=60) == ["child"]
+    assert results.get(timeout=180) == ["child"]
     child.join()
     provider.shutdown()
     assert (names(exporter), stream.getvalue()) == (["parent"], "")

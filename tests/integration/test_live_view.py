@@ -150,6 +150,6 @@ def test_a_step_says_that_it_still_runs_after_a_silence() -> None:
     ) as process:
         assert process.stderr is not None
         line = next(line for line in process.stderr if line.startswith("…"))
-        printed, _ = process.communicate("\n", timeout=60)
+        printed, _ = process.communicate("\n", timeout=180)
     assert re.fullmatch(r"… still running: Work \ds\n", line)
     assert (process.returncode, printed) == (3, "answer 7\n")

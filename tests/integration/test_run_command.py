@@ -320,7 +320,7 @@ def test_a_signal_ends_the_target_as_it_would_without_us(folder: Path, number: s
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             process.send_signal(number)
-            _, stderr = process.communicate(timeout=30)
+            _, stderr = process.communicate(timeout=180)
             return process.returncode, stderr.splitlines()[-1:]
 
     assert ended(BIN / "pocketflow-otel", "run", "waits.py") == ended(PYTHON, "waits.py")
@@ -362,20 +362,6 @@ def test_under_opentelemetry_instrument_tracing_starts_once(folder: Path, traces
     assert (result.returncode, result.stdout) == (0, "hello\n")
     assert [line.split()[0] for line in lines] == ["ok", "trace"]
     assert len(trace_files(traces)) == 1
-
-
-def test_the_help_loads_neither_the_sdk_nor_pocketflow() -> None:
-    code = (
-        "import sys\n"
-        "from pocketflow_otel.cli.main import main\n"
-        "main(['--help'], standalone_mode=False)\n"
-        "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'pocketflow.'))"
-        " or name in ('pocketflow', 'rich', 'genai_prices')])"
-    )
-    result = run(PYTHON, "-c", code)
-
-    assert result.stdout.splitlines()[-1] == "[]"
-    assert result.stdout.startswith("Usage: ")
 
 
 def test_the_version_is_the_packages() -> None:
