@@ -29,8 +29,8 @@ class Config:
     """What a user can choose. Every field has an environment variable `POCKETFLOW_OTEL_<FIELD>`.
 
     Attributes:
-        console: What stderr shows: every step as it happens (`live`), two lines when a run ends
-            (`summary`), one line naming the trace file (`saved`), nothing (`off`). `None`: not
+        console: What stderr shows: every step as it happens (`live`), a few lines when a run
+            ends (`summary`), one line naming the trace file (`saved`), nothing (`off`). `None`: not
             asked for, so whoever sets the process up decides.
         file: Which runs leave a trace file. `None`: not asked for.
         dir: Where trace files go.

@@ -66,6 +66,8 @@ BATCH_MODE: Final = "pocketflow.batch.mode"
 """`sequential` or `parallel`, on the node or flow that runs a batch."""
 BATCH_UNTRACED: Final = "pocketflow.batch.untraced_items"
 """Items beyond the limit of spans a batch may have: run and counted, without a span."""
+BATCH_FALLBACKS: Final = "pocketflow.batch.fallbacks"
+"""Items whose result `exec_fallback` gave, with and without a span; absent without any."""
 PARAMS_KEYS: Final = "pocketflow.params.keys"
 
 # Usage and cost of the calls of a step. `gen_ai.usage.*` stand only where a call has no span of its own.

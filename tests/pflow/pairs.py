@@ -27,7 +27,7 @@ OURS: Final = ".pflow/traces"
 _TOOK: Final = r"(?:\d+\.\d\ds|\d+m \d\ds) · \d+ steps?\b[^\n]*"
 _SUMMARY: Final = re.compile(
     rf"^(?:FAILED(?: at [^\n]+)? · |(?:ok|degraded|(?:denied|paused)(?: at [^\n]+)?)  ){_TOOK}\n"
-    rf"(?:slowest [^\n]+ · )?trace ~/{re.escape(OURS)}/(?P<file>[^\s/]+)\n".encode(),
+    rf"(?:slowest [^\n]+\n)?trace ~/{re.escape(OURS)}/(?P<file>[^\s/]+)\n".encode(),
     re.MULTILINE,
 )
 """What we say of a run: how it ended, and where its trace is."""

@@ -28,10 +28,11 @@ EXPECTED: Final = Path(__file__).parent / "expected"
 STDERR: Final = """\
   ✓ greet (9ms)
 ok  0.03s · 2 steps · 1 LLM call · 120 tokens · cost $0.00012
-slowest greet 0.01s (33%) · trace ~/.pflow/traces/20260101T000000Z-0a1b2c3d.json
+slowest greet 0.01s (33%)
+trace ~/.pflow/traces/20260101T000000Z-0a1b2c3d.json
 Workflow trace saved: /home/ada/.pflow/debug/workflow-trace-0a1b2c3d-greet-20260101-000000-000001.json
 """
-ITS_LINES: Final = "".join(STDERR.splitlines(keepends=True)[::3])
+ITS_LINES: Final = "".join(STDERR.splitlines(keepends=True)[::4])
 """Without ours."""
 OURS: Final = "20260101T000000Z-0a1b2c3d.json"
 

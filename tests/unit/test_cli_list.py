@@ -64,7 +64,7 @@ def test_list_chooses(place: Path, options: tuple[object, ...], expected: list[t
 
 def test_list_is_a_table(place: Path) -> None:
     head, *lines = run("list", "--dir", place).stdout.splitlines()
-    assert head.split() == ["run", "when", "flow", "status", "duration", "steps", "tokens", "cost"]
+    assert head.split() == ["run", "when", "(UTC)", "flow", "status", "duration", "steps", "tokens", "cost"]
     assert [line.split()[3:5] for line in lines] == [
         ["translate", "interrupted"], ["translate", "ok"], ["summarize", "failed"], ["summarize", "ok"],
     ]  # fmt: skip
@@ -118,7 +118,7 @@ def test_stats_add_up(place: Path) -> None:
         "translate.Ask": (2, 0, 2, 14), "translate.Flaky": (1, 0, 0, 0), "translate.Last": (1, 0, 0, 0),
     }  # fmt: skip
     head, *lines = run("stats", "--dir", place).stdout.splitlines()
-    assert head.split() == ["flow", "runs", "failed", "p50", "p95", "tokens", "cost"]
+    assert head.split() == ["flow", "runs", "failed", "troubled", "p50", "p95", "tokens", "cost"]
     assert [line.split()[:3] for line in lines] == [["summarize", "2", "1"], ["translate", "2", "1"]]
 
 

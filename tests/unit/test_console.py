@@ -217,7 +217,7 @@ def test_attempts_and_fallbacks_are_shown() -> None:
   0.40s   ↻ attempt 2/2 failed: ConnectionError: 429 in exec (steps.py)
   0.40s   ⚠ Guess 0.20s  → default  fallback after 2 attempts
   0.40s ✓ Flow: ask 0.40s
-ok  0.40s · 2 steps
+ok  0.40s · 2 steps (1 fell back)
 slowest Guess 0.20s (50%)
 """
     assert told(lambda: flow.run({})) == expected
@@ -287,7 +287,7 @@ def test_a_flow_without_a_name_says_where_it_starts_and_a_node_alone_is_a_run(
   0.00s → Flow (starts at GetQuestion)                          run 20261122T193012Z-00000000
   0.00s   → GetQuestion
   0.01s   ✓ GetQuestion 0.01s  → default
-  0.01s ✓ Flow 0.01s
+  0.01s ✓ Flow (starts at GetQuestion) 0.01s
 ok  0.01s · 1 step
   0.00s → Alone                                                 run 20261122T193012Z-00000000
   0.02s ✓ Alone 0.02s  → default
@@ -534,7 +534,7 @@ class Terminal(io.StringIO):
         return True
 
 
-PLAIN, COLOUR = "ok  0.00s · 1 step\n", "\x1b[34mok\x1b[0m  0.00s · 1 step\n"
+PLAIN, COLOUR = "ok  0.00s · 1 step\n", "\x1b[32mok\x1b[0m  0.00s · 1 step\n"
 
 
 @pytest.mark.parametrize(

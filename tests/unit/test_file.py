@@ -124,7 +124,7 @@ def test_a_trace_file_tells_the_run_as_a_timeline_and_counts(tmp_path: Path) -> 
         "start_time": "2026-11-22T19:30:12.000+00:00",
         "duration": 0.750008,
         "trace_id": f"{1:032x}",
-        "summary": {**NO_CALLS, "node_executions": 2, "flows_executed": 2, "errors": 1},
+        "summary": {**NO_CALLS, "node_executions": 2, "flows_executed": 2, "errors": 1, "failed_steps": 1},
         "events": [
             {
                 "type": "flow_start",

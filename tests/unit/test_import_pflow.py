@@ -650,11 +650,11 @@ def test_list_has_them_with_how_they_ended(place: Path) -> None:
 def test_show_draws_the_tree(place: Path) -> None:
     text = run("show", "--dir", place, "6f576483").stdout
     shown = re.sub(r"  \d+\.\d\ds(?: \(\d+%\))?", "", text)
-    assert shown.partition(" steps\n")[2] == (
+    assert shown.partition(" steps (1 failed)\n")[2] == (
         """\
 ⚠ Flow: batchbad
 ├─ ✓ words  +stdout +stdout_is_binary +stderr +stderr_is_binary +exit_code (+1 more)
-└─ ⚠ each ×2 parallel  +results +count +success_count +error_count +errors (+1 more)
+└─ ⚠ each ×2 parallel  1/2 failed  +results +count +success_count +error_count +errors (+1 more)
    │  ⚠ warning
    ├─ ✓ [0]
    │  └─ ✓ Flow: badchild

@@ -75,6 +75,7 @@ WHOLE = {
     "summary": {
         "input_tokens": 3, "output_tokens": 4, "total_cost": 0.5, "unpriced_calls": 1, "llm_calls": 2,
         "node_executions": 5, "errors": 6, "spans_still_open": 7, "damaged_lines": 8,
+        "failed_steps": 9, "fallbacks": 10, "item_fallbacks": 11,
         "models": {"acme": {"calls": 2, "input_tokens": 3, "output_tokens": 4, "cost": 0.5}},
     },
 }  # fmt: skip
@@ -85,6 +86,7 @@ def test_a_head_has_every_field() -> None:
     assert read_head(WHOLE, path) == Head(
         path, "20261122T193012Z-7f3a91c2", "ab", "qa", "Ask", "failed", 1795375812.481, 0.5,
         5, 6, 2, 1, 3, 4, 0.5, {"acme": {"calls": 2, "tokens": 7, "cost": 0.5, "unpriced_calls": 0}}, 7, 8,
+        9, 10, 11,
     )  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces.model import ERROR, EventRecord, ScopeRecord, SpanRecord
@@ -64,7 +65,7 @@ def test_a_flow_that_fails_by_itself_is_the_place_of_the_failure() -> None:
     failed = flow("f", 1, status=ERROR, status_message="E: no", events=(RAISED,))
     text(narrator.started(flow("f")))
 
-    assert text(narrator.ended(failed), narrator.summary(failed, None)) == [
+    assert text(narrator.ended(failed), narrator.summary(failed)) == [
         "  1.00s ✗ Flow: f 1.00s  E: no",
         "FAILED at Flow: f · 1.00s · 0 steps",
     ]
@@ -79,18 +80,38 @@ def test_a_failure_that_was_caught_is_not_where_the_run_failed() -> None:
         text(narrator.started(span))
     text(narrator.ended(caught), narrator.ended(fatal), narrator.ended(failed))
 
-    assert text(narrator.summary(failed, None)) == ["FAILED at fatal · 1.00s · 2 steps (0 ok, 2 failed)"]
+    assert text(narrator.summary(failed)) == ["FAILED at fatal · 1.00s · 2 steps (0 ok, 2 failed)"]
 
 
 def test_spans_still_open_are_mentioned_where_a_file_lacks_them() -> None:
     narrator = Narrator("RUN", SECOND)
     root = flow("f", 1)
 
-    assert text(narrator.summary(root, Path("/t/RUN.json"), late=2)) == [
+    assert text(narrator.summary(root, late=2)) == [
         "ok  1.00s · 0 steps",
-        "trace /t/RUN.json · 2 spans still open, not in the file",
+        "2 spans still open, not in the file",
     ]
-    assert text(narrator.summary(root, None, late=2)) == ["ok  1.00s · 0 steps"]
+    assert text(narrator.summary(root)) == ["ok  1.00s · 0 steps"]
+
+
+@pytest.mark.parametrize(
+    ("whole", "ends", "expected"),
+    [
+        (1, (0.25, 0.004), ["slowest n0 0.25s (25%)"]),
+        (0.01, (0.004, 0.003), []),  # 0.00s says nothing, whatever its share is
+        (1000, (4, 3), []),  # Nor does a share of 0%: most of the time went elsewhere
+        (1, (0.25,), []),  # Nor does it where there is no other
+    ],
+)
+def test_the_slowest_step_is_named_where_that_says_something(
+    whole: float, ends: tuple[float, ...], expected: list[str]
+) -> None:
+    narrator = Narrator("RUN", SECOND)
+    text(narrator.started(flow("f")))
+    for number, end in enumerate(ends):
+        text(narrator.started(node(f"n{number}", "f")), narrator.ended(node(f"n{number}", "f", end)))
+
+    assert text(narrator.summary(flow("f", whole)))[1:] == expected
 
 
 def test_what_happens_to_a_span_that_is_not_known_has_no_line() -> None:

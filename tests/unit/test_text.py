@@ -112,7 +112,7 @@ LINE = tuple(Part(style, style) for style in (PLAIN, DIM, GOOD, BAD, WARN, NAME)
 def test_a_line_is_plain_text_unless_colour_is_wanted() -> None:
     assert text.render(LINE) == "plaindimgoodbadwarnname"
     assert text.render(LINE, colour=True) == (
-        "plain\x1b[2mdim\x1b[0m\x1b[34mgood\x1b[0m\x1b[31;1mbad\x1b[0m\x1b[33mwarn\x1b[0m\x1b[1mname\x1b[0m"
+        "plain\x1b[2mdim\x1b[0m\x1b[32mgood\x1b[0m\x1b[31;1mbad\x1b[0m\x1b[33mwarn\x1b[0m\x1b[1mname\x1b[0m"
     )
 
 

@@ -110,11 +110,12 @@ class Since(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
             if span is not None:
                 ago = timedelta(seconds=float(span["number"]) * _UNITS[span["unit"]])
                 return (datetime.now(UTC) - ago).timestamp()
-            return datetime.fromisoformat(value).timestamp()
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time: give 30m, 12h, 2d, 1w, or a date like 2026-11-22", param, ctx)
 
 
 since_option: Final = click.option(
-    "--since", type=Since(), metavar="T", help="Only runs since then: 30m, 12h, 2d, 1w, or a date."
+    "--since", type=Since(), metavar="T", help="Only runs since then: 30m, 12h, 2d, 1w, a UTC date."
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +14,10 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.traces.text import Line
     from pocketflow_otel.traces.trace import Head
+
+
+_YEAR: Final = len("2026-")
+_MINUTE: Final = len("2026-11-22 19:30")
 
 
 @click.command("list")
@@ -41,7 +44,7 @@ def list_runs(
 
     A file that cannot be read is named on stderr. A run whose process is gone is `interrupted`.
     """
-    from pocketflow_otel.cli.output import note, print_json, print_lines
+    from pocketflow_otel.cli.output import note, print_json, print_lines, room
 
     place = directory_of(directory)
     found: list[Head] = []
@@ -60,7 +63,7 @@ def list_runs(
     if as_json:
         print_json([head.as_json() for head in found])
     elif found:
-        print_lines(_lines(found))
+        print_lines(_lines(found, room()))
     if not found:
         note(f"no run in {place} fits" if place.is_dir() else f"there is no run in {place} yet")
     elif more and not as_json:
@@ -84,20 +87,49 @@ def readable_heads(directory: Path, since: float | None) -> Iterator[Head]:
             yield head
 
 
-def _lines(heads: Sequence[Head]) -> Iterator[Line]:
-    from pocketflow_otel.traces import text
-    from pocketflow_otel.traces.table import table
-    from pocketflow_otel.traces.text import BAD, GOOD, WARN, Part
+def _lines(heads: Sequence[Head], columns: int | None) -> Sequence[Line]:
+    """Return the table in as much detail as there is room for."""
+    from pocketflow_otel.traces.table import width_of_line
 
-    styles = {"ok": GOOD, "failed": BAD}
+    for brief, gap in ((False, 2), (True, 2), (True, 1)):
+        lines = list(_table(heads, columns, brief=brief, gap=gap))
+        if columns is None or width_of_line(lines[0]) <= columns:
+            break
+    return lines
+
+
+def _table(heads: Sequence[Head], columns: int | None, *, brief: bool, gap: int) -> Iterator[Line]:
+    """Return the table; in brief with the digits of run ids, times to the minute, signs for words."""
+    from pocketflow_otel.traces import text
+    from pocketflow_otel.traces.status import style_of
+    from pocketflow_otel.traces.table import table
+    from pocketflow_otel.traces.text import Part
+
+    def status(head: Head) -> Part:
+        trouble = head.trouble
+        said = text.in_signs(trouble) if brief else f"({text.in_words(trouble)})"
+        return Part(
+            f"{head.status} {said}" if trouble else head.status,
+            style_of(head.status, doubtful=bool(trouble)),
+        )
+
     return table(
-        ("run", "when", "flow", "status", ">duration", ">steps", ">tokens", ">cost"),
+        (
+            "run",
+            "when (UTC)",
+            "flow",
+            "status",
+            ">took" if brief else ">duration",
+            ">steps",
+            ">tokens",
+            ">cost",
+        ),
         [
             (
-                head.run_id,
-                f"{datetime.fromtimestamp(head.start).astimezone():%Y-%m-%d %H:%M:%S}",
+                head.run_id.partition("-")[2] or head.run_id if brief else head.run_id,
+                text.moment(head.start)[_YEAR:_MINUTE] if brief else text.moment(head.start),
                 text.escape(head.title),
-                Part(head.status, styles.get(head.status, WARN)),
+                status(head),
                 text.seconds(head.duration),
                 f"{head.steps:,}",
                 f"{head.tokens:,}" if head.calls else "",
@@ -105,4 +137,7 @@ def _lines(heads: Sequence[Head]) -> Iterator[Line]:
             )
             for head in heads
         ],
+        columns=columns,
+        names=2,
+        gap=gap,
     )

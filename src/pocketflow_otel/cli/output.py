@@ -69,6 +69,11 @@ def columns() -> int:
     return shutil.get_terminal_size((100, 24)).columns
 
 
+def room() -> int | None:
+    """Return the width that stdout has, if that is a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def write_to(path: Path | None, pieces: Iterable[str]) -> None:
     """Write text to a file, or to stdout without one.
 

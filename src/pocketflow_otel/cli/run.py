@@ -39,7 +39,7 @@ _TRAMPOLINE: Final = re.compile(rb"#!/bin/sh\s+'''exec' \"?(?P<python>[^\"\n]*?p
     "--trace/--no-trace", default=True, help="Trace the target, or run it with nothing of ours loaded."
 )
 @click.option("-v", "--verbose-trace", is_flag=True, help="Show every step on stderr as it happens.")
-@click.option("--summary", is_flag=True, help="Show two lines on stderr when a run has ended.")
+@click.option("--summary", is_flag=True, help="Show a summary on stderr when a run has ended.")
 @click.option(
     "--dir",
     "directory",

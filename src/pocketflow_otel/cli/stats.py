@@ -30,9 +30,10 @@ def stats(*, by: str, since: float | None, directory: Path | None, as_json: bool
     """Add up runs, steps or models.
 
     Counts, errors, median and 95th percentile of durations, tokens, cost. Interrupted runs count as
-    failed, and not for the durations; running ones not at all.
+    failed, and not for the durations; running ones not at all. What went on from a failure in it, or
+    fell back, is troubled.
     """
-    from pocketflow_otel.cli.output import note, print_json, print_lines
+    from pocketflow_otel.cli.output import note, print_json, print_lines, room
     from pocketflow_otel.traces.stats import by_flow, by_model, by_node
 
     place = directory_of(directory)
@@ -47,7 +48,7 @@ def stats(*, by: str, since: float | None, directory: Path | None, as_json: bool
     if as_json:
         print_json([group.as_json(name) for name, group in ordered])
     elif ordered:
-        print_lines(_lines(by, ordered))
+        print_lines(_lines(by, ordered, room()))
     else:
         note(f"there is nothing to count in {place}")
 
@@ -64,11 +65,11 @@ def _timelines(heads: Iterator[Head]) -> Iterator[tuple[Head, Sequence[Mapping[s
             note(f"Warning: {error}")
 
 
-def _lines(by: str, groups: Sequence[tuple[str, Group]]) -> Iterator[Line]:
+def _lines(by: str, groups: Sequence[tuple[str, Group]], columns: int | None) -> Iterator[Line]:
     from pocketflow_otel import semconv
     from pocketflow_otel.traces import text
     from pocketflow_otel.traces.table import table
-    from pocketflow_otel.traces.text import BAD, Part
+    from pocketflow_otel.traces.text import BAD, WARN, Part
 
     def took(seconds: float | None) -> str:
         return "" if seconds is None else text.seconds(seconds)
@@ -85,10 +86,12 @@ def _lines(by: str, groups: Sequence[tuple[str, Group]]) -> Iterator[Line]:
                 text.escape(name),
                 f"{group.count:,}",
                 Part(f"{group.failed:,}" if group.failed else "", BAD),
+                Part(f"{group.troubled:,}" if group.troubled else "", WARN),
                 took(said["p50"]),
                 took(said["p95"]),
                 f"{group.tokens:,}" if group.calls else "",
                 text.cost_of(cost) if group.calls else "",
             )
         )
-    return table((by, f">{counted}", ">failed", ">p50", ">p95", ">tokens", ">cost"), rows)
+    head = (by, f">{counted}", ">failed", ">troubled", ">p50", ">p95", ">tokens", ">cost")
+    return table(head, rows, columns=columns)

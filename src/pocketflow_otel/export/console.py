@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import suppress
 from threading import Timer
 from time import time_ns
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, ClassVar, Final, TextIO
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pocketflow_otel import semconv
+from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export.finished import FinishedRuns
 from pocketflow_otel.export.heartbeat import Heartbeat
 from pocketflow_otel.export.stream import LineStream
 from pocketflow_otel.guard import guard
 from pocketflow_otel.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
-from pocketflow_otel.traces.narrator import Narrator
+from pocketflow_otel.traces import runs
+from pocketflow_otel.traces.model import TraceError
+from pocketflow_otel.traces.narrator import Narrator, path_line
 from pocketflow_otel.traces.repeats import MOMENT
 from pocketflow_otel.traces.retell import retell
-from pocketflow_otel.traces.text import DIM, Part, escape, raised, short_path
+from pocketflow_otel.traces.text import DIM, Part, escape, folded, raised, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -46,6 +52,9 @@ class ConsoleView:
         stream: Where to write; stderr as it is now by default.
         silence: Seconds without a line after which the live view says what is still running.
     """
+
+    hinted: ClassVar[bool] = False
+    """Whether this process has said how to see more: once is enough."""
 
     def __init__(self, mode: ConsoleMode, stream: TextIO | None = None, *, silence: float = SILENCE) -> None:
         self.mode = mode
@@ -95,12 +104,17 @@ class ConsoleView:
         self._show(run, self._narrators[run].ended(span))
 
     def run_ended(self, run: OpenRun, root: SpanRecord) -> None:
-        lines: Iterable[Line] = ()
-        if self.mode == "saved" and run.path is not None:
-            lines = [(Part(f"Trace saved: {escape(short_path(run.path))}"),)]
-        elif self.mode in ("live", "summary"):
-            lines = self._narrators[run].summary(root, run.path, late=len(run.spans))
-        self._write(run, lines, whole=True)  # Nobody can type a path that was cut.
+        path = run.path
+        if self.mode in ("live", "summary"):
+            late = len(run.spans) if path is not None else 0
+            self._write(run, self._narrators[run].summary(root, late=late), foldable=True)
+        if path is not None:
+            saved = (Part(f"Trace saved: {escape(short_path(path))}"),)
+            lines = [saved if self.mode == "saved" else path_line(path)]
+            if self._stream.terminal and not ConsoleView.hinted:
+                ConsoleView.hinted = True
+                lines.append((Part("show it: ", DIM), Part(_command_to_show(path))))
+            self._write(run, lines, whole=True)  # Nobody can type a path that was cut.
         del self._narrators[run]
         self._marked.discard(run)
         if not self._narrators:
@@ -120,9 +134,15 @@ class ConsoleView:
             self._write(run, lines)
             self._heartbeat.beat()
 
-    def _write(self, run: OpenRun, lines: Iterable[Line], *, whole: bool = False) -> None:
+    def _write(
+        self, run: OpenRun, lines: Iterable[Line], *, whole: bool = False, foldable: bool = False
+    ) -> None:
         """Write lines; of a run that was not alone, each says of which it is, until its end."""
         label = (Part(f"{run.id[-_LABEL:]} ", DIM),) if run in self._marked else ()
+        columns = self._stream.columns if foldable else None
+        if columns is not None:
+            room = columns - sum(len(part.text) for part in label)
+            lines = [fold for line in lines for fold in folded(line, room)]
         for line in lines:
             self._stream.write((*label, *line), whole=whole)
 
@@ -145,6 +165,21 @@ class ConsoleView:
         now = time_ns()
         for run, narrator in list(self._narrators.items()):
             self._write(run, [narrator.still_running(now)])
+
+
+def _command_to_show(path: Path) -> str:
+    """Return what to type to see a run: `last` may be another, in another directory."""
+    directory = path.parent
+    run = runs.LAST
+    with suppress(TraceError):
+        newest = next(iter(runs.files(directory)), path)
+        if newest.stem != path.stem:
+            run = path.stem.partition("-")[2]  # Its digits, which no other has.
+    command = f"pocketflow-otel show {run}"
+    if directory != Config.from_env(report=no_report).dir.expanduser().absolute():
+        quoted = shlex.quote(str(directory))
+        command += f" --dir {short_path(directory) if quoted == str(directory) else quoted}"
+    return escape(command)
 
 
 class ConsoleSpanExporter(SpanExporter):
@@ -181,4 +216,4 @@ def _tell(spans: Sequence[SpanRecord]) -> Iterator[Line]:
     narrator = Narrator(str(root.attributes[semconv.RUN_ID]), root.start)
     for _, line in retell(spans, narrator):
         yield line
-    yield from narrator.summary(root, None)
+    yield from narrator.summary(root)

@@ -48,6 +48,11 @@ class LineStream:
         self._ends = ends_of(self._stream)
 
     @property
+    def terminal(self) -> bool:
+        """Whether somebody looks at it."""
+        return self._terminal
+
+    @property
     def columns(self) -> int | None:
         """The terminal's width in characters, as it is now; `None` for anything else."""
         if self._terminal and self._stream is not None:

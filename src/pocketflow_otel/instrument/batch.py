@@ -26,7 +26,7 @@ class Batch:
         parallel: Whether its class runs items at once, or items have been seen to overlap.
     """
 
-    __slots__ = ("_open", "indices", "parallel", "size", "untraced")
+    __slots__ = ("_open", "fallbacks", "indices", "parallel", "size", "untraced")
 
     def __init__(self, *, parallel: bool) -> None:
         self.parallel = parallel
@@ -34,6 +34,7 @@ class Batch:
         self.indices = count()
         self.size: int | None = None
         self.untraced = 0
+        self.fallbacks = 0
 
     @property
     def mode(self) -> str:
@@ -65,6 +66,8 @@ class Batch:
             attributes[semconv.BATCH_SIZE] = self.size
         if self.untraced:
             attributes[semconv.BATCH_UNTRACED] = self.untraced
+        if self.fallbacks:
+            attributes[semconv.BATCH_FALLBACKS] = self.fallbacks
 
 
 class BatchItem(TracedScope):
@@ -130,6 +133,12 @@ class ItemScope(BatchItem):
     def __init__(self, batch: Batch, within: TracedScope) -> None:
         super().__init__(batch, within)
         self.attempts = Attempts()
+
+    def end(self, error: BaseException | None) -> None:
+        if self.attempts.fallback and error is None:
+            with self.run.lock:
+                self._batch.fallbacks += 1
+        super().end(error)
 
     def describe_end(self, error: BaseException | None) -> None:
         attributes: dict[str, AttributeValue] = {}

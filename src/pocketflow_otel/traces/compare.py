@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import text
 from pocketflow_otel.traces.rows import rows
+from pocketflow_otel.traces.status import style_of
 from pocketflow_otel.traces.table import table
 from pocketflow_otel.traces.text import BAD, DIM, GOOD, WARN, Line, Part
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 COMPARED: Final = (
-    "status", "action", "attempts", "fallback", "added", "modified", "removed", "error_type", "error_place",
+    "status", "action", "attempts", "fallback", "item_fallbacks", "failed_inside", "added", "modified",
+    "removed", "error_type", "error_place",
 )  # fmt: skip
 """What makes two executions of a step differ, besides what they took and cost."""
 _MOST: Final = 5_000
@@ -97,7 +99,7 @@ def _run_row(mark: str, trace: Trace) -> tuple[Cell, ...]:
         mark,
         head.run_id,
         text.escape(head.title),
-        Part(head.status, {"ok": GOOD, "failed": BAD}.get(head.status, WARN)),
+        Part(head.status, style_of(head.status)),
         text.seconds(head.duration),
         f"{head.steps:,}",
         f"{head.tokens:,}" if head.calls else "",

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.traces import outline, text
 from pocketflow_otel.traces.rows import status
-from pocketflow_otel.traces.text import BAD, DIM, GOOD, WARN, Line, Part
+from pocketflow_otel.traces.status import style_of
+from pocketflow_otel.traces.text import DIM, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,6 @@ _NAMES: Final = 40
 """Columns that names may take."""
 _LEAST: Final = 20
 """Columns that bars take at least."""
-_STYLES: Final = {"ok": GOOD, "failed": BAD}
 
 
 def gantt(trace: Trace, *, width: int = 100, limit: int | None = outline.LIMIT) -> Iterator[Line]:
@@ -48,5 +48,5 @@ def gantt(trace: Trace, *, width: int = 100, limit: int | None = outline.LIMIT) 
         end = min(max(int(((span.end or last) - first) * scale), begin + 1), room)
         bar = " " * begin + "█" * (end - begin) + " " * (room - end)
         took = text.seconds(span.duration) if span.end else "running"
-        style = _STYLES.get(status(one.step), WARN) if span.role else DIM
+        style = style_of(status(one.step)) if span.role else DIM
         yield Part(name.ljust(column)), Part(f" {took:>8} │", DIM), Part(bar, style), Part("│", DIM)

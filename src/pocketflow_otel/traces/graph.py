@@ -61,7 +61,7 @@ def graph(trace: Trace) -> Graph:
             step, above = waiting.pop()
             place = above
             if step.span.role in ("flow", "node"):
-                place = (*above, step.span.title or step.span.role)
+                place = (*above, step.span.label)
                 found.stops.setdefault(place, Stop(step.span.role)).add(step)
             _connect(found, step, place)
             waiting += [(child, place) for child in reversed(step.children)]
@@ -83,7 +83,7 @@ def _connect(found: Graph, step: Step, place: Place) -> None:
 
 
 def _of(place: Place, step: Step) -> Place:
-    return (*place, step.span.title or step.span.role)
+    return (*place, step.span.label)
 
 
 def mermaid(found: Graph) -> Iterator[str]:

@@ -25,7 +25,7 @@ def markdown(trace: Trace, *, values: bool = False, limit: int | None = outline.
     head = trace.head
     yield f"## Run of {_code(head.title)}: {head.status}"
     yield ""
-    yield f"- run {_code(head.run_id)}, {text.seconds(head.duration)}, {text.plural(head.steps, 'step')}"
+    yield f"- run {_code(head.run_id)}, {text.seconds(head.duration)}, {text.steps(head.steps, head.trouble)}"
     if head.calls:
         yield f"- {outline.bill(trace)}"
     for note in outline.notes(trace):

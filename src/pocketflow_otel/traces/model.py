@@ -22,6 +22,35 @@ ENDED = ("ok", *PFLOW_STATUSES, "failed")
 """How a run may end that its process lived to see the end of."""
 
 
+def flow_name(name: str, starts_at: str) -> str:
+    """Return what people call a flow: one without a name by the node it starts with.
+
+    >>> flow_name("qa", "Ask"), flow_name("", "Ask"), flow_name("", "")
+    ('qa', 'Flow (starts at Ask)', 'Flow')
+    """
+    return name or (f"Flow (starts at {starts_at})" if starts_at else "Flow")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What went wrong in a run that went on.
+
+    Attributes:
+        failed: Steps that failed.
+        errors: Exceptions that were raised in steps, items and flows.
+        fallbacks: Steps whose result `exec_fallback` gave.
+        item_fallbacks: The same of the items of batches.
+    """
+
+    failed: int = 0
+    errors: int = 0
+    fallbacks: int = 0
+    item_fallbacks: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.failed or self.errors or self.fallbacks or self.item_fallbacks)
+
+
 class TraceError(ValueError):
     """A trace file, a journal or a run's name is not what it should be; `str()` is one sentence."""
 
@@ -107,9 +136,16 @@ class SpanRecord:
 
     @property
     def title(self) -> str:
-        """What people call it: the flow's or node's name; empty for a flow without one."""
+        """The name it was given: the flow's or node's; empty for a flow without one."""
         key = semconv.NODE_NAME if self.role == "node" else semconv.GEN_AI_WORKFLOW_NAME
         return str(self.attributes.get(key, ""))
+
+    @property
+    def label(self) -> str:
+        """What people call it, named or not; empty for what is neither flow nor node."""
+        if self.role == "flow":
+            return flow_name(self.title, str(self.attributes.get(semconv.FLOW_START_NODE, "")))
+        return self.title
 
     @property
     def outcome(self) -> str:

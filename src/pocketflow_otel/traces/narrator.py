@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import text
 from pocketflow_otel.traces.crowd import Crowd
+from pocketflow_otel.traces.model import Trouble
 from pocketflow_otel.traces.repeats import MOMENT, Repeats, drained, likeness
-from pocketflow_otel.traces.text import BAD, DIM, GOOD, NAME, WARN, Line, Part
+from pocketflow_otel.traces.status import mark_of, style_of
+from pocketflow_otel.traces.text import BAD, DIM, NAME, WARN, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _INDENT: Final = "  "
 NARROW: Final = 60
 """Columns below which lines must be short."""
+_LEAST_SHARE: Final = 0.01
+"""Of a run's time, what the slowest step must have taken to be named."""
 _STOPPED: Final = frozenset({"denied", "paused"})
 """How runs end that a gate stopped."""
 _RUN_COLUMN: Final = 64
@@ -45,6 +49,7 @@ class _Open:
         steps: How many steps have begun in it, if it is a round.
         others_wrote: Whether it has been told that steps of this flow wrote at the same time.
         progress: What it said of its progress.
+        failed_inside: Steps, flows and items right in it that failed.
     """
 
     span: SpanRecord
@@ -58,6 +63,7 @@ class _Open:
     steps: int = 0
     others_wrote: bool = False
     progress: str = ""
+    failed_inside: int = 0
 
     @property
     def hidden(self) -> bool:
@@ -84,7 +90,7 @@ class Narrator:
         self._held: deque[tuple[_Open, list[Line]]] = deque()
         self._repeats: dict[tuple[str, ...], tuple[_Open, Repeats]] = {}
         self._steps = 0
-        self._failed_steps = 0
+        self._failed_steps = self._errors = self._fallbacks = self._item_fallbacks = 0
         self._failed_at = self._stopped_at = ""
         self._slowest: tuple[float, str] = (0.0, "")
         self._dearest: tuple[float, str] = (0.0, "")
@@ -136,8 +142,6 @@ class Narrator:
         if mode == semconv.PARALLEL:
             name.append(Part(" parallel", DIM))
         name.append(Part(text.visit(span.attributes), DIM))
-        if span.role == "flow" and not span.title:
-            name.append(Part(f" (starts at {text.escape(_starts_at(span))})", DIM))
         line = self._line(entry, span.start, Part("→ ", DIM), *name)
         if entry.depth == 0 and not self._narrow:
             gap = max(2, self._run_column - sum(len(part.text) for part in line))
@@ -259,9 +263,13 @@ class Narrator:
         entry = self._open.pop(span.span_id, None)
         step = self._only_step(entry) if entry is not None and span.role == "item" else []
         yield from self._overdue(span.end, entry)
-        if entry is None or not span.role:
+        if entry is None:
             return
         parent = self._open.get(span.parent_id)
+        if parent is not None:  # What is in a span of others is as if it were not.
+            parent.failed_inside += span.failed if span.role else entry.failed_inside
+        if not span.role:
+            return
         self._count(span, parent)
         if span.role == "item" and parent is not None:
             yield from self._item_ended(entry, span, parent, step)
@@ -298,7 +306,8 @@ class Narrator:
 
     def _end_line(self, entry: _Open, span: SpanRecord, parent: _Open | None) -> Line:
         name = [] if span.role == "item" else [Part(_name(span), NAME), Part(" ")]
-        line = self._line(entry, span.end, _mark(span), *name, Part(text.seconds(span.duration)))
+        mark = mark_of(span, "failed" if span.failed else "ok", failed_inside=entry.failed_inside)
+        line = self._line(entry, span.end, mark, *name, Part(text.seconds(span.duration)))
         for piece in (*_overlapped(entry, span), *self._outcome(entry, span), *_progress(span, parent)):
             line += (Part("  "), piece)
         return line
@@ -351,12 +360,7 @@ class Narrator:
             action = attributes.get(semconv.FLOW_ACTION)
         if action is not None:
             yield Part(f"→ {text.escape(str(action))}")
-        attempts = attributes.get(semconv.NODE_ATTEMPTS, 1)
-        if attributes.get(semconv.NODE_FALLBACK):
-            yield Part(f"fallback after {text.plural(attempts, 'attempt')}", WARN)
-        elif attempts > 1:
-            yield Part(text.plural(attempts, "attempt"), WARN)
-        for circumstance in text.circumstances(attributes):
+        for circumstance in text.circumstances(attributes, entry.failed_inside):
             yield Part(circumstance, WARN)
         for kind in text.warnings(span.events) if span.role == "node" else ():
             yield Part(f"warning {kind}".rstrip(), WARN)
@@ -378,9 +382,12 @@ class Narrator:
     def _count(self, span: SpanRecord, parent: _Open | None) -> None:
         if span.failed and span.has_event(semconv.EXCEPTION_EVENT):
             self._failed_at = _place(span, parent)
+        self._errors += sum(event.name == semconv.EXCEPTION_EVENT for event in span.events)
         if span.role == "node":
             self._steps += 1
             self._failed_steps += span.failed
+            self._fallbacks += bool(span.attributes.get(semconv.NODE_FALLBACK))
+            self._item_fallbacks += span.attributes.get(semconv.BATCH_FALLBACKS, 0)
             if text.was_stopped(span.attributes):
                 self._stopped_at = _name(span)
             else:
@@ -397,16 +404,15 @@ class Narrator:
     def _elapsed(self, time: int) -> str:
         return "" if self._narrow else f"{max(time - self._start, 0) / 1e9:6.2f}s "
 
-    def summary(self, root: SpanRecord, path: Path | None, *, late: int = 0) -> Iterator[Line]:
-        """Tell how the run ended, in two lines.
+    def summary(self, root: SpanRecord, *, late: int = 0) -> Iterator[Line]:
+        """Tell how the run ended, and then what is worth knowing of its steps, if anything is.
 
         Args:
             root: The run's ended root span.
-            path: Its trace file, if there is one.
-            late: Spans still open, which that file will not have.
+            late: Spans still open, which its trace file will not have.
         """
-        steps = text.plural(self._steps, "step")
         took, bill = text.seconds(root.duration), text.bill(root.attributes)
+        steps = text.plural(self._steps, "step")
         if root.failed:
             failed = self._failed_steps
             steps += f" ({self._steps - failed} ok, {failed} failed)" if failed else ""
@@ -414,33 +420,40 @@ class Narrator:
             yield Part(f"FAILED{where}", BAD), Part(f" · {text.joined([took, steps, bill])}")
         else:
             outcome = root.outcome
-            if outcome != "ok" and self._failed_steps:
-                steps += f" ({self._failed_steps} failed)"
+            trouble = Trouble(self._failed_steps, self._errors, self._fallbacks, self._item_fallbacks)
             where = f" at {self._stopped_at}" if outcome in _STOPPED and self._stopped_at else ""
-            yield (
-                Part(outcome + where, GOOD if outcome == "ok" else WARN),
-                Part(f"  {text.joined([took, steps, bill])}"),
-            )
-        slowest = ""
-        if not root.failed and self._steps > 1 and self._slowest[1] and root.duration:
-            duration, name = self._slowest
-            slowest = f"slowest {name} {text.seconds(duration)} ({duration / root.duration:.0%})"
-        dearest = ""
+            facts = text.joined([took, text.steps(self._steps, trouble), bill])
+            yield Part(outcome + where, style_of(outcome)), Part(f"  {facts}")
+        slowest = "" if root.failed else self._tell_slowest(root)
+        still = f"{text.plural(late, 'span')} still open, not in the file" if late else ""
+        remarks = text.joined([slowest, self._tell_dearest(root), still])
+        if remarks:
+            yield (Part(remarks),)
+
+    def _tell_slowest(self, root: SpanRecord) -> str:
+        """Name the step that took longest, unless there is one only or it took no time to speak of."""
+        duration, name = self._slowest
+        took, share = text.seconds(duration), duration / root.duration if root.duration else 0.0
+        if self._steps <= 1 or took == text.seconds(0) or share < _LEAST_SHARE:
+            return ""
+        return f"slowest {name} {took} ({share:.0%})"
+
+    def _tell_dearest(self, root: SpanRecord) -> str:
         total = root.attributes.get(semconv.COST)
-        if self._priced_steps > 1 and total:
-            cost, name = self._dearest
-            dearest = f"most expensive {name} {text.money(cost)} ({cost / total:.0%})"
-        trace = f"trace {text.escape(text.short_path(path))}" if path is not None else ""
-        still = f"{text.plural(late, 'span')} still open, not in the file" if late and path else ""
-        if slowest or dearest or trace:
-            yield (Part(text.joined([slowest, dearest, trace, still])),)
+        if self._priced_steps <= 1 or not total:
+            return ""
+        cost, name = self._dearest
+        return f"most expensive {name} {text.money(cost)} ({cost / total:.0%})"
+
+
+def path_line(path: Path) -> Line:
+    """Return the line that names a run's trace file."""
+    return (Part(f"trace {text.escape(text.short_path(path))}"),)
 
 
 def _name(span: SpanRecord) -> str:
-    title = text.escape(span.title)
-    if span.role == "flow":
-        return f"Flow: {title}" if title else "Flow"
-    return title
+    name = text.escape(span.label)
+    return f"Flow: {name}" if span.role == "flow" and span.title else name
 
 
 def _place(span: SpanRecord, parent: _Open | None) -> str:
@@ -449,17 +462,6 @@ def _place(span: SpanRecord, parent: _Open | None) -> str:
     if span.role == "item" and parent is not None:
         span, phase = parent.span, semconv.EXEC if parent.span.role == "node" else None
     return _name(span) + (f".{phase}" if phase else "")
-
-
-def _starts_at(span: SpanRecord) -> str:
-    return str(span.attributes.get(semconv.FLOW_START_NODE, "nothing"))
-
-
-def _mark(span: SpanRecord) -> Part:
-    if span.failed:
-        return Part("✗ ", BAD)
-    warned = span.role == "node" and text.warnings(span.events)
-    return Part("⚠ ", WARN) if warned or text.is_doubtful(span.attributes) else Part("✓ ", GOOD)
 
 
 def _seconds(batch: _Open, time: int) -> float:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import text
 from pocketflow_otel.traces.retell import was_running
 from pocketflow_otel.traces.rows import status
-from pocketflow_otel.traces.text import BAD, DIM, GOOD, NAME, WARN, Line, Part
+from pocketflow_otel.traces.status import mark_of, style_of
+from pocketflow_otel.traces.text import BAD, DIM, NAME, WARN, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +22,6 @@ LIMIT: Final = 100
 """Steps shown of what one step contains: the first and the last, and the failed ones between."""
 _FAILED: Final = 20
 """Failed ones shown between."""
-
-_MARKS: Final = {
-    "ok": Part("✓ ", GOOD),
-    "failed": Part("✗ ", BAD),
-    "interrupted": Part("… ", WARN),
-    "running": Part("… ", WARN),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +119,10 @@ def facts(trace: Trace) -> Iterator[Line]:
     """Yield what is to be known of a run as a whole."""
     head = trace.head
     yield run_line(head)
-    started = datetime.fromtimestamp(head.start, UTC)
     pieces = [
-        f"began {started:%Y-%m-%d %H:%M:%S} UTC",
+        f"began {text.moment(head.start)} UTC",
         text.seconds(head.duration),
-        text.plural(head.steps, "step"),
+        text.steps(head.steps, head.trouble),
         bill(trace),
     ]
     yield (Part(text.joined(pieces), DIM),)
@@ -140,8 +132,8 @@ def facts(trace: Trace) -> Iterator[Line]:
 
 def run_line(head: Head) -> Line:
     """Return which run it is, and how it ended."""
-    style = {"ok": GOOD, "failed": BAD}.get(head.status, WARN)
-    return Part(text.escape(head.title), NAME), Part("  "), Part(head.status, style), Part(f"  {head.run_id}")
+    status = Part(head.status, style_of(head.status))
+    return Part(text.escape(head.title), NAME), Part("  "), status, Part(f"  {head.run_id}")
 
 
 def bill(trace: Trace) -> str:
@@ -180,10 +172,8 @@ def name(step: Step) -> str:
     span = step.span
     if span.role == "item":
         return f"[{span.attributes.get(semconv.BATCH_INDEX, '?')}]"
-    title = text.escape(span.title)
-    if span.role == "flow":
-        return f"Flow: {title}" if title else "Flow"
-    return title or text.escape(span.name)
+    called = text.escape(span.label or span.name)
+    return f"Flow: {called}" if span.role == "flow" and span.title else called
 
 
 class _Remarks:
@@ -210,10 +200,7 @@ class _Remarks:
 
 def _step_line(step: Step, parent: Step | None, remark: str) -> Line:
     span, said = step.span, step.span.attributes
-    mark = _MARKS[status(step)] if span.role else Part("· ", DIM)
-    warned = span.role == "node" and text.warnings(span.events)
-    if not span.failed and (warned or text.is_doubtful(said)):
-        mark = Part("⚠ ", WARN)
+    mark = mark_of(span, status(step), failed_inside=step.failed_inside) if span.role else Part("· ", DIM)
     line: Line = (mark, Part(name(step), NAME if span.role else DIM))
     if span.role in ("node", "flow"):
         line += (Part(text.visit(said), DIM),)
@@ -239,12 +226,7 @@ def _pieces(step: Step, parent: Step | None, remark: str) -> Iterator[Part]:
     action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION))
     if action is not None and not (span.role == "flow" and parent is None):
         yield Part(f"→ {text.escape(str(action))}")
-    attempts = said.get(semconv.NODE_ATTEMPTS, 1)
-    if said.get(semconv.NODE_FALLBACK):
-        yield Part(f"fallback after {text.plural(attempts, 'attempt')}", WARN)
-    elif attempts > 1:
-        yield Part(text.plural(attempts, "attempt"), WARN)
-    for circumstance in text.circumstances(said):
+    for circumstance in text.circumstances(said, step.failed_inside):
         yield Part(circumstance, WARN)
     changes = text.diff(said)
     if changes:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import text
 from pocketflow_otel.traces.model import ENDED
-from pocketflow_otel.traces.text import DIM, WARN, Part
+from pocketflow_otel.traces.narrator import path_line
+from pocketflow_otel.traces.text import WARN, Part
 from pocketflow_otel.traces.trace import tree
 
 if TYPE_CHECKING:
@@ -80,11 +81,12 @@ def ending(trace: Trace, narrator: Narrator) -> Iterator[Line]:
     """Tell how a run on disk ended."""
     head, root = trace.head, trace.root
     if root is not None and head.status in ENDED:
-        yield from narrator.summary(root, head.path, late=head.late)
+        yield from narrator.summary(root, late=head.late)
+        yield path_line(head.path)
         return
     facts = text.joined([text.seconds(head.duration), text.plural(head.steps, "step"), was_running(trace)])
     yield Part(head.status.upper(), WARN), Part(f" · {facts}")
-    yield (Part(f"trace {text.escape(text.short_path(head.path))}", DIM),)
+    yield path_line(head.path)
 
 
 def was_running(trace: Trace) -> str:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = (
     "depth", "kind", "name", "class", "status", "start", "duration", "share", "visit", "index", "attempts",
-    "fallback", "action", "next", "added", "modified", "removed", "llm_calls", "input_tokens",
-    "output_tokens", "cost", "unpriced_calls", "error_type", "error_message", "error_place", "values",
-    "span_id", "parent_span_id",
+    "fallback", "item_fallbacks", "failed_inside", "action", "next", "added", "modified", "removed",
+    "llm_calls", "input_tokens", "output_tokens", "cost", "unpriced_calls", "error_type", "error_message",
+    "error_place", "values", "span_id", "parent_span_id",
 )  # fmt: skip
 """The names of a row, in this order; what a step does not have is `None`."""
 
@@ -43,7 +43,7 @@ def _row(step: Step, first: int, parent: float) -> dict[str, Any]:
     return {
         "depth": step.depth,
         "kind": span.role or "span",
-        "name": span.title or span.name,
+        "name": span.label or span.name,
         "class": said.get(semconv.NODE_CLASS, said.get(semconv.FLOW_CLASS)),
         "status": status(step),
         "start": round((span.start - first) / 1e9, 6),
@@ -53,6 +53,8 @@ def _row(step: Step, first: int, parent: float) -> dict[str, Any]:
         "index": said.get(semconv.BATCH_INDEX),
         "attempts": said.get(semconv.NODE_ATTEMPTS),
         "fallback": said.get(semconv.NODE_FALLBACK),
+        "item_fallbacks": said.get(semconv.BATCH_FALLBACKS),
+        "failed_inside": step.failed_inside or None,
         "action": action,
         "next": said.get(semconv.NODE_NEXT),
         "added": list(said.get(semconv.SHARED_ADDED_KEYS, ())),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.traces.model import ENDED
 
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.trace import Head
 
 
+_TROUBLE: Final = ("fallback", "item_fallbacks", "failed_inside")
+"""The fields of a step that did not fail which say that not all went well."""
+
+
 @dataclass(slots=True)
 class Group:
     """What is known of the runs of a flow, the steps of a node or the calls of a model.
 
     Attributes:
         count, failed: How many, and how many of them failed or were interrupted.
+        troubled: How many of the others went on from failures in them, or fell back.
         durations: Seconds each took; none for a model.
         calls, tokens, unpriced: Of their calls.
         cost: US dollars, of the calls that have a price.
@@ -28,6 +33,7 @@ class Group:
 
     count: int = 0
     failed: int = 0
+    troubled: int = 0
     durations: list[float] = field(default_factory=list)
     calls: int = 0
     tokens: int = 0
@@ -48,6 +54,7 @@ class Group:
             "name": name,
             "count": self.count,
             "failed": self.failed,
+            "troubled": self.troubled,
             "p50": percentile(self.durations, 50),
             "p95": percentile(self.durations, 95),
             "llm_calls": self.calls,
@@ -63,7 +70,9 @@ def by_flow(heads: Iterable[Head]) -> dict[str, Group]:
     for head in heads:
         group = groups[head.title]
         group.count += 1
-        group.failed += head.status in ("failed", "interrupted")
+        failed = head.status in ("failed", "interrupted")
+        group.failed += failed
+        group.troubled += not failed and bool(head.trouble)
         if head.status in ENDED:
             group.durations.append(head.duration)
         group.add_calls(head.calls, head.tokens, head.cost if head.calls else None, head.unpriced)
@@ -89,7 +98,9 @@ def by_node(runs: Iterable[tuple[Head, Iterable[Mapping[str, Any]]]]) -> dict[st
                 continue
             group = groups[f"{head.title}.{event.get('name')}"]
             group.count += 1
-            group.failed += event.get("status") == "failed"
+            failed = event.get("status") == "failed"
+            group.failed += failed
+            group.troubled += not failed and any(map(event.get, _TROUBLE))
             duration = event.get("duration")
             if isinstance(duration, (int, float)):
                 group.durations.append(float(duration))

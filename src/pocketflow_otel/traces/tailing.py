@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.traces import journal, lock
 from pocketflow_otel.traces.model import TraceError
-from pocketflow_otel.traces.narrator import Narrator
+from pocketflow_otel.traces.narrator import Narrator, path_line
 from pocketflow_otel.traces.retell import tell_event
 from pocketflow_otel.traces.text import DIM, WARN, Part, seconds
 from pocketflow_otel.traces.timeline import Timeline, follow
@@ -48,7 +48,8 @@ def tail(path: Path) -> Iterator[Line]:
                 yield from tell_event(narrator, span, event)
             yield from narrator.ended(span)
             if span.span_id == header["root_id"]:
-                yield from narrator.summary(span, path.with_suffix(".json"), late=run.late)
+                yield from narrator.summary(span, late=run.late)
+                yield path_line(path.with_suffix(".json"))
                 return
     yield _interrupted(run.open_spans(), run)
 

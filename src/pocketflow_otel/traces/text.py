@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pocketflow_otel import semconv
-from pocketflow_otel.traces.model import PFLOW_STATUSES
+from pocketflow_otel.traces.model import PFLOW_STATUSES, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +36,10 @@ _NO_CATEGORIES: Final = frozenset({"exception", "node_action_error"})
 """Of pflow's categories of failures, those that say no more than that it failed."""
 _GATES: Final = {"choice": "answered", "non_interactive": "not answered", "error": "could not be asked"}
 MAX_MESSAGE: Final = 160
+_BETWEEN: Final = " · "
+"""What stands between the facts of a summary."""
+_HANGING: Final = "    "
+"""Before the facts that had no room on the line."""
 _CENT: Final = 0.01
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -51,7 +56,7 @@ class Part(NamedTuple):
 
 Line = tuple[Part, ...]
 
-_ANSI: Final = {DIM: "2", GOOD: "34", BAD: "31;1", WARN: "33", NAME: "1"}
+_ANSI: Final = {DIM: "2", GOOD: "32", BAD: "31;1", WARN: "33", NAME: "1"}
 _ASCII: Final = str.maketrans(
     {
         "→": "->",
@@ -103,6 +108,30 @@ def fitted(line: Iterable[Part], columns: int) -> Iterator[Part]:
         return
 
 
+def folded(line: Iterable[Part], columns: int) -> Iterator[Line]:
+    """Yield a line of facts in as many as a terminal's width asks for: each begins with a whole fact."""
+    facts: list[list[Part]] = [[]]
+    for text, style in line:
+        first, *rest = text.split(_BETWEEN)
+        facts[-1].append(Part(first, style))
+        facts += [[Part(fact, style)] for fact in rest]
+    parts = facts[0]
+    left = columns - _wide(parts)
+    for fact in facts[1:]:
+        left -= len(_BETWEEN) + _wide(fact)
+        if left >= 0:
+            parts = [*parts, Part(_BETWEEN), *fact]
+            continue
+        yield tuple(parts)
+        parts = [Part(_HANGING), *fact]
+        left = columns - _wide(parts)
+    yield tuple(parts)
+
+
+def _wide(parts: Iterable[Part]) -> int:
+    return sum(width(char) for text, _ in parts for char in text)
+
+
 def width(char: str) -> int:
     """Return how many columns a character takes: two for East Asian wide ones and most emoji."""
     if char.isascii():
@@ -145,9 +174,66 @@ def seconds(duration: float) -> str:
     return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
 
 
+def moment(seconds: float) -> str:
+    """Return a moment in UTC, as run ids have it.
+
+    >>> moment(1795375812.481)
+    '2026-11-22 19:30:12'
+    """
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
 def plural(number: int, noun: str) -> str:
     """Return `1 step`, `2,000 steps`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def steps(number: int, trouble: Trouble = Trouble()) -> str:  # noqa: B008 - frozen
+    """Return how many steps a run had, and what of it went wrong: `5 steps (2 failed)`."""
+    return plural(number, "step") + (f" ({in_words(trouble)})" if trouble else "")
+
+
+def in_words(trouble: Trouble) -> str:
+    """Return what a run went on from.
+
+    Errors that are no step's failure are those of items, of flows, or told by the user's code.
+
+    >>> in_words(Trouble(failed=2, errors=2, fallbacks=1, item_fallbacks=20))
+    '2 failed, 1 fell back, 20 items fell back'
+    """
+    return ", ".join(
+        filter(
+            None,
+            (
+                f"{trouble.failed:,} failed" if trouble.failed else "",
+                plural(trouble.errors, "error") if trouble.errors > trouble.failed else "",
+                f"{trouble.fallbacks:,} fell back" if trouble.fallbacks else "",
+                f"{plural(trouble.item_fallbacks, 'item')} fell back" if trouble.item_fallbacks else "",
+            ),
+        )
+    )
+
+
+def in_signs(trouble: Trouble) -> str:
+    """Return the same where there is no room for words: failures, fallbacks.
+
+    >>> in_signs(Trouble(failed=2, errors=2, fallbacks=1, item_fallbacks=20))
+    '✗2 ⚠21'
+    """
+    failures, fallbacks = max(trouble.failed, trouble.errors), trouble.fallbacks + trouble.item_fallbacks
+    return " ".join(f"{sign}{number:,}" for sign, number in (("✗", failures), ("⚠", fallbacks)) if number)
+
+
+def _survived(attributes: Attributes, failed_inside: int) -> Iterator[str]:
+    """Yield what a step or flow went on from: `20/30 fell back`, `2/5 failed`, `1 failed inside`."""
+    in_batch = semconv.BATCH_MODE in attributes
+    size = attributes.get(semconv.BATCH_SIZE) if in_batch else None
+    of = "" if size is None else f"/{size:,}"
+    fallbacks = attributes.get(semconv.BATCH_FALLBACKS)
+    if fallbacks:
+        yield f"{fallbacks:,}{of} fell back"
+    if failed_inside:
+        yield f"{failed_inside:,}{of} failed" + ("" if in_batch else " inside")
 
 
 def money(dollars: float) -> str:
@@ -240,8 +326,9 @@ def visit(attributes: Attributes) -> str:
 
 def is_doubtful(attributes: Attributes) -> bool:
     """Tell whether a step or workflow that did not fail did not go as it should either."""
+    fell_back = attributes.get(semconv.NODE_FALLBACK) or attributes.get(semconv.BATCH_FALLBACKS)
     otherwise = attributes.get(semconv.FLOW_STATUS) in PFLOW_STATUSES
-    return bool(attributes.get(semconv.NODE_FALLBACK)) or was_stopped(attributes) or otherwise
+    return bool(fell_back) or was_stopped(attributes) or otherwise
 
 
 def was_stopped(attributes: Attributes) -> bool:
@@ -276,8 +363,19 @@ def _kind(event: EventRecord) -> str:
     return "" if kind == _NO_KIND else escape(kind)
 
 
-def circumstances(attributes: Attributes) -> Iterator[str]:
-    """Yield what else is to be known of a step of pflow: `cached`, `gate denied`."""
+def circumstances(attributes: Attributes, failed_inside: int = 0) -> Iterator[str]:
+    """Yield what else is to be known of how a step went: `2 attempts`, `20/30 fell back`, `cached`.
+
+    Args:
+        attributes: Of a step, item or flow that did not fail.
+        failed_inside: How much in it failed.
+    """
+    attempts = attributes.get(semconv.NODE_ATTEMPTS, 1)
+    if attributes.get(semconv.NODE_FALLBACK):
+        yield f"fallback after {plural(attempts, 'attempt')}"
+    elif attempts > 1:
+        yield plural(attempts, "attempt")
+    yield from _survived(attributes, failed_inside)
     if attributes.get(semconv.NODE_CACHED):
         yield "cached"
     outcome = attributes.get(semconv.GATE_OUTCOME)
@@ -319,4 +417,4 @@ def short_path(path: Path) -> str:
 
 def joined(pieces: Sequence[str]) -> str:
     """Join the facts of a summary line."""
-    return " · ".join(piece for piece in pieces if piece)
+    return _BETWEEN.join(piece for piece in pieces if piece)

@@ -54,10 +54,15 @@ _SUMS: Final = (
 
 @dataclass(slots=True)
 class _Open:
-    """A span that has not ended, and what the calls in its ended children came to."""
+    """A span that has not ended, and what the calls in its ended children came to.
+
+    Attributes:
+        failed_inside: Steps, flows and items right in it that failed.
+    """
 
     span: SpanRecord
     depth: int
+    failed_inside: int = 0
     sums: dict[str, Any] = field(default_factory=dict)
 
     def add(self, sums: Attributes) -> None:
@@ -84,6 +89,9 @@ class Timeline:
     end: int = 0
     steps: int = 0
     flows: int = 0
+    failed_steps: int = 0
+    fallbacks: int = 0
+    item_fallbacks: int = 0
     errors: int = 0
     late: int = 0
     damaged: int = 0
@@ -148,6 +156,10 @@ class Timeline:
         parent = self._open.get(span.parent_id)
         if parent is not None:
             parent.add(span.attributes if span.role or entry is None else entry.sums)
+            if span.role:
+                parent.failed_inside += _has_failed(span)
+            elif entry is not None:  # What is in a span of others is as if it were not.
+                parent.failed_inside += entry.failed_inside
         self.end = max(self.end, span.end)
         if span.span_id == self.root_id:
             self.root = span
@@ -156,8 +168,7 @@ class Timeline:
         if span.role not in _SHOWN:
             # Its node executes an item.
             return self._errors(span, depth, parent.span if parent is not None else None)
-        self.steps += span.role == "node"
-        self.flows += span.role == "flow"
+        self._count(span)
         event = self._event(f"{span.role}_complete", span, span.end, depth)
         event["duration"] = round(span.duration, 6)
         attributes = span.attributes
@@ -167,15 +178,27 @@ class Timeline:
         if span.role == "node":
             event["attempts"] = attributes.get(semconv.NODE_ATTEMPTS)
             event["fallback"] = attributes.get(semconv.NODE_FALLBACK)
+            event["item_fallbacks"] = attributes.get(semconv.BATCH_FALLBACKS)
             event["changes"] = {
                 "added": list(attributes.get(semconv.SHARED_ADDED_KEYS, ())),
                 "modified": list(attributes.get(semconv.SHARED_MODIFIED_KEYS, ())),
                 "removed": list(attributes.get(semconv.SHARED_REMOVED_KEYS, ())),
             }
         event |= _usage(attributes)
+        if entry is not None and entry.failed_inside and not span.failed:
+            event["failed_inside"] = entry.failed_inside
         event["status"] = "failed" if span.failed else "ok"
         kept = {name: value for name, value in event.items() if value is not None}
         return [*self._errors(span, depth), kept]
+
+    def _count(self, span: SpanRecord) -> None:
+        if span.role == "flow":
+            self.flows += 1
+            return
+        self.steps += 1
+        self.failed_steps += _has_failed(span)
+        self.fallbacks += bool(span.attributes.get(semconv.NODE_FALLBACK))
+        self.item_fallbacks += span.attributes.get(semconv.BATCH_FALLBACKS, 0)
 
     def _errors(self, span: SpanRecord, depth: int, owner: SpanRecord | None = None) -> list[dict[str, Any]]:
         """An `error` event for each exception where it was raised, not where it passed through."""
@@ -250,11 +273,20 @@ class Timeline:
                 "errors": self.errors,
             },
         }
-        if self.late:
-            head["summary"]["spans_still_open"] = self.late
-        if self.damaged:
-            head["summary"]["damaged_lines"] = self.damaged
+        rare = {
+            "failed_steps": self.failed_steps,
+            "fallbacks": self.fallbacks,
+            "item_fallbacks": self.item_fallbacks,
+            "spans_still_open": self.late,
+            "damaged_lines": self.damaged,
+        }
+        head["summary"] |= {name: number for name, number in rare.items() if number}
         return head
+
+
+def _has_failed(span: SpanRecord) -> bool:
+    """Tell whether a span failed, and not merely was cut off with its process."""
+    return span.failed and semconv.INTERRUPTED not in span.attributes
 
 
 def follow(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.traces.model import ENDED
+from pocketflow_otel.traces.model import ENDED, Trouble, flow_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +42,8 @@ class Head:
         models: Calls, tokens and cost by model.
         late: Spans that were still open when the run ended, and are not there.
         damaged: Lines of the journal that could not be read.
+        failed_steps: Of the steps, those that failed.
+        fallbacks, item_fallbacks: Steps, and items of batches, whose result `exec_fallback` gave.
     """
 
     path: Path
@@ -62,6 +64,9 @@ class Head:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     late: int = 0
     damaged: int = 0
+    failed_steps: int = 0
+    fallbacks: int = 0
+    item_fallbacks: int = 0
 
     @property
     def tokens(self) -> int:
@@ -71,7 +76,14 @@ class Head:
     @property
     def title(self) -> str:
         """What people call the flow."""
-        return self.flow or (f"Flow starting at {self.starts_at}" if self.starts_at else "Flow")
+        return flow_name(self.flow, self.starts_at)
+
+    @property
+    def trouble(self) -> Trouble:
+        """What the run went on from; none of one that failed, which says that itself."""
+        if self.status == "failed":
+            return Trouble()
+        return Trouble(self.failed_steps, self.errors, self.fallbacks, self.item_fallbacks)
 
     def sums(self) -> dict[str, Any]:
         """Return calls, tokens and cost as the attributes of a span have them."""
@@ -93,6 +105,9 @@ class Head:
             "start_time": datetime.fromtimestamp(self.start, UTC).isoformat(timespec="milliseconds"),
             "duration": self.duration,
             "steps": self.steps,
+            "failed_steps": self.failed_steps,
+            "fallbacks": self.fallbacks,
+            "item_fallbacks": self.item_fallbacks,
             "errors": self.errors,
             "llm_calls": self.calls,
             "tokens": self.tokens,
@@ -129,6 +144,9 @@ def read_head(document: Mapping[str, Any], path: Path) -> Head:
         models=_models(models) if isinstance(models, dict) else {},
         late=_count(summary.get("spans_still_open")),
         damaged=_count(summary.get("damaged_lines")),
+        failed_steps=_count(summary.get("failed_steps")),
+        fallbacks=_count(summary.get("fallbacks")),
+        item_fallbacks=_count(summary.get("item_fallbacks")),
     )
 
 
@@ -183,6 +201,20 @@ class Step:
     def interrupted(self) -> bool:
         """Whether it was still going when its process ended."""
         return semconv.INTERRUPTED in self.span.attributes
+
+    @property
+    def failed_inside(self) -> int:
+        """How many steps, flows and items right in it failed, though it went on."""
+        if self.span.failed or not self.span.role:
+            return 0
+        found, waiting = 0, list(self.children)
+        while waiting:
+            step = waiting.pop()
+            if step.span.role:
+                found += step.span.failed and not step.interrupted
+            else:
+                waiting += step.children
+        return found
 
     def walk(self) -> Iterator[Step]:
         """Yield this step and all below it, each before what it contains."""
