@@ -43,9 +43,10 @@ class Answer(Node):
 def create_qa_flow():
     return Flow(start=Answer())
 
-shared, flow = {}, create_qa_flow()
+shared = {}
+flow = create_qa_flow()
 """
-    check_output(printed.text, reader.run_program(f"{imports}\n{configure}\n{flow}\n{run}"))
+    check_output(printed.text, reader.run_program(f"{flow}\n{imports}\n{configure}\n{run}"))
 
 
 OTHERS = """

@@ -195,8 +195,8 @@ def test_graph_draws_the_way_that_was_taken(tmp_path: Path) -> None:
     (path,) = save(tmp_path, pocketflow.Flow(start=inner), shared={"left": 3})
     found = json.loads(run("graph", path, "--json").stdout)
     assert [(node["path"][1:], node["visits"]) for node in found["nodes"]] == [
-        ([], 1), (["Flow (starts at Count)"], 1), (["Flow (starts at Count)", "Count"], 3),
-        (["Flow (starts at Count)", "Node"], 1),
+        ([], 1), (["test_cli_show (Count)"], 1), (["test_cli_show (Count)", "Count"], 3),
+        (["test_cli_show (Count)", "Node"], 1),
     ]  # fmt: skip
     assert [(edge["from"][-1], edge["to"][-1], edge["action"], edge["times"]) for edge in found["edges"]] == [
         ("Count", "Count", "again", 2), ("Count", "Node", 'do "it"', 1),

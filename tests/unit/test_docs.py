@@ -126,9 +126,9 @@ def test_the_readme_names_every_command() -> None:
     assert sorted(named) == sorted(main.commands)
 
 
-def test_the_first_40_lines_of_the_readme_say_how_to_begin() -> None:
+def test_the_first_42_lines_of_the_readme_say_how_to_begin() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()
-    first = "\n".join(lines[:40])
+    first = "\n".join(lines[:42])
     wanted = ["make demo", "make test", "pip install pocketflow-otel", "pocketflow-otel run -v app.py"]
     wanted += ["import pocketflow_otel\npocketflow_otel.configure()\nflow.run(shared)\n"]
     assert ([text for text in wanted if text not in first], first.count("```"), len(lines) < 160) == (
@@ -265,6 +265,16 @@ def tell_everything() -> None:
         def exec_fallback(self, item: int, error: Exception) -> None:
             return None
 
+    class Survive(pocketflow.Node):
+        def exec(self, prepared: object) -> None:
+            with pytest.raises(KeyError):
+                pocketflow.Flow(start=Fail()).run({})
+
+    class Apart(pocketflow.AsyncParallelBatchFlow):
+        async def _run_async(self, shared: dict[str, Any]) -> None:
+            rounds = (self._orch_async(shared, {}) for _ in range(2))
+            await asyncio.gather(*rounds, return_exceptions=True)
+
     fill, change = Fill(), Change(max_retries=2)
     fill - "go" >> change
     change - "elsewhere" >> Items()
@@ -275,6 +285,8 @@ def tell_everything() -> None:
         Items().run(shared)
         asyncio.run(both(Rounds(start=Wait()), shared))
         Calm().run(shared)
+        Survive().run(shared)
+        asyncio.run(Apart(start=Fail()).run_async(shared))
     for asking in (Ask(), Own()):
         pocketflow.Flow(start=asking).run(shared)
     for failing in (pocketflow.Flow(start=Fail()), Publish()):
