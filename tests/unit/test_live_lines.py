@@ -192,6 +192,20 @@ def test_a_step_that_goes_on_after_what_looked_like_the_end_of_its_round_is_no_r
     ]
 
 
+def test_a_round_that_fails_after_its_only_step_went_well_says_so() -> None:
+    class Lost(Files):
+        def get_next_node(self, curr: Any, action: Any) -> Any:
+            raise LookupError("no way")
+
+    def run() -> None:
+        with suppress(LookupError):
+            named(Lost(start=Step("Read", 0.1)), "files").run({})
+
+    lines = both(run)
+    assert lines[2] == "  0.10s   [0] ✓ Read 0.10s  → default"
+    assert lines[3].startswith("  0.10s   [0] ✗ 0.10s  LookupError: no way")
+
+
 # Retries and progress
 
 

@@ -87,7 +87,7 @@ class Narrator:
         self._narrow = columns is not None and columns < NARROW
         self._run_column = _RUN_COLUMN if columns is None else min(_RUN_COLUMN, columns - len(run_id) - 4)
         self._open: dict[str, _Open] = {}
-        self._held: deque[tuple[_Open, list[Line]]] = deque()
+        self._held: deque[tuple[_Open, list[Line], bool]] = deque()
         self._repeats: dict[tuple[str, ...], tuple[_Open, Repeats]] = {}
         self._steps = 0
         self._failed_steps = self._errors = self._fallbacks = self._item_fallbacks = 0
@@ -205,7 +205,7 @@ class Narrator:
 
     def more(self) -> Iterator[Line]:
         """Tell what waits for something to happen, since nothing does; any thread may ask."""
-        for _, lines in drained(self._held):
+        for _, lines, _ in drained(self._held):
             yield from lines
         for batch, repeats in list(self._repeats.values()):
             yield from self._tell_repeats(batch, repeats)
@@ -217,7 +217,7 @@ class Narrator:
             time: When it happens.
             ended: The step that has ended, and with it what it had to say.
         """
-        for _, lines in drained(self._held):
+        for _, lines, _ in drained(self._held):
             yield from lines
         if self._repeats:
             for key, (batch, repeats) in list(self._repeats.items()):
@@ -261,7 +261,7 @@ class Narrator:
     def ended(self, span: SpanRecord) -> Iterator[Line]:
         """Tell how a span ended."""
         entry = self._open.pop(span.span_id, None)
-        step = self._only_step(entry) if entry is not None and span.role == "item" else []
+        step = self._only_step(entry, span) if entry is not None and span.role == "item" else []
         yield from self._overdue(span.end, entry)
         if entry is None:
             return
@@ -274,15 +274,15 @@ class Narrator:
         if span.role == "item" and parent is not None:
             yield from self._item_ended(entry, span, parent, step)
             return
+        untraced = span.attributes.get(semconv.BATCH_UNTRACED, 0)
+        yield from self._report(entry, span.end, entry.crowd.last_report(_seconds(entry, span.end), untraced))
         lines = list(self._step_ended(entry, span, parent))
         if lines and parent is not None and _ends_round(span, parent):
-            self._held.append((parent, lines))
+            self._held.append((parent, lines, span.failed))
         else:
             yield from lines
 
     def _step_ended(self, entry: _Open, span: SpanRecord, parent: _Open | None) -> Iterator[Line]:
-        untraced = span.attributes.get(semconv.BATCH_UNTRACED, 0)
-        yield from self._report(entry, span.end, entry.crowd.last_report(_seconds(entry, span.end), untraced))
         if span.failed or not entry.hidden:
             yield from self._tell(entry)
             yield self._end_line(entry, span, parent)
@@ -298,10 +298,10 @@ class Narrator:
             yield self._end_line(entry, span, batch)
         yield from self._report(batch, span.end, batch.crowd.report(_seconds(batch, span.end)))
 
-    def _only_step(self, round_: _Open) -> list[Line]:
-        """Return the lines of the step that a round which ends now was, if nothing has come between."""
-        if self._held and self._held[0][0] is round_:
-            return next((lines for _, lines in drained(self._held)), [])
+    def _only_step(self, round_: _Open, span: SpanRecord) -> list[Line]:
+        """Return the lines of the step that a round was which ends now, and as the step did."""
+        if self._held and self._held[0][0] is round_ and self._held[0][2] == span.failed:
+            return next((lines for _, lines, _ in drained(self._held)), [])
         return []
 
     def _end_line(self, entry: _Open, span: SpanRecord, parent: _Open | None) -> Line:
