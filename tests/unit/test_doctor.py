@@ -402,6 +402,7 @@ def test_json_needs_an_exporter_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_endpoint_that_does_not_answer(closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", closed)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
 
     assert findings(doctors.check_exporters) == [
         (
@@ -414,6 +415,7 @@ def test_an_endpoint_that_does_not_answer(closed: str, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:notaport", "http://[::1", "http://127.0.0.1:99999"])
 def test_an_endpoint_that_is_no_address(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     ((what, fix),) = findings(doctors.check_exporters)
 
     assert what.startswith(f"the OTLP endpoint {endpoint}/v1/traces takes no spans over HTTP: ")
@@ -435,6 +437,7 @@ def test_an_endpoint_that_no_exporter_sends_to(
     chosen: str, level: str, what: str, closed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", closed)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", chosen)
 
     assert [(finding.level, finding.what) for finding in doctors.check_exporters()] == [

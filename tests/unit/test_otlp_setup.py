@@ -46,7 +46,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         ({BASE: "http://localhost:4317"}, "grpc"),
         ({BASE: "http://localhost:4318"}, "http/protobuf"),
         ({BASE: "http://[::1]:4318/"}, "http/protobuf"),
-        ({BASE: "https://example.com/otlp"}, "http/protobuf"),
+        ({BASE: "https://example.com/otlp"}, "grpc"),
         ({BASE: "http://[::1]:4317"}, "grpc"),
         ({BASE: "unix:/run/otlp.sock"}, "grpc"),
         ({BASE: "localhost:4317"}, "grpc"),
@@ -217,7 +217,7 @@ def test_messages_name_the_endpoint_without_its_secrets(endpoint: str | None, sh
         ),
         (
             {BASE: "http://x", "GRPC_VERBOSITY": "DEBUG", "OTEL_EXPORTER_OTLP_TIMEOUT": " "},
-            {"GRPC_VERBOSITY": "DEBUG", "OTEL_TRACES_EXPORTER": HTTP, "OTEL_EXPORTER_OTLP_TIMEOUT": None},
+            {"GRPC_VERBOSITY": "DEBUG", "OTEL_TRACES_EXPORTER": GRPC, "OTEL_EXPORTER_OTLP_TIMEOUT": None},
         ),
     ],
     ids=str,

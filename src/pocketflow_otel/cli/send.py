@@ -53,8 +53,9 @@ class Sent:
 def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) -> None:
     """Send a saved run to an OTLP endpoint.
 
-    With its original ids and times. As for a run, port 4317 means gRPC and any other HTTP;
-    /v1/traces is added to a URL without a path. Headers come from OTEL_EXPORTER_OTLP_HEADERS.
+    With its original ids and times: over gRPC to port 4317, or where
+    OTEL_EXPORTER_OTLP_PROTOCOL says so, else over HTTP; /v1/traces is added to a URL without a
+    path. Headers come from OTEL_EXPORTER_OTLP_HEADERS.
     A long run goes in several requests. Exits with 1 if the receiver rejected spans.
     """
     from pocketflow_otel.cli.output import note, print_json
@@ -89,18 +90,19 @@ def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) ->
 
 
 def _endpoint(given: str | None) -> Endpoint:
-    """Return where to send to and how, as a run decides it; a path of a URL that is given stays as it is."""
+    """Return where to send to, and how. The path of a URL that is given stays as it is."""
     from pocketflow_otel.export.endpoints import ENDPOINT, endpoint, endpoint_is_set, is_url, variable
 
     if given is None:
         if not endpoint_is_set():
             raise Mistake("say where to: --otlp http://localhost:4318, or set OTEL_EXPORTER_OTLP_ENDPOINT")
-        to = endpoint("traces")
+        to = endpoint("traces", typed=True)
         valid = to.protocol == "grpc" or is_url(to.url)
     else:
         valid = is_url(given)
         has_path = valid and urlsplit(given).path not in ("", "/")
-        to = endpoint("traces", environ={variable("ENDPOINT", "traces") if has_path else ENDPOINT: given})
+        name = variable("ENDPOINT", "traces") if has_path else ENDPOINT
+        to = endpoint("traces", environ={name: given}, typed=True)
     if not valid:
         raise Mistake(f"{to.url!r} is no endpoint: give a URL like http://localhost:4318")
     return to

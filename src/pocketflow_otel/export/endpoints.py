@@ -97,19 +97,22 @@ def endpoint_is_set(environ: Mapping[str, str] = os.environ) -> bool:
     return bool(setting(ENDPOINT, environ) or setting(variable("ENDPOINT", "traces"), environ))
 
 
-def endpoint(signal: Signal, name: str = "otlp", environ: Mapping[str, str] = os.environ) -> Endpoint:
+def endpoint(
+    signal: Signal, name: str = "otlp", environ: Mapping[str, str] = os.environ, *, typed: bool = False
+) -> Endpoint:
     """Decide where an exporter sends, and how.
 
     Args:
         signal: What it sends.
         name: Its name in `OTEL_TRACES_EXPORTER` and the like; all but `otlp` have their protocol.
         environ: The variables.
+        typed: Whether somebody asked for it by a command: then HTTP is what nobody has to say.
     """
     url_from, url = _first(environ, variable("ENDPOINT", signal), ENDPOINT)
     how_from, how = _first(environ, variable("PROTOCOL", signal), PROTOCOL)
     if name in _PROTOCOLS:
         how_from, how = f"OTEL_{signal.upper()}_EXPORTER", _PROTOCOLS[name]
-    how = how.lower() or (protocol_of(url) if url else GRPC)
+    how = how.lower() or (protocol_of(url) if typed else default_protocol(url, signal))
     if not url:
         url = f"http://localhost:{GRPC_PORT if how == GRPC else HTTP_PORT}"
     return Endpoint(signal, url, how, url_from, how_from)
@@ -119,13 +122,24 @@ def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
     return next(((name, said) for name in names if (said := setting(name, environ))), ("", ""))
 
 
+def default_protocol(url: str, signal: Signal = "traces") -> str:
+    """Return how to send to an endpoint of the environment where no variable says it.
+
+    gRPC, as Python's exporters have it; sent to the port of HTTP, or to a path, it would only fail.
+
+    >>> default_protocol("http://localhost:4318"), default_protocol("https://otlp.example.com")
+    ('http/protobuf', 'grpc')
+    """
+    return HTTP if port_of(url) == HTTP_PORT or url.endswith(f"/v1/{signal}") else GRPC
+
+
 def protocol_of(url: str) -> str:
-    """Return how to send to a URL where nobody says it: its port decides, and HTTP is the standard's default.
+    """Return how to send to a URL that was typed: over gRPC to its port, else over HTTP.
 
     >>> protocol_of("http://localhost:4317"), protocol_of("https://otlp.example.com")
     ('grpc', 'http/protobuf')
     """
-    return GRPC if port_of(url) == GRPC_PORT or url.startswith("unix:") else HTTP
+    return GRPC if port_of(url) == GRPC_PORT else HTTP
 
 
 def port_of(url: str) -> int | None:
