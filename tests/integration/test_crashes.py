@@ -102,7 +102,8 @@ def test_a_fork_inside_a_step_leaves_one_whole_file_of_the_parent(tmp_path: Path
     (found,) = trace_files(tmp_path)
 
     assert result.returncode == 0
-    assert [line.split()[0] for line in result.stderr.splitlines()] == ["ok", "slowest"]
+    told = [line.split()[0] for line in result.stderr.splitlines() if not line.startswith("slowest ")]
+    assert told == ["ok", "trace"]
     assert found["status"] == "ok"
     assert timeline(found) == [
         "flow_start app",
@@ -142,7 +143,7 @@ def test_a_full_disk_costs_one_line_and_the_flow_goes_on(tmp_path: Path) -> None
     """A limit on the size of files is as good: after so many bytes, `write` fails."""
     result = run(PYTHON, program(tmp_path, FILL), cwd=tmp_path)
     (journal,) = (tmp_path / "traces").iterdir()
-    warning, summary, _ = result.stderr.splitlines()
+    warning, summary, *_ = result.stderr.splitlines()  # The slowest step, if it took any time
 
     assert (result.returncode, result.stdout) == (0, "third\n")
     assert warning == f"pocketflow-otel: the trace of run {journal.stem} stops here: File too large"
@@ -169,7 +170,7 @@ def test_a_process_without_a_home_directory_costs_one_line(
 ) -> None:
     monkeypatch.delenv("POCKETFLOW_OTEL_DIR")
     result = run(PYTHON, program(tmp_path, "pass", HOMELESS), cwd=tmp_path)
-    warning, summary, _ = result.stderr.splitlines()
+    warning, summary, *_ = result.stderr.splitlines()  # The slowest step, if it took any time
 
     assert (result.returncode, result.stdout) == (0, "third\n")
     assert warning.startswith("pocketflow-otel: no trace file in ~/.pflow/traces: ")

@@ -23,8 +23,9 @@ def test_the_demo_answers_on_stdout_shows_its_run_on_stderr_and_names_its_trace_
         "Go to Lisbon: yellow trams climb seven hills above the Tagus.\n",
     )
     assert lines[0].startswith("→ Flow: travel_advice ")
-    assert re.fullmatch(r"ok  \d\.\d\ds · 8 steps · 10 LLM calls · 5,646 tokens · cost \$0\.0061", lines[-2])
-    assert lines[-1].endswith(f"trace {path}")
+    assert re.fullmatch(r"ok  \d\.\d\ds · 8 steps · 10 LLM calls · 5,646 tokens · cost \$0\.0061", lines[-3])
+    assert lines[-2].startswith("slowest AskModel ")
+    assert lines[-1] == f"trace {path}"
     assert json.loads(path.read_text(encoding="utf-8"))["status"] == "ok"
     for shown in (
         r"    → AskModel ×4 parallel",

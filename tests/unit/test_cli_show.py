@@ -210,6 +210,25 @@ def test_graph_draws_the_way_that_was_taken(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_flow_without_a_name_is_called_the_same_everywhere(tmp_path: Path) -> None:
+    flow = pocketflow.Flow(start=pocketflow.Flow(start=pocketflow.Node()))
+    for unnamed in (flow, flow.start_node):
+        unnamed.__dict__.pop("_pocketflow_otel_builder", None)
+    (path,) = save(tmp_path, flow)
+    outer, inner = "Flow (starts at Flow)", "Flow (starts at Node)"
+
+    for command in (("list", "--dir", tmp_path), ("stats", "--dir", tmp_path)):
+        assert outer in printed(*command)
+    for view in ((), ("--events",), ("--gantt",), ("--markdown",)):
+        shown = printed("show", path, *view)
+        assert shown.count(outer) > 1, shown
+        assert inner in shown
+    replayed = printed("replay", path, "--speed", 0).splitlines()
+    assert [line.count(outer) for line in (replayed[0], replayed[-3])] == [1, 1]
+    assert inner in printed("graph", path)
+    assert inner in printed("export", path, "--format", "csv")
+
+
 def test_diff_says_what_changed(tmp_path: Path) -> None:
     first, second = save(tmp_path, create_flow()) + save(tmp_path, create_flow(), shared={"answer": 1})
     lines = printed("diff", first, second).splitlines()

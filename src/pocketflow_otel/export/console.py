@@ -169,17 +169,17 @@ class ConsoleView:
 
 def _command_to_show(path: Path) -> str:
     """Return what to type to see a run: `last` may be another, in another directory."""
-    directory = path.parent
-    run = runs.LAST
+    directory, run = path.parent, runs.LAST
     with suppress(TraceError):
         newest = next(iter(runs.files(directory)), path)
         if newest.stem != path.stem:
             run = path.stem.partition("-")[2]  # Its digits, which no other has.
     command = f"pocketflow-otel show {run}"
-    if directory != Config.from_env(report=no_report).dir.expanduser().absolute():
-        quoted = shlex.quote(str(directory))
-        command += f" --dir {short_path(directory) if quoted == str(directory) else quoted}"
-    return escape(command)
+    with suppress(OSError, RuntimeError):  # No home, or no working directory.
+        if directory == Config.from_env(report=no_report).dir.expanduser().absolute():
+            return command
+    quoted = shlex.quote(str(directory))
+    return escape(f"{command} --dir {short_path(directory) if quoted == str(directory) else quoted}")
 
 
 class ConsoleSpanExporter(SpanExporter):

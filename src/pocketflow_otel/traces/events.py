@@ -24,18 +24,19 @@ def event_lines(trace: Trace, limit: int | None = None) -> Iterator[Line]:
         limit: Events shown, the first; `None` for all.
     """
     yield from outline.facts(trace)
+    flows = {span.span_id: span.label for span in trace.spans if span.role == "flow"}
     for event in trace.events[:limit]:
-        yield _line(event)
+        yield _line(event, flows.get(str(event.get("span_id")), ""))
     if limit is not None and len(trace.events) > limit:
         yield (Part(f"… {len(trace.events) - limit:,} more events left out; --all shows them", DIM),)
 
 
-def _line(event: Mapping[str, Any]) -> Line:
+def _line(event: Mapping[str, Any], flow: str) -> Line:
     elapsed, depth = event.get("elapsed"), event.get("depth")
     when = f"{elapsed:8.3f}s" if isinstance(elapsed, (int, float)) else "        ?"
     indent = "  " * min(max(depth, 0), _DEEPEST) if isinstance(depth, int) else ""
     kind = text.escape(str(event.get("type")))
-    name = text.escape(str(event.get("name") or event.get("class") or ""))
+    name = text.escape(str(event.get("name") or flow or event.get("class") or ""))
     line: Line = (Part(f"{when} ", DIM), Part(f"{kind:<13} ", DIM), Part(indent), Part(name, NAME))
     if event.get("type") == "error":
         said = f"{event.get('context')}: {text.raised(event.get('error_type'), event.get('error_message'))}"

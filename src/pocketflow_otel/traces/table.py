@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Cell = str | Part
 
-LEAST: Final = 8
+LEAST: Final = 6
 """Columns that a name keeps."""
 
 

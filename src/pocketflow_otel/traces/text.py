@@ -218,10 +218,10 @@ def in_signs(trouble: Trouble) -> str:
     """Return the same where there is no room for words: failures, fallbacks.
 
     >>> in_signs(Trouble(failed=2, errors=2, fallbacks=1, item_fallbacks=20))
-    '✗2 ⚠21'
+    '✗2⚠21'
     """
     failures, fallbacks = max(trouble.failed, trouble.errors), trouble.fallbacks + trouble.item_fallbacks
-    return " ".join(f"{sign}{number:,}" for sign, number in (("✗", failures), ("⚠", fallbacks)) if number)
+    return "".join(f"{sign}{number:,}" for sign, number in (("✗", failures), ("⚠", fallbacks)) if number)
 
 
 def _survived(attributes: Attributes, failed_inside: int) -> Iterator[str]:

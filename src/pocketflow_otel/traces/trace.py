@@ -80,8 +80,8 @@ class Head:
 
     @property
     def trouble(self) -> Trouble:
-        """What the run went on from; none of one that failed, which says that itself."""
-        if self.status == "failed":
+        """What the run went on from; none of one that failed or was interrupted, which says that itself."""
+        if self.status in ("failed", "interrupted"):
             return Trouble()
         return Trouble(self.failed_steps, self.errors, self.fallbacks, self.item_fallbacks)
 
