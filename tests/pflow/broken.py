@@ -8,6 +8,7 @@ of each run. Each is a process that was forked when pflow had been imported, and
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import json
@@ -295,6 +296,7 @@ def main(home: Home) -> Iterator[tuple[str, dict[str, Any]]]:
     for thread in threading.enumerate():
         if thread is not threading.main_thread():
             thread.join(10)  # Of a pool that nobody waits for; a fork would not have it.
+    gc.freeze()  # Else the first collection in each fork copies all that was imported.
     yield "bare", home.perform(Life())
     yield "traced", home.perform(Traced())
     by_name = dict(functions())

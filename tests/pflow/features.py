@@ -188,3 +188,34 @@ SCENARIOS: Final = (
     Scenario(name="help", argv=("--help",), ends=True),
     Scenario(name="unknown-option", argv=("--unknown", "a.pflow.md"), code=2, codes={"newest": 1}, ends=True),
 )
+
+PROCESSES: Final = {
+    "0.8.1": ("linear", "batch-parallel", "llm", "code-failing", "nested", "first-run", "unknown-option"),
+    "0.10.0": ("batch-continue", "first-run", "failing", "llm-flaky", "nested-batch", "recovery", "runaway"),
+    "0.11.0": (
+        "batch-parallel",
+        "degraded",
+        "first-run",
+        "linear",
+        "llm",
+        "registry-run",
+        "report",
+        "template-error",
+    ),
+    "newest": (
+        "absent",
+        "batch-parallel",
+        "code-failing",
+        "gate",
+        "gate-denied",
+        "gate-resumed",
+        "json-llm",
+        "linear",
+        "llm",
+        "loop",
+        "resume",
+        "stdin",
+        "unknown-option",
+    ),
+}
+"""What is run as processes too, by version; all else is run as forks alone."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +16,9 @@ from tests.pflow.outlines import tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from subprocess import CompletedProcess
 
+    from tests.pflow.commands import Commands
     from tests.pflow.features import Scenario
     from tests.pflow.servers import Server
 
@@ -56,7 +57,7 @@ class Done:
     trees: list[str] = field(default_factory=list)
 
     def add(
-        self, result: subprocess.CompletedProcess[bytes], *, timed: bool = False, traces: Path | None = None
+        self, result: CompletedProcess[bytes], *, timed: bool = False, traces: Path | None = None
     ) -> None:
         """Take note of one more run.
 
@@ -98,7 +99,9 @@ def _first_difference(one: Any, other: Any) -> str:
     return f"at {place}: {one[near]!r} != {other[near]!r}"
 
 
-def perform(scenario: Scenario, version: str, home: Path, server: Server, *, traced: bool) -> Done:
+def perform(
+    scenario: Scenario, version: str, home: Path, server: Server, commands: Commands, *, traced: bool
+) -> Done:
     """Run a scenario.
 
     Args:
@@ -106,6 +109,7 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server, *, tra
         version: The pflow to run it with.
         home: An empty folder, the same for all that are to be compared: paths are in the output.
         server: What workflows talk to, and the proxy that refuses all else.
+        commands: How commands are run.
         traced: Whether to run it under `opentelemetry-instrument`.
     """
     folder = bin_of(version)
@@ -119,15 +123,11 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server, *, tra
     for argv in scenario.commands:
         execution = _EXECUTION.search(said)
         values = {SERVER: server.url, "{execution}": execution[0].decode() if execution else ""}
-        result = subprocess.run(
+        result = commands.run(
             [*launcher, str(folder / "pflow"), *(_filled(part, values) for part in argv)],
             cwd=home / "work",
             env=_variables(scenario, version, home, server),
-            stdin=None if scenario.stdin is not None else subprocess.DEVNULL,
-            input=None if scenario.stdin is None else scenario.stdin.encode(),
-            capture_output=True,
-            timeout=120,
-            check=False,
+            stdin=None if scenario.stdin is None else scenario.stdin.encode(),
         )
         said = result.stderr
         done.add(result, timed=scenario.timed, traces=home / OURS if traced else None)

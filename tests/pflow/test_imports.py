@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,15 +12,16 @@ from tests.pflow.environments import NEWEST, VERSIONS, bin_of
 from tests.pflow.features import SCENARIOS, SERVER, Scenario
 from tests.pflow.homes import furnish, with_models
 from tests.pflow.pairs import lay_out
-from tests.pflow.servers import Server
 
 from pocketflow_otel import semconv
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.traces import reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from tests.pflow.commands import Commands
+    from tests.pflow.servers import Server
 
     from pocketflow_otel.traces.trace import Step, Trace
 
@@ -94,14 +94,7 @@ def warnings_of(step: Step) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
-
-
-def perform(scenario: Scenario, version: str, home: Path, server: Server) -> None:
+def perform(scenario: Scenario, version: str, home: Path, server: Server, commands: Commands) -> None:
     """Run a scenario traced."""
     variables = with_models(furnish(home, version), server.url)
     lay_out(home / "flows", version)
@@ -112,21 +105,9 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server) -> Non
         filled = [part.replace(SERVER, server.url) for part in argv]
         if execution is not None:
             filled = [part.replace("{execution}", execution[0]) for part in filled]
-        said = run_traced([bin_of(version) / "pflow", *filled], version, home, variables)
-
-
-def run_traced(command: Sequence[str | Path], version: str, home: Path, variables: Mapping[str, str]) -> str:
-    """Run a command where the workflows are; return its stderr."""
-    return subprocess.run(
-        [bin_of(version) / "opentelemetry-instrument", *command],
-        cwd=home / "flows",
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    ).stderr
+        launcher = bin_of(version) / "opentelemetry-instrument"
+        done = commands.run([launcher, bin_of(version) / "pflow", *filled], cwd=home / "flows", env=variables)
+        said = done.stderr.decode()
 
 
 def import_all(place: Path, home: Path) -> str:
@@ -143,10 +124,10 @@ def runs_in(place: Path) -> dict[str, Trace]:
 
 @pytest.mark.parametrize(("scenario", "version"), CASES)
 def test_what_is_imported_is_what_was_traced(
-    scenario: Scenario, version: str, tmp_path: Path, server: Server
+    scenario: Scenario, version: str, tmp_path: Path, server: Server, forks: Commands
 ) -> None:
     home = tmp_path / "home"
-    perform(scenario, version, home, server)
+    perform(scenario, version, home, server, forks)
     traced = runs_in(home / ".pflow" / "traces")
     assert import_all(home / ".pflow" / "traces", home) == f"0 runs imported, {len(traced)} already there\n"
     import_all(tmp_path / "imported", home)
@@ -166,11 +147,12 @@ ExecutionService.execute_workflow("linear.pflow.md", {"name": "ada"})
 """A workflow as pflow's MCP server runs it: without a name."""
 
 
-def test_a_run_without_a_name_has_that_of_its_file_either_way(tmp_path: Path) -> None:
+def test_a_run_without_a_name_has_that_of_its_file_either_way(tmp_path: Path, processes: Commands) -> None:
     home = tmp_path / "home"
     variables = furnish(home, NEWEST)
     lay_out(home / "flows", NEWEST)
-    run_traced([bin_of(NEWEST) / "python", "-c", SERVED], NEWEST, home, variables)
+    launcher = bin_of(NEWEST) / "opentelemetry-instrument"
+    processes.run([launcher, bin_of(NEWEST) / "python", "-c", SERVED], cwd=home / "flows", env=variables)
     import_all(tmp_path / "imported", home)
     (traced,) = runs_in(home / ".pflow" / "traces").values()
     (imported,) = runs_in(tmp_path / "imported").values()

@@ -12,6 +12,8 @@ from tests.pflow.users import User, outline, spans_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.pflow.commands import Commands
+
 pytestmark = pytest.mark.integration
 
 
@@ -26,8 +28,10 @@ def other_pflow(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_is_missing_is_named_once_and_the_rest_is_traced(tmp_path: Path, other_pflow: Path) -> None:
-    user = User(tmp_path / "home", "newest", PYTHONPATH=str(other_pflow))
+def test_what_is_missing_is_named_once_and_the_rest_is_traced(
+    tmp_path: Path, other_pflow: Path, forks: Commands
+) -> None:
+    user = User(tmp_path / "home", "newest", forks, PYTHONPATH=str(other_pflow))
     bare = user.run("bare", "-p", "nested.pflow.md")
     traced = user.run("instrument", "-p", "nested.pflow.md")
 

@@ -6,13 +6,13 @@ import os
 import re
 import signal
 import subprocess
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.pflow.environments import ENDS
+from tests.pflow.pipes import read_line
 from tests.pflow.users import TRACED, User, outline, spans_of
 from tests.receiver import Receiver, free_port, stay_silent, tcp_server
 
@@ -21,6 +21,8 @@ from pocketflow_otel.traces.spans import read_span
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.pflow.commands import Commands
 
     from pocketflow_otel.traces.model import SpanRecord
 
@@ -113,23 +115,11 @@ def test_a_trace_too_long_to_wait_for_is_whole_when_the_reader_goes_away(tmp_pat
 # Signals
 
 
-def wait_for_the_step(user: User, process: subprocess.Popen[bytes]) -> int:
-    """Wait until the step that waits is reached, and return the id of its process."""
-    deadline = time.monotonic() + 60
-    file = user.work / "waiting"
-    while not (file.exists() and file.read_text().endswith("\n")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    number = int(file.read_text())
-    file.unlink()
-    return number
-
-
 def signalled(user: User, launcher: str, number: signal.Signals, **variables: str) -> Ended:
     """Send a signal while a shell step runs; that of Ctrl-C goes to all in the terminal."""
+    os.mkfifo(user.work / "waiting")
     process = user.start(launcher, "-p", "waiting.pflow.md", **QUIET, **variables)
-    child = wait_for_the_step(user, process)
+    child = int(read_line(user.work / "waiting"))
     try:
         (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
         stdout, stderr = process.communicate(timeout=60)
@@ -210,9 +200,11 @@ def deaf(how: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("how", "protocol"), [("refuses", "grpc"), ("is silent", "http/protobuf")])
-def test_an_endpoint_that_takes_nothing_costs_one_line(how: str, protocol: str, tmp_path: Path) -> None:
+def test_an_endpoint_that_takes_nothing_costs_one_line(
+    how: str, protocol: str, tmp_path: Path, forks: Commands
+) -> None:
+    bare = User(tmp_path / "home", "newest", forks).run("bare", "-p", "linear.pflow.md")
     user = User(tmp_path / "home", "newest")
-    bare = user.run("bare", "-p", "linear.pflow.md")
     with deaf(how) as endpoint:
         traced = user.run(
             "instrument",
@@ -246,8 +238,8 @@ def small_disk(place: Path) -> Iterator[str]:
         subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_costs_one_line(tmp_path: Path) -> None:
-    user = User(tmp_path / "home", "newest")
+def test_a_full_disk_costs_one_line(tmp_path: Path, forks: Commands) -> None:
+    user = User(tmp_path / "home", "newest", forks)
     bare = user.run("bare", "-p", "batch-parallel.pflow.md")
     with small_disk(tmp_path / "disk") as place:
         traced = user.run("instrument", "-p", "batch-parallel.pflow.md", POCKETFLOW_OTEL_DIR=place, **QUIET)
@@ -259,8 +251,8 @@ def test_a_full_disk_costs_one_line(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_that_cannot_be_made_costs_one_line(tmp_path: Path) -> None:
-    user = User(tmp_path / "home", "newest")
+def test_a_folder_that_cannot_be_made_costs_one_line(tmp_path: Path, forks: Commands) -> None:
+    user = User(tmp_path / "home", "newest", forks)
     place = user.work / "linear.pflow.md" / "traces"  # Below a file, where not even root can make one.
     traced = user.run("instrument", "-p", "linear.pflow.md", POCKETFLOW_OTEL_DIR=str(place), **QUIET)
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.pflow.environments import VERSIONS
-from tests.pflow.features import SCENARIOS
+from tests.pflow.features import PROCESSES, SCENARIOS
 from tests.pflow.pairs import differences, perform
-from tests.pflow.servers import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from tests.pflow.commands import Commands
     from tests.pflow.features import Scenario
+    from tests.pflow.servers import Server
 
 pytestmark = pytest.mark.integration
 
@@ -30,28 +29,23 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
-
-
 @pytest.mark.parametrize(("scenario", "version"), CASES)
 def test_pflow_does_the_same_and_leaves_its_tree(
-    scenario: Scenario, version: str, tmp_path: Path, server: Server
+    scenario: Scenario, version: str, tmp_path: Path, server: Server, processes: Commands, forks: Commands
 ) -> None:
-    bare = perform(scenario, version, tmp_path / "home", server, traced=False)
-    traced = perform(scenario, version, tmp_path / "home", server, traced=True)
-
-    assert list(differences(bare, traced)) == []
+    ways = [processes, forks] if scenario.name in PROCESSES[version] else [forks]
+    bare = perform(scenario, version, tmp_path / "home", server, ways[0], traced=False)
     assert bare.codes == scenario.codes_of(version)
-    assert traced.told == traced.saved
-    told = "\n\n".join(traced.trees) + "\n"
-    if UPDATE and text_of(scenario, version) != told:
-        EXPECTED.mkdir(exist_ok=True)
-        (EXPECTED / f"{scenario}@{version}.txt").write_text(told, encoding="utf-8")
-    assert told == text_of(scenario, version)
+    for commands in ways:
+        traced = perform(scenario, version, tmp_path / "home", server, commands, traced=True)
+        told = "\n\n".join(traced.trees) + "\n"
+
+        assert list(differences(bare, traced)) == []
+        assert traced.told == traced.saved
+        if UPDATE and text_of(scenario, version) != told:
+            EXPECTED.mkdir(exist_ok=True)
+            (EXPECTED / f"{scenario}@{version}.txt").write_text(told, encoding="utf-8")
+        assert told == text_of(scenario, version)
 
 
 def text_of(scenario: Scenario, version: str) -> str:

@@ -14,20 +14,29 @@ from tests.pflow.users import User
 from pocketflow_otel import semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.pflow.commands import Commands
 
     from pocketflow_otel.traces.model import SpanRecord
     from pocketflow_otel.traces.trace import Step
 
+    Ran = Callable[..., list[Step]]
+
 pytestmark = pytest.mark.integration
 
 
-def ran(tmp_path: Path, *argv: str, version: str = "newest", **variables: str) -> list[Step]:
-    """Run a workflow, and return its spans in order."""
-    user = User(tmp_path / "home", version, **variables)
-    user.run("instrument", *argv)
-    return list(user.trace().walk())
+@pytest.fixture
+def ran(tmp_path: Path, forks: Commands) -> Ran:
+    """Return what runs a workflow, and returns its spans in order."""
+
+    def run(*argv: str, version: str = "newest") -> list[Step]:
+        user = User(tmp_path / "home", version, forks)
+        user.run("instrument", *argv)
+        return list(user.trace().walk())
+
+    return run
 
 
 def said(steps: list[Step], attribute: str) -> dict[str, object]:
@@ -43,10 +52,8 @@ def said(steps: list[Step], attribute: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("key", "outcomes"), [("parcel", {"deliver": "approved"}), ("other", {})])
-def test_a_gate_has_an_outcome_where_somebody_was_asked(
-    key: str, outcomes: dict[str, str], tmp_path: Path
-) -> None:
-    steps = ran(tmp_path, "--auto-approve=deliver", "gate-unreached.pflow.md", f"key={key}")
+def test_a_gate_has_an_outcome_where_somebody_was_asked(key: str, outcomes: dict[str, str], ran: Ran) -> None:
+    steps = ran("--auto-approve=deliver", "gate-unreached.pflow.md", f"key={key}")
 
     assert steps[-1].span.title == "deliver"
     assert said(steps, semconv.GATE_OUTCOME) == outcomes
@@ -62,8 +69,8 @@ def warnings(span: SpanRecord) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("workflow", ["recovery", "same-names"])
-def test_a_warning_is_told_once_by_the_step_it_is_about(workflow: str, tmp_path: Path) -> None:
-    steps = ran(tmp_path, f"{workflow}.pflow.md")
+def test_a_warning_is_told_once_by_the_step_it_is_about(workflow: str, ran: Ran) -> None:
+    steps = ran(f"{workflow}.pflow.md")
     told = [(step.span.attributes.get(semconv.NODE_CLASS), list(warnings(step.span))) for step in steps]
 
     assert [found for found in told if found[1]] == [("ShellNode", ["on_error_recovery"])]
@@ -73,10 +80,8 @@ def test_a_warning_is_told_once_by_the_step_it_is_about(workflow: str, tmp_path:
 
 
 @pytest.mark.parametrize("version", ENDS)
-def test_an_item_that_returns_a_failure_has_the_kind_its_step_would_have(
-    version: str, tmp_path: Path
-) -> None:
-    steps = ran(tmp_path, "items-returning.pflow.md", version=version)
+def test_an_item_that_returns_a_failure_has_the_kind_its_step_would_have(version: str, ran: Ran) -> None:
+    steps = ran("items-returning.pflow.md", version=version)
 
     assert [step.span.attributes.get(semconv.ERROR_TYPE) for step in steps if step.span.role == "item"] == [
         None,
@@ -85,8 +90,10 @@ def test_an_item_that_returns_a_failure_has_the_kind_its_step_would_have(
 
 
 @pytest.mark.parametrize(("details", "shown"), [("", "<unknown>"), ("errors", "patient-4711")])
-def test_an_action_that_nobody_wrote_down_is_data(details: str, shown: str, tmp_path: Path) -> None:
-    user = User(tmp_path / "home", "newest", POCKETFLOW_OTEL_PFLOW_DETAILS=details)
+def test_an_action_that_nobody_wrote_down_is_data(
+    details: str, shown: str, tmp_path: Path, forks: Commands
+) -> None:
+    user = User(tmp_path / "home", "newest", forks, POCKETFLOW_OTEL_PFLOW_DETAILS=details)
     user.run("instrument", "unrouted.pflow.md", "way=patient-4711")
     (path,) = user.files()
     steps = list(user.trace().walk())

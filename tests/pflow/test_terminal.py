@@ -9,7 +9,6 @@ import pty
 import re
 import shutil
 import struct
-import subprocess
 import termios
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from pocketflow import Flow, Node
 from tests.pflow.environments import NEWEST, bin_of
 from tests.pflow.homes import furnish
 from tests.pflow.pairs import lay_out
+from tests.pflow.pipes import read_line
 from tests.processes import write
 from tests.views import viewed
 
@@ -28,6 +28,8 @@ from pocketflow_otel.export.stream import end_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tests.pflow.commands import Commands
 
 pytestmark = pytest.mark.integration
 
@@ -124,22 +126,31 @@ Goes well.
 Waits until it is interrupted.
 
 - type: shell
-- command: sleep 20
+- command: echo waits > waiting; sleep 60
 """
 
 APPROVE: Final = ("[y/N]: ", "y\n")
 DENY: Final = ("[y/N]: ", "n\n")
 INTERRUPT: Final = ("wait", "\x03")
+WAITING: Final = "waiting"
+"""A pipe that the step to be interrupted writes to when it runs."""
 
 PLAIN, LAUNCHED, OURS = "plain", "launched", "ours"
 """How pflow is started: by itself, under `opentelemetry-instrument`, by `pocketflow-otel run -v`."""
 
 
 class Desk:
-    """A home with a terminal in it."""
+    """A home with a terminal in it.
 
-    def __init__(self, home: Path, version: str) -> None:
+    Args:
+        home: The home.
+        version: The pflow there.
+        processes, forks: How commands are run; what is typed is typed to a process.
+    """
+
+    def __init__(self, home: Path, version: str, processes: Commands, forks: Commands) -> None:
         self.version = version
+        self._processes, self._forks = processes, forks
         self._home, self._desk = home, home / "desk"
         # 0.8 looks for a key of a model for seconds.
         self._variables = furnish(home, version) | {
@@ -149,6 +160,7 @@ class Desk:
         lay_out(self._desk, version)
         write(self._desk / "noisy.pflow.md", NOISY)
         write(self._desk / "slow.pflow.md", SLOW)
+        os.mkfifo(self._desk / WAITING)
 
     def command(self, start: str, arguments: Sequence[str]) -> list[str]:
         folder = bin_of(self.version)
@@ -184,38 +196,39 @@ class Desk:
         fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
         if not keep:
             shutil.rmtree(self._home / ".pflow/cache", ignore_errors=True)
-        with subprocess.Popen(
+        running = (self._forks if typed is None else self._processes).start(
             self.command(start, [f"{workflow}.pflow.md", *arguments]),
             cwd=self._desk,
             env={**self._variables, "NO_COLOR": "1", **variables},
-            preexec_fn=lambda: os.login_tty(end),
-        ) as process:
-            os.close(end)
-            sent = b""
-            while read := _read(terminal):
-                sent += read
-                if typed is not None and typed[0].encode() in sent:
-                    time.sleep(0.5)  # Until the step is there to be interrupted.
-                    os.write(terminal, typed[1].encode())
-                    typed = None
-            assert process.wait() == code, sent.decode()
+            streams=(end, end, end),
+            terminal=True,
+        )
+        os.close(end)
+        sent = b""
+        while read := _read(terminal):
+            sent += read
+            if typed is not None and typed[0].encode() in sent:
+                if typed == INTERRUPT:
+                    read_line(self._desk / WAITING)
+                os.write(terminal, typed[1].encode())
+                typed = None
+        assert running.wait() == code, sent.decode()
         os.close(terminal)
         return self.normalised(sent.decode().replace("\r\n", "\n"))
 
     def stdout(self, *arguments: str, start: str, **variables: str) -> str:
         """Return what a run writes to a terminal that is its stdin and stdout, and not its stderr."""
         terminal, end = pty.openpty()
-        with subprocess.Popen(
-            self.command(start, arguments),
-            cwd=self._desk,
-            env={**self._variables, **variables},
-            stdin=end,
-            stdout=end,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            os.close(end)
-            sent = b"".join(iter(lambda: _read(terminal), b""))
-            assert process.wait() == 0, sent.decode()
+        with Path(os.devnull).open("wb") as nowhere:
+            running = self._forks.start(
+                self.command(start, arguments),
+                cwd=self._desk,
+                env={**self._variables, **variables},
+                streams=(end, end, nowhere.fileno()),
+            )
+        os.close(end)
+        sent = b"".join(iter(lambda: _read(terminal), b""))
+        assert running.wait() == 0, sent.decode()
         os.close(terminal)
         return re.sub(r"\d+\.\d+(e-\d+)?", "0", sent.decode())
 
@@ -249,8 +262,13 @@ def _read(terminal: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def desk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("pflow") / "home", request.param)
+def desk(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    processes: Commands,
+    forks: Commands,
+) -> Desk:
+    return Desk(tmp_path_factory.mktemp("pflow") / "home", request.param, processes, forks)
 
 
 def compare(shown: str, name: str) -> None:

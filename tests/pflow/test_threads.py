@@ -12,12 +12,16 @@ from pocketflow_otel import semconv
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.pflow.commands import Commands
+
 pytestmark = pytest.mark.integration
 
 
 # Up to 0.11 code steps that run at once swap each other's sys.stdout, and pflow then prints nothing.
-def test_twenty_items_hold_what_is_done_in_them_and_other_threads_see_nothing(tmp_path: Path) -> None:
-    user = User(tmp_path / "home", "newest")
+def test_twenty_items_hold_what_is_done_in_them_and_other_threads_see_nothing(
+    tmp_path: Path, forks: Commands
+) -> None:
+    user = User(tmp_path / "home", "newest", forks)
     done = user.run("instrument", "-p", "threads.pflow.md")
     steps = {step.span.span_id: step for step in user.trace().walk()}
     items = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -21,6 +20,8 @@ from pocketflow_otel.traces import reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from tests.pflow.commands import Commands
 
     from pocketflow_otel.traces.model import Attributes
     from pocketflow_otel.traces.trace import Step, Trace
@@ -149,8 +150,9 @@ class Ran:
 class Workshop:
     """A home with workflows, and models to ask."""
 
-    def __init__(self, home: Path, version: str, provider: Provider) -> None:
+    def __init__(self, home: Path, version: str, provider: Provider, commands: Commands) -> None:
         self.version = version
+        self._commands = commands
         self._variables = with_models(furnish(home, version), provider.url)
         self._variables["POCKETFLOW_OTEL_PRICES"] = str(home / "prices.toml")
         self._home = home
@@ -169,16 +171,11 @@ class Workshop:
         self._provider.reset()
         traces = self._home / ".pflow/traces"
         before = set(traces.glob("*.json"))
-        launch = bin_of(self.version) / "opentelemetry-instrument"
-        done = subprocess.run(
-            [launch, "pflow", "-p", "--output-format", "json", "asking.pflow.md"],
+        launcher = bin_of(self.version) / "opentelemetry-instrument"
+        done = self._commands.run(
+            [launcher, "pflow", "-p", "--output-format", "json", "asking.pflow.md"],
             cwd=self._home / "work",
             env=self._variables | variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
         )
         assert done.returncode == code, (done.stdout, done.stderr)
         (file,) = set(traces.glob("*.json")) - before
@@ -195,9 +192,12 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def workshop(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, provider: Provider
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    provider: Provider,
+    forks: Commands,
 ) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("pflow") / "home", request.param, provider)
+    return Workshop(tmp_path_factory.mktemp("pflow") / "home", request.param, provider, forks)
 
 
 def test_what_models_sold_is_told_once_and_what_a_cache_gave_back_is_not(workshop: Workshop) -> None:

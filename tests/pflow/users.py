@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.pflow.commands import Processes
 from tests.pflow.environments import bin_of
 from tests.pflow.homes import variables_of
 from tests.pflow.pairs import lay_out
@@ -17,6 +18,8 @@ from pocketflow_otel.traces.trace import tree
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from tests.pflow.commands import Commands
 
     from pocketflow_otel.traces.model import SpanRecord
     from pocketflow_otel.traces.trace import Step, Trace
@@ -37,15 +40,17 @@ class User:
     Args:
         home: Where it shall be; anew, where it is there already.
         version: The pflow this one has.
+        commands: How commands that are run to their end are run.
         variables: More variables.
     """
 
-    def __init__(self, home: Path, version: str, **variables: str) -> None:
+    def __init__(self, home: Path, version: str, commands: Commands | None = None, **variables: str) -> None:
         shutil.rmtree(home, ignore_errors=True)
         self.home = home
         self.work = home / "work"
         self.traces = home / ".pflow" / "traces"
         self.bin = bin_of(version)
+        self._commands = commands or Processes()
         home.mkdir(parents=True)
         lay_out(self.work, version)
         self.env = {
@@ -61,13 +66,8 @@ class User:
 
     def run(self, launcher: str, *argv: str | Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
         """Run pflow to its end; nothing is piped in, for that would be input of the workflow."""
-        return subprocess.run(
-            self.command(launcher, *argv),
-            **self.surroundings(variables),
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
+        env = {**self.env, **variables}
+        return self._commands.run(self.command(launcher, *argv), cwd=self.work, env=env)
 
     def start(self, launcher: str, *argv: str | Path, **variables: str) -> subprocess.Popen[bytes]:
         """Start pflow as a shell with job control does: in a process group of its own."""
