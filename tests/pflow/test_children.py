@@ -20,6 +20,8 @@ from tests.receiver import Receiver, free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.pflow.commands import Commands
+
 pytestmark = pytest.mark.integration
 
 
@@ -42,9 +44,11 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
-def seen(home: Path, version: str, launcher: str, elsewhere: Path, **variables: str) -> tuple[int, str]:
+def seen(
+    home: Path, version: str, launcher: str, elsewhere: Path, commands: Commands, **variables: str
+) -> tuple[int, str]:
     """Return the exit code, and what the processes of a workflow see."""
-    user = User(home, version, **variables)
+    user = User(home, version, commands, **variables)
     write(user.work / "show.py", SHOW)
     done = user.run(launcher, "-p", "surroundings.pflow.md", f"elsewhere={elsewhere}")
     assert len(user.files()) == (launcher != "bare")
@@ -52,9 +56,12 @@ def seen(home: Path, version: str, launcher: str, elsewhere: Path, **variables: 
 
 
 @pytest.mark.parametrize("version", ENDS)
-def test_a_shell_step_sees_what_it_sees_without_us(version: str, tmp_path: Path, elsewhere: Path) -> None:
-    bare = seen(tmp_path / "home", version, "bare", elsewhere)
-    traced = [seen(tmp_path / "home", version, launcher, elsewhere) for launcher in TRACED]
+def test_a_shell_step_sees_what_it_sees_without_us(
+    version: str, tmp_path: Path, elsewhere: Path, processes: Commands, forks: Commands
+) -> None:
+    home = tmp_path / "home"
+    bare = seen(home, version, "bare", elsewhere, forks)
+    traced = [seen(home, version, launcher, elsewhere, processes) for launcher in TRACED]
 
     assert bare[0] == 0
     assert bare[1].count("GREETING=hello\n") == 1
@@ -62,7 +69,10 @@ def test_a_shell_step_sees_what_it_sees_without_us(version: str, tmp_path: Path,
     assert traced == [bare] * len(TRACED)
 
 
-def test_a_shell_step_sees_the_variables_of_the_user_and_no_more(tmp_path: Path, elsewhere: Path) -> None:
+def test_a_shell_step_sees_the_variables_of_the_user_and_no_more(
+    tmp_path: Path, elsewhere: Path, forks: Commands
+) -> None:
+    home = tmp_path / "home"
     variables = {
         "PYTHONPATH": os.pathsep.join((str(tmp_path), str(tmp_path / "lib"))),
         "POCKETFLOW_OTEL_CONSOLE": "summary",
@@ -70,8 +80,8 @@ def test_a_shell_step_sees_the_variables_of_the_user_and_no_more(tmp_path: Path,
     }
     with Receiver().running() as receiver:
         variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{receiver.grpc_port}"
-        bare = seen(tmp_path / "home", "newest", "bare", elsewhere, **variables)
-        traced = [seen(tmp_path / "home", "newest", launcher, elsewhere, **variables) for launcher in TRACED]
+        bare = seen(home, "newest", "bare", elsewhere, forks, **variables)
+        traced = [seen(home, "newest", launcher, elsewhere, forks, **variables) for launcher in TRACED]
 
     assert (bare[0], len(receiver.spans)) == (0, 14)
     assert traced == [bare] * len(TRACED)

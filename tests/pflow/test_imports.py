@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests.pflow.environments import NEWEST, VERSIONS, bin_of
 from tests.pflow.features import SCENARIOS, SERVER, Scenario
 from tests.pflow.homes import furnish, with_models
-from tests.pflow.pairs import lay_out
+from tests.pflow.pairs import lay_out, wait_between_runs
 
 from pocketflow_otel import semconv
 from pocketflow_otel.cli.main import main
@@ -100,7 +100,9 @@ def perform(scenario: Scenario, version: str, home: Path, server: Server, comman
     lay_out(home / "flows", version)
     server.reset()
     said = ""
-    for argv in scenario.commands:
+    for place, argv in enumerate(scenario.commands):
+        if place:
+            wait_between_runs(version)
         execution = re.search(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)
         filled = [part.replace(SERVER, server.url) for part in argv]
         if execution is not None:
