@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
-import struct
 import subprocess
-import termios
 from pathlib import Path
 
 import pytest
 from tests.processes import BIN, PYTHON, environment
+from tests.terminals import on_terminal
 
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
-
-
-def on_terminal(columns: int, *command: str | Path, **variables: str) -> str:
-    """Run a command with a terminal as stdout and stderr, and return what it was sent."""
-    terminal, end = pty.openpty()
-    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
-    env = environment(TERM="xterm-256color", PYTHONIOENCODING="utf-8", NO_COLOR=None, FORCE_COLOR=None)
-    with subprocess.Popen(
-        [str(part) for part in command], stdin=end, stdout=end, stderr=end, env={**env, **variables}
-    ) as process:
-        os.close(end)
-        sent = b""
-        while True:
-            try:
-                read = os.read(terminal, 65536)
-            except OSError:  # What Linux says when the other end is closed.
-                break
-            if not read:
-                break
-            sent += read
-        assert process.wait() == 0
-    os.close(terminal)
-    return sent.decode().replace("\r\n", "\n")
 
 
 def normalised(shown: str, directory: Path) -> str:
