@@ -224,3 +224,6 @@ PROCESSES: Final = {
     ),
 }
 """What is run as processes too, by version; all else is run as forks alone."""
+
+UNFORKED: Final = frozenset({"runaway"})
+"""What is run as processes alone: pflow reads its variable where a module is executed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.pflow.environments import VERSIONS
-from tests.pflow.features import PROCESSES, SCENARIOS
+from tests.pflow.features import PROCESSES, SCENARIOS, UNFORKED
 from tests.pflow.pairs import differences, perform
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ CASES = [
 def test_pflow_does_the_same_and_leaves_its_tree(
     scenario: Scenario, version: str, tmp_path: Path, server: Server, processes: Commands, forks: Commands
 ) -> None:
-    ways = [processes, forks] if scenario.name in PROCESSES[version] else [forks]
+    ways = ways_of(scenario, version, processes, forks)
     bare = perform(scenario, version, tmp_path / "home", server, ways[0], traced=False)
     assert bare.codes == scenario.codes_of(version)
     for commands in ways:
@@ -46,6 +46,13 @@ def test_pflow_does_the_same_and_leaves_its_tree(
             EXPECTED.mkdir(exist_ok=True)
             (EXPECTED / f"{scenario}@{version}.txt").write_text(told, encoding="utf-8")
         assert told == text_of(scenario, version)
+
+
+def ways_of(scenario: Scenario, version: str, processes: Commands, forks: Commands) -> list[Commands]:
+    """Return how a scenario is run, each way to be compared with a bare run of the first."""
+    if scenario.name in UNFORKED:
+        return [processes]
+    return [processes, forks] if scenario.name in PROCESSES[version] else [forks]
 
 
 def text_of(scenario: Scenario, version: str) -> str:
