@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from tests.pflow.commands import Commands
 
-pytestmark = pytest.mark.integration
-
 
 SHOW = """
 import os, sys

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tests.pflow.features import Scenario
     from tests.pflow.servers import Server
 
-pytestmark = pytest.mark.integration
-
 
 # Which
 

@@ -15,7 +15,6 @@ from tests.pflow.users import User
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.integration
 
 ROOT: Final = Path(__file__).parents[2]
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.traces.trace import Step, Trace
 
-pytestmark = pytest.mark.integration
 
 _NAMES: Final = (
     "linear", "back-edge", "batch-parallel", "batch-continue", "nested-failing", "nested-batch", "recovery",

@@ -16,8 +16,6 @@ from pocketflow_otel import semconv
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
-
 
 COMMANDS = """
 import sys

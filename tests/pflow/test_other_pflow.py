@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from tests.pflow.commands import Commands
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture
 def other_pflow(tmp_path: Path) -> Path:

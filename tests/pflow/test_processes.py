@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.traces.model import SpanRecord
 
-pytestmark = pytest.mark.integration
 
 LINEAR = """\
 invoke_workflow linear

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tests.pflow.features import Scenario
     from tests.pflow.servers import Server
 
-pytestmark = pytest.mark.integration
 
 EXPECTED = Path(__file__).parent / "expected"
 UPDATE = bool(os.environ.get("UPDATE_EXPECTED"))

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     Ran = Callable[..., list[Step]]
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture
 def ran(tmp_path: Path, forks: Commands) -> Ran:

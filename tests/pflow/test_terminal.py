@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from tests.pflow.commands import Commands
 
-pytestmark = pytest.mark.integration
 
 SNAPSHOTS: Final = Path(__file__).parent / "snapshots"
 

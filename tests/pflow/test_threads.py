@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from tests.pflow.users import User
 
 from pocketflow_otel import semconv
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.pflow.commands import Commands
-
-pytestmark = pytest.mark.integration
 
 
 # Up to 0.11 code steps that run at once swap each other's sys.stdout, and pflow then prints nothing.

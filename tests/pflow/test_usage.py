@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.model import Attributes
     from pocketflow_otel.traces.trace import Step, Trace
 
-pytestmark = pytest.mark.integration
 
 MINI, LARGE, CLAUDE = "gpt-4o-mini", "gpt-4o", "anthropic/claude-haiku-4-5"
 
