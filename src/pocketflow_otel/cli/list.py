@@ -104,10 +104,11 @@ def _table(heads: Sequence[Head], columns: int | None, *, brief: bool, gap: int)
     from pocketflow_otel.traces.status import style_of
     from pocketflow_otel.traces.table import table
     from pocketflow_otel.traces.text import Part
+    from pocketflow_otel.traces.trouble import in_signs, in_words
 
     def status(head: Head) -> Part:
         trouble = head.trouble
-        said = text.in_signs(trouble) if brief else f"({text.in_words(trouble)})"
+        said = in_signs(trouble) if brief else f"({in_words(trouble)})"
         return Part(
             f"{head.status} {said}" if trouble else head.status,
             style_of(head.status, doubtful=bool(trouble)),

@@ -19,9 +19,10 @@ from pocketflow_otel.guard import guard
 from pocketflow_otel.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
 from pocketflow_otel.traces import runs
 from pocketflow_otel.traces.model import TraceError
-from pocketflow_otel.traces.narrator import Narrator, path_line
+from pocketflow_otel.traces.narrator import Narrator
 from pocketflow_otel.traces.repeats import MOMENT
 from pocketflow_otel.traces.retell import retell
+from pocketflow_otel.traces.summary import path_line
 from pocketflow_otel.traces.text import DIM, Part, escape, folded, raised, short_path
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import outline, text
+from pocketflow_otel.traces.trouble import steps_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ def markdown(trace: Trace, *, values: bool = False, limit: int | None = outline.
     head = trace.head
     yield f"## Run of {_code(head.title)}: {head.status}"
     yield ""
-    yield f"- run {_code(head.run_id)}, {text.seconds(head.duration)}, {text.steps(head.steps, head.trouble)}"
+    yield f"- run {_code(head.run_id)}, {text.seconds(head.duration)}, {steps_with(head.steps, head.trouble)}"
     if head.calls:
         yield f"- {outline.bill(trace)}"
     for note in outline.notes(trace):

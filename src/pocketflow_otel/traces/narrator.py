@@ -7,68 +7,26 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import text
-from pocketflow_otel.traces.crowd import Crowd
-from pocketflow_otel.traces.model import Trouble
+from pocketflow_otel.traces.open_span import OpenSpan
 from pocketflow_otel.traces.repeats import MOMENT, Repeats, drained, likeness
-from pocketflow_otel.traces.status import mark_of, style_of
+from pocketflow_otel.traces.status import mark_of
+from pocketflow_otel.traces.summary import RunTotals, name_of
 from pocketflow_otel.traces.text import BAD, DIM, NAME, WARN, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from pocketflow_otel.traces.model import Attributes, SpanRecord
 
 _INDENT: Final = "  "
 NARROW: Final = 60
 """Columns below which lines must be short."""
-_LEAST_SHARE: Final = 0.01
-"""Of a run's time, what the slowest step must have taken to be named."""
-_STOPPED: Final = frozenset({"denied", "paused"})
-"""How runs end that a gate stopped."""
 _RUN_COLUMN: Final = 64
 """Where the run's id stands in the first line, if the flow's name leaves room."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """A span that has not ended: where its lines stand.
-
-    Attributes:
-        depth, label: Of its own lines; `label` is `[2] ` inside the third item of a batch.
-        inner_depth: Of the lines below it.
-        told: Whether its start has been told. A batch waits until its size is known.
-        crowd: The items of its batch.
-        within: The batch it is an item of, or runs in an item of.
-        flow: The flow it runs in; of what runs in a batch, the flow of that.
-        steps: How many steps have begun in it, if it is a round.
-        others_wrote: Whether it has been told that steps of this flow wrote at the same time.
-        progress: What it said of its progress.
-        failed_inside: Steps, flows and items right in it that failed.
-    """
-
-    span: SpanRecord
-    depth: int
-    label: str
-    inner_depth: int
-    told: bool = True
-    crowd: Crowd = field(default_factory=Crowd)
-    within: _Open | None = None
-    flow: _Open | None = None
-    steps: int = 0
-    others_wrote: bool = False
-    progress: str = ""
-    failed_inside: int = 0
-
-    @property
-    def hidden(self) -> bool:
-        """Whether its lines make way for progress: it is one of very many."""
-        return self.within is not None and self.within.crowd.collapsed
 
 
 class Narrator:
@@ -86,15 +44,10 @@ class Narrator:
         self._start = start
         self._narrow = columns is not None and columns < NARROW
         self._run_column = _RUN_COLUMN if columns is None else min(_RUN_COLUMN, columns - len(run_id) - 4)
-        self._open: dict[str, _Open] = {}
-        self._held: deque[tuple[_Open, list[Line], bool]] = deque()
-        self._repeats: dict[tuple[str, ...], tuple[_Open, Repeats]] = {}
-        self._steps = 0
-        self._failed_steps = self._errors = self._fallbacks = self._item_fallbacks = 0
-        self._failed_at = self._stopped_at = ""
-        self._slowest: tuple[float, str] = (0.0, "")
-        self._dearest: tuple[float, str] = (0.0, "")
-        self._priced_steps = 0
+        self._open: dict[str, OpenSpan] = {}
+        self._held: deque[tuple[OpenSpan, list[Line], bool]] = deque()
+        self._repeats: dict[tuple[str, ...], tuple[OpenSpan, Repeats]] = {}
+        self._totals = RunTotals()
 
     def started(self, span: SpanRecord) -> Iterator[Line]:
         """Tell that a span started; items, and spans that are not ours, have no line for that."""
@@ -108,7 +61,7 @@ class Narrator:
                 inner_depth = depth  # A round's nodes stand where the flow's would.
         elif not span.role:
             inner_depth = depth
-        entry = self._open[span.span_id] = _Open(span, depth, label, inner_depth)
+        entry = self._open[span.span_id] = OpenSpan(span, depth, label, inner_depth)
         if parent is not None:
             entry.within = parent if span.role == "item" else parent.within
             entry.flow = parent.flow or parent
@@ -129,13 +82,13 @@ class Narrator:
             entry.crowd.size = size
             yield from self._tell(entry)
 
-    def _tell(self, entry: _Open) -> Iterator[Line]:
+    def _tell(self, entry: OpenSpan) -> Iterator[Line]:
         """Tell an entry's start, unless that has been done."""
         if entry.told or entry.hidden:
             return
         entry.told = True
         span = entry.span
-        name = [Part(_name(span), NAME)]
+        name = [Part(name_of(span), NAME)]
         mode = span.attributes.get(semconv.BATCH_MODE)
         if mode is not None and entry.crowd.size is not None:
             name.append(Part(f" ×{entry.crowd.size}"))
@@ -169,7 +122,7 @@ class Narrator:
         if entry is None:
             return
         if item is not None and entry.span.role == "node":
-            entry = _Open(entry.span, entry.depth + 1, f"{entry.label}[{item}] ", 0, within=entry)
+            entry = OpenSpan(entry.span, entry.depth + 1, f"{entry.label}[{item}] ", 0, within=entry)
         batch = entry.within
         if batch is not None and self._is_repeated(entry, batch, time, f"{attempt}/{most}", error + place):
             return
@@ -179,7 +132,7 @@ class Narrator:
         said = Part(f"attempt {attempt}/{most} failed: {message}{waiting}")
         yield self._line(entry, time, Part("↻ ", WARN), said)
 
-    def _is_repeated(self, entry: _Open, batch: _Open, time: int, attempt: str, error: str) -> bool:
+    def _is_repeated(self, entry: OpenSpan, batch: OpenSpan, time: int, attempt: str, error: str) -> bool:
         """Tell whether a failed attempt of an item goes without a line; those alike are counted.
 
         Rounds that have lines of their own tell all that happened in them.
@@ -210,7 +163,7 @@ class Narrator:
         for batch, repeats in list(self._repeats.values()):
             yield from self._tell_repeats(batch, repeats)
 
-    def _overdue(self, time: int, ended: _Open | None = None) -> Iterator[Line]:
+    def _overdue(self, time: int, ended: OpenSpan | None = None) -> Iterator[Line]:
         """Tell what has waited until now: something else happens.
 
         Args:
@@ -225,7 +178,7 @@ class Narrator:
                     del self._repeats[key]
                     yield from self._tell_repeats(batch, repeats)
 
-    def _tell_repeats(self, batch: _Open, repeats: Repeats) -> Iterator[Line]:
+    def _tell_repeats(self, batch: OpenSpan, repeats: Repeats) -> Iterator[Line]:
         told = repeats.tell()
         if told:
             yield *self._margin(batch, batch.span.start), Part("… ", DIM), Part(told)
@@ -251,9 +204,9 @@ class Narrator:
         entry = self._open.get(span_id)
         if entry is not None:
             entry.crowd.end(None)
-            yield from self._report(entry, time, entry.crowd.report(_seconds(entry, time)))
+            yield from self._report(entry, time, entry.crowd.report(entry.seconds(time)))
 
-    def _report(self, batch: _Open, time: int, said: str | None) -> Iterator[Line]:
+    def _report(self, batch: OpenSpan, time: int, said: str | None) -> Iterator[Line]:
         """Tell how far a large batch is."""
         if said is not None and not batch.hidden:
             yield self._line(batch, time, Part("· ", DIM), Part(said), below=1)
@@ -270,25 +223,27 @@ class Narrator:
             parent.failed_inside += span.failed if span.role else entry.failed_inside
         if not span.role:
             return
-        self._count(span, parent)
+        self._totals.add(span, parent.span if parent is not None else None)
         if span.role == "item" and parent is not None:
             yield from self._item_ended(entry, span, parent, step)
             return
         untraced = span.attributes.get(semconv.BATCH_UNTRACED, 0)
-        yield from self._report(entry, span.end, entry.crowd.last_report(_seconds(entry, span.end), untraced))
+        yield from self._report(entry, span.end, entry.crowd.last_report(entry.seconds(span.end), untraced))
         lines = list(self._step_ended(entry, span, parent))
-        if lines and parent is not None and _ends_round(span, parent):
+        if lines and parent is not None and parent.ended_by(span):
             self._held.append((parent, lines, span.failed))
         else:
             yield from lines
 
-    def _step_ended(self, entry: _Open, span: SpanRecord, parent: _Open | None) -> Iterator[Line]:
+    def _step_ended(self, entry: OpenSpan, span: SpanRecord, parent: OpenSpan | None) -> Iterator[Line]:
         if span.failed or not entry.hidden:
             yield from self._tell(entry)
             yield self._end_line(entry, span, parent)
             yield from self._hint(entry, span)
 
-    def _item_ended(self, entry: _Open, span: SpanRecord, batch: _Open, step: list[Line]) -> Iterator[Line]:
+    def _item_ended(
+        self, entry: OpenSpan, span: SpanRecord, batch: OpenSpan, step: list[Line]
+    ) -> Iterator[Line]:
         """Tell how an item ended: of a round that was one step, the step's lines do, and are held."""
         batch.crowd.end(span)
         if step:
@@ -296,23 +251,23 @@ class Narrator:
             yield from step[1:]
         elif batch.crowd.shows(span) and not batch.hidden:
             yield self._end_line(entry, span, batch)
-        yield from self._report(batch, span.end, batch.crowd.report(_seconds(batch, span.end)))
+        yield from self._report(batch, span.end, batch.crowd.report(batch.seconds(span.end)))
 
-    def _only_step(self, round_: _Open, span: SpanRecord) -> list[Line]:
+    def _only_step(self, round_: OpenSpan, span: SpanRecord) -> list[Line]:
         """Return the lines of the step that a round was which ends now, and as the step did."""
         if self._held and self._held[0][0] is round_ and self._held[0][2] == span.failed:
             return next((lines for _, lines, _ in drained(self._held)), [])
         return []
 
-    def _end_line(self, entry: _Open, span: SpanRecord, parent: _Open | None) -> Line:
-        name = [] if span.role == "item" else [Part(_name(span), NAME), Part(" ")]
+    def _end_line(self, entry: OpenSpan, span: SpanRecord, parent: OpenSpan | None) -> Line:
+        name = [] if span.role == "item" else [Part(name_of(span), NAME), Part(" ")]
         mark = mark_of(span, "failed" if span.failed else "ok", failed_inside=entry.failed_inside)
         line = self._line(entry, span.end, mark, *name, Part(text.seconds(span.duration)))
         for piece in (*_overlapped(entry, span), *self._outcome(entry, span), *_progress(span, parent)):
             line += (Part("  "), piece)
         return line
 
-    def _hint(self, entry: _Open, span: SpanRecord) -> Iterator[Line]:
+    def _hint(self, entry: OpenSpan, span: SpanRecord) -> Iterator[Line]:
         """Say what the store had, where a step missed a key."""
         attributes = span.attributes
         if attributes.get(semconv.ERROR_TYPE) != "KeyError" or semconv.ERROR_PLACE not in attributes:
@@ -323,7 +278,7 @@ class Narrator:
             more = f" (+{len(names) - text.MAX_KEYS} more)" if len(names) > text.MAX_KEYS else ""
             yield *self._margin(entry, span.end), Part(f"shared has: {keys}{more}", DIM)
 
-    def _margin(self, entry: _Open, time: int) -> Line:
+    def _margin(self, entry: OpenSpan, time: int) -> Line:
         """Return what stands before a line below an entry's that does not show its time."""
         margin = " " * len(self._elapsed(time)) + _INDENT * (entry.depth + 1)
         return Part(margin), Part(entry.label, DIM)
@@ -342,14 +297,14 @@ class Narrator:
         more = f" (+{len(innermost) - text.MAX_KEYS} more)" if len(innermost) > text.MAX_KEYS else ""
         return Part("… still running: ", DIM), Part(", ".join(said) + more)
 
-    def _title(self, entry: _Open) -> str:
+    def _title(self, entry: OpenSpan) -> str:
         """Return what an open step is called: `Summarize [4]`."""
         node = entry
         if entry.span.role == "item":
             node = self._open.get(entry.span.parent_id, entry)
-        return f"{_name(node.span)} {entry.label}".rstrip()
+        return f"{name_of(node.span)} {entry.label}".rstrip()
 
-    def _outcome(self, entry: _Open, span: SpanRecord) -> Iterator[Part]:
+    def _outcome(self, entry: OpenSpan, span: SpanRecord) -> Iterator[Part]:
         attributes = span.attributes
         if span.failed:
             message = text.failure(span.status_message, attributes)
@@ -371,7 +326,7 @@ class Narrator:
         if usage and not (span.role == "flow" and semconv.FLOW_NESTED not in attributes):
             yield Part(usage, DIM)
 
-    def _others_wrote(self, entry: _Open, attributes: Attributes) -> str:
+    def _others_wrote(self, entry: OpenSpan, attributes: Attributes) -> str:
         """Say that the changes of a step may be those of others: once a flow."""
         flow = entry.flow or entry
         if flow.others_wrote or self._narrow or semconv.SHARED_CONCURRENT not in attributes:
@@ -379,24 +334,7 @@ class Narrator:
         flow.others_wrote = True
         return f" {text.OTHERS_WROTE}"
 
-    def _count(self, span: SpanRecord, parent: _Open | None) -> None:
-        if span.failed and span.has_event(semconv.EXCEPTION_EVENT):
-            self._failed_at = _place(span, parent)
-        self._errors += sum(event.name == semconv.EXCEPTION_EVENT for event in span.events)
-        if span.role == "node":
-            self._steps += 1
-            self._failed_steps += span.failed
-            self._fallbacks += bool(span.attributes.get(semconv.NODE_FALLBACK))
-            self._item_fallbacks += span.attributes.get(semconv.BATCH_FALLBACKS, 0)
-            if text.was_stopped(span.attributes):
-                self._stopped_at = _name(span)
-            else:
-                self._slowest = max(self._slowest, (span.duration, _name(span)))
-            cost = span.attributes.get(semconv.COST, 0.0)
-            self._priced_steps += cost > 0
-            self._dearest = max(self._dearest, (cost, _name(span)))
-
-    def _line(self, entry: _Open, time: int, *parts: Part, below: int = 0) -> Line:
+    def _line(self, entry: OpenSpan, time: int, *parts: Part, below: int = 0) -> Line:
         """Return a line at an entry's place, or so many levels `below` it."""
         margin = Part(_INDENT * (entry.depth + below))
         return (Part(self._elapsed(time), DIM), margin, Part(entry.label, DIM), *parts)
@@ -405,88 +343,18 @@ class Narrator:
         return "" if self._narrow else f"{max(time - self._start, 0) / 1e9:6.2f}s "
 
     def summary(self, root: SpanRecord, *, late: int = 0) -> Iterator[Line]:
-        """Tell how the run ended, and then what is worth knowing of its steps, if anything is.
-
-        Args:
-            root: The run's ended root span.
-            late: Spans still open, which its trace file will not have.
-        """
-        took, bill = text.seconds(root.duration), text.bill(root.attributes)
-        steps = text.plural(self._steps, "step")
-        if root.failed:
-            failed = self._failed_steps
-            steps += f" ({self._steps - failed} ok, {failed} failed)" if failed else ""
-            where = f" at {self._failed_at}" if self._failed_at else ""
-            yield Part(f"FAILED{where}", BAD), Part(f" · {text.joined([took, steps, bill])}")
-        else:
-            outcome = root.outcome
-            trouble = Trouble(self._failed_steps, self._errors, self._fallbacks, self._item_fallbacks)
-            where = f" at {self._stopped_at}" if outcome in _STOPPED and self._stopped_at else ""
-            facts = text.joined([took, text.steps(self._steps, trouble), bill])
-            yield Part(outcome + where, style_of(outcome)), Part(f"  {facts}")
-        slowest = "" if root.failed else self._tell_slowest(root)
-        still = f"{text.plural(late, 'span')} still open, not in the file" if late else ""
-        remarks = text.joined([slowest, self._tell_dearest(root), still])
-        if remarks:
-            yield (Part(remarks),)
-
-    def _tell_slowest(self, root: SpanRecord) -> str:
-        """Name the step that took longest, unless there is one only or it took no time to speak of."""
-        duration, name = self._slowest
-        took, share = text.seconds(duration), duration / root.duration if root.duration else 0.0
-        if self._steps <= 1 or took == text.seconds(0) or share < _LEAST_SHARE:
-            return ""
-        return f"slowest {name} {took} ({share:.0%})"
-
-    def _tell_dearest(self, root: SpanRecord) -> str:
-        total = root.attributes.get(semconv.COST)
-        if self._priced_steps <= 1 or not total:
-            return ""
-        cost, name = self._dearest
-        return f"most expensive {name} {text.money(cost)} ({cost / total:.0%})"
+        """Tell how the run ended: see `RunTotals.lines`."""
+        return self._totals.lines(root, late=late)
 
 
-def path_line(path: Path) -> Line:
-    """Return the line that names a run's trace file."""
-    return (Part(f"trace {text.escape(text.short_path(path))}"),)
-
-
-def _name(span: SpanRecord) -> str:
-    name = text.escape(span.label)
-    return f"Flow: {name}" if span.role == "flow" and span.title else name
-
-
-def _place(span: SpanRecord, parent: _Open | None) -> str:
-    """Say where an exception was raised: `Embed.prep`. Items are executed by their node."""
-    phase = span.attributes.get(semconv.ERROR_PHASE)
-    if span.role == "item" and parent is not None:
-        span, phase = parent.span, semconv.EXEC if parent.span.role == "node" else None
-    return _name(span) + (f".{phase}" if phase else "")
-
-
-def _seconds(batch: _Open, time: int) -> float:
-    return (time - batch.span.start) / 1e9
-
-
-def _ends_round(span: SpanRecord, parent: _Open) -> bool:
-    """Tell whether a step seems to have been all of a round: it was the first, and none follows."""
-    return (
-        parent.span.role == "item"
-        and parent.within is not None
-        and parent.within.span.role == "flow"
-        and parent.steps == 1
-        and semconv.NODE_NEXT not in span.attributes
-    )
-
-
-def _overlapped(entry: _Open, span: SpanRecord) -> Iterator[Part]:
+def _overlapped(entry: OpenSpan, span: SpanRecord) -> Iterator[Part]:
     """Say that a batch ran items at once, where nobody knew that when it began."""
     mode = span.attributes.get(semconv.BATCH_MODE)
     if mode == semconv.PARALLEL and entry.span.attributes.get(semconv.BATCH_MODE) != mode:
         yield Part("parallel", DIM)
 
 
-def _progress(span: SpanRecord, parent: _Open | None) -> Iterator[Part]:
+def _progress(span: SpanRecord, parent: OpenSpan | None) -> Iterator[Part]:
     """Tell how many items of a batch are done, at the end of one."""
     if span.role == "item" and parent is not None and parent.crowd.size is not None:
         yield Part(f"({parent.crowd.ended}/{parent.crowd.size})", DIM)

@@ -12,6 +12,7 @@ from pocketflow_otel.traces.retell import was_running
 from pocketflow_otel.traces.rows import status
 from pocketflow_otel.traces.status import mark_of, style_of
 from pocketflow_otel.traces.text import BAD, DIM, NAME, WARN, Line, Part
+from pocketflow_otel.traces.trouble import steps_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +123,7 @@ def facts(trace: Trace) -> Iterator[Line]:
     pieces = [
         f"began {text.moment(head.start)} UTC",
         text.seconds(head.duration),
-        text.steps(head.steps, head.trouble),
+        steps_with(head.steps, head.trouble),
         bill(trace),
     ]
     yield (Part(text.joined(pieces), DIM),)

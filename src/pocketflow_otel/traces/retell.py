@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import text
 from pocketflow_otel.traces.model import ENDED
-from pocketflow_otel.traces.narrator import path_line
+from pocketflow_otel.traces.summary import path_line
 from pocketflow_otel.traces.text import WARN, Part
 from pocketflow_otel.traces.trace import tree
 

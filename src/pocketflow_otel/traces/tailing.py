@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.traces import journal, lock
 from pocketflow_otel.traces.model import TraceError
-from pocketflow_otel.traces.narrator import Narrator, path_line
+from pocketflow_otel.traces.narrator import Narrator
 from pocketflow_otel.traces.retell import tell_event
+from pocketflow_otel.traces.summary import path_line
 from pocketflow_otel.traces.text import DIM, WARN, Part, seconds
 from pocketflow_otel.traces.timeline import Timeline, follow
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pocketflow_otel import semconv
-from pocketflow_otel.traces.model import PFLOW_STATUSES, Trouble
+from pocketflow_otel.traces.model import PFLOW_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -186,42 +186,6 @@ def moment(seconds: float) -> str:
 def plural(number: int, noun: str) -> str:
     """Return `1 step`, `2,000 steps`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def steps(number: int, trouble: Trouble = Trouble()) -> str:  # noqa: B008 - frozen
-    """Return how many steps a run had, and what of it went wrong: `5 steps (2 failed)`."""
-    return plural(number, "step") + (f" ({in_words(trouble)})" if trouble else "")
-
-
-def in_words(trouble: Trouble) -> str:
-    """Return what a run went on from.
-
-    Errors that are no step's failure are those of items, of flows, or told by the user's code.
-
-    >>> in_words(Trouble(failed=2, errors=2, fallbacks=1, item_fallbacks=20))
-    '2 failed, 1 fell back, 20 items fell back'
-    """
-    return ", ".join(
-        filter(
-            None,
-            (
-                f"{trouble.failed:,} failed" if trouble.failed else "",
-                plural(trouble.errors, "error") if trouble.errors > trouble.failed else "",
-                f"{trouble.fallbacks:,} fell back" if trouble.fallbacks else "",
-                f"{plural(trouble.item_fallbacks, 'item')} fell back" if trouble.item_fallbacks else "",
-            ),
-        )
-    )
-
-
-def in_signs(trouble: Trouble) -> str:
-    """Return the same where there is no room for words: failures, fallbacks.
-
-    >>> in_signs(Trouble(failed=2, errors=2, fallbacks=1, item_fallbacks=20))
-    '✗2⚠21'
-    """
-    failures, fallbacks = max(trouble.failed, trouble.errors), trouble.fallbacks + trouble.item_fallbacks
-    return "".join(f"{sign}{number:,}" for sign, number in (("✗", failures), ("⚠", fallbacks)) if number)
 
 
 def _survived(attributes: Attributes, failed_inside: int) -> Iterator[str]:
