@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOMENT: Final = 0.1
 """Seconds within which what says nearly the same is not said again."""
 
-_VARYING: Final = re.compile(r"(?!\b[45]\d\d\b)(?:\b(?=[\w-]*\d)[\w-]{8,}|\d+)")
+_VARYING: Final = re.compile(r"(?<!\d)(?!\b[45]\d\d\b)(?:\b(?=[\w-]*\d)[\w-]{8,}|\d+)")
 """Numbers, and long words with digits, such as ids of requests; but no status of HTTP."""
 
 T = TypeVar("T")
