@@ -20,7 +20,8 @@ def on_terminal(columns: int, *command: str | Path, cwd: Path | None = None, **v
     """Run a command with a terminal as stdout and stderr, and return what it was sent."""
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
-    env = environment(TERM="xterm-256color", PYTHONIOENCODING="utf-8", NO_COLOR=None, FORCE_COLOR=None)
+    unset = dict.fromkeys(("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"))
+    env = environment(TERM="xterm-256color", PYTHONIOENCODING="utf-8", **unset)
     with subprocess.Popen(
         [str(part) for part in command], stdin=end, stdout=end, stderr=end, cwd=cwd, env={**env, **variables}
     ) as process:

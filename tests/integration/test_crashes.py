@@ -36,14 +36,14 @@ class Third(pocketflow.Node):
 
 first = First()
 first >> Second() >> Third()
-flow = pocketflow.Flow(start=first)
+three_steps = pocketflow.Flow(start=first)
 """
 
 
 def program(folder: Path, second: str, before: str = CONFIGURE) -> Path:
     """Write a program of three steps, the second of which does `second`."""
     body = "".join(f"    {line}\n" for line in second.splitlines())
-    return write(folder / "app.py", f"{before}{THREE_STEPS}\ndef second():\n{body}\nflow.run({{}})\n")
+    return write(folder / "app.py", f"{before}{THREE_STEPS}\ndef second():\n{body}\nthree_steps.run({{}})\n")
 
 
 def trace_files(folder: Path) -> list[Any]:
@@ -74,7 +74,7 @@ def test_a_run_that_is_killed_leaves_a_journal_with_every_finished_step(
     assert (result.returncode, journal.suffix) == (code, ".jsonl")
     assert found["status"] == "interrupted"
     assert timeline(found) == [
-        "flow_start app",
+        "flow_start three_steps",
         "node_start First",
         "node_complete First",
         "node_start Second",
@@ -106,14 +106,14 @@ def test_a_fork_inside_a_step_leaves_one_whole_file_of_the_parent(tmp_path: Path
     assert told == ["ok", "trace"]
     assert found["status"] == "ok"
     assert timeline(found) == [
-        "flow_start app",
+        "flow_start three_steps",
         "node_start First",
         "node_complete First",
         "node_start Second",
         "node_complete Second",
         "node_start Third",
         "node_complete Third",
-        "flow_complete app",
+        "flow_complete three_steps",
     ]
     assert len([*(tmp_path / "traces").iterdir()]) == 1
 
@@ -122,7 +122,10 @@ def test_a_forked_process_has_runs_of_its_own(tmp_path: Path) -> None:
     before = CONFIGURE + "import os\n"
     path = program(tmp_path, "pass", before)
     write(
-        path, path.read_text().replace("\nflow.run({})", "\npid = os.fork()\nflow.run({})\npid and os.wait()")
+        path,
+        path.read_text().replace(
+            "\nthree_steps.run({})", "\npid = os.fork()\nthree_steps.run({})\npid and os.wait()"
+        ),
     )
     run(PYTHON, path, cwd=tmp_path)
 

@@ -130,15 +130,6 @@ def test_a_step_says_that_it_still_runs_after_a_silence() -> None:
     assert (process.returncode, printed) == (3, "answer 7\n")
 
 
-@pytest.mark.parametrize(("seconds", "beats"), [(12, 1), (9, 0)], ids=["twelve seconds", "nine seconds"])
-def test_a_step_says_that_it_still_runs_after_ten_seconds(seconds: int, beats: int) -> None:
-    shown = outcome(f"time.sleep({seconds})")[2]
-    assert (
-        re.findall(r"^… still running: Work 10s$", shown, re.MULTILINE)
-        == ["… still running: Work 10s"] * beats
-    )
-
-
 RUNS = """\
 import pocketflow
 import pocketflow_otel

@@ -70,12 +70,6 @@ def test_a_diff_shows_five_keys_and_counts_the_others() -> None:
     assert text.diff({}) == ""
 
 
-def test_a_diff_that_others_had_a_part_in_says_so() -> None:
-    attributes = {semconv.SHARED_ADDED_KEYS: ("a",), semconv.SHARED_CONCURRENT: True}
-
-    assert text.diff(attributes) == "+a (others wrote too)"
-
-
 def test_an_error_is_its_text_or_else_its_type_on_one_line_of_bounded_length() -> None:
     assert text.error("KeyError: 'a\nb'", "KeyError") == r"KeyError: 'a\nb'"
     assert text.error("", "json.JSONDecodeError") == "json.JSONDecodeError"
