@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from tests.pflow.environments import NEWEST, VERSIONS, bin_of
@@ -14,6 +14,7 @@ from tests.pflow.pairs import perform
 from tests.processes import write
 
 from pocketflow_otel import Config
+from pocketflow_otel.instrument.imports import ImportHooks
 from pocketflow_otel.instrument.pflow import instrumentation
 from pocketflow_otel.instrument.tracing import Tracing
 
@@ -92,10 +93,8 @@ def test_each_hook_on_an_import_is_reached_by_a_process(
 
 def hooked(version: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Return the modules whose imports we wait for."""
-    hooks = {}
-    monkeypatch.setattr(
-        instrumentation, "register_post_import_hook", lambda hook, name: hooks.update({name: hook})
-    )
+    hooks: dict[str, Any] = {}
+    monkeypatch.setattr(ImportHooks, "add", lambda self, name, hook: hooks.update({name: hook}))
     instrumentation.Pflow(Tracing(Config())).watch()
     package = ModuleType("pflow")
     package.__path__ = [str(path) for path in bin_of(version).parent.glob("lib/python*/site-packages/pflow")]
