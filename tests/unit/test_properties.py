@@ -16,7 +16,7 @@ from pocketflow_otel.run import run_id
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from opentelemetry.sdk.trace import Event, ReadableSpan
 
@@ -172,6 +172,8 @@ class Oracle:
         attributes |= {f"pocketflow.node.{phase}.duration": "some time" for phase in phases}
         if "Batch" in spec.kind:
             attributes |= batch(spec.kind, sized if seen.phase != "prep" else None)
+            if fallbacks := sum(item.fallback for item in items):
+                attributes["pocketflow.batch.fallbacks"] = fallbacks
             if errors and seen.error is None:  # An item tells of it.
                 span["events"] = []
                 attributes.pop("pocketflow.error.place", None)
@@ -238,13 +240,40 @@ class Oracle:
         return attributes
 
     def name(self, spec: FlowSpec) -> str:
-        built = "flow" if self.program.built_traced else ""  # by `Performance.build_flow`
-        return spec.name or (built if spec.plain else f"My{spec.kind}")
+        """Return the name of a flow: its own, or where it comes from and how it begins.
+
+        The names of the classes, `MyFlow` and such, say nothing. `Performance.build` builds many, as `built`.
+        """
+        place = "built" if self.program.built_traced else file_of(spec)
+        way = ": ".join(starts(spec))
+        title = f"{place} ({way})" if place and way else place or way
+        return spec.name or title or ("" if spec.plain else step_name(spec))
+
+
+def starts(spec: FlowSpec) -> Iterator[str]:
+    """Yield what a flow starts with, what that starts with, and so on until one has a name of its own."""
+    for first in spec.members[:1]:
+        yield step_name(first)
+        if isinstance(first, FlowSpec) and not first.name:
+            yield from starts(first)
+
+
+def file_of(spec: FlowSpec) -> str:
+    """Return what the file is called that has the class of a flow's first node."""
+    first: Spec = spec
+    while isinstance(first, FlowSpec) and first.members:
+        first = first.members[0]
+    if first is spec:
+        return ""
+    return "pocketflow" if is_plain(first) else "programs"
+
+
+def is_plain(spec: Spec) -> bool:
+    return isinstance(spec, FlowSpec) and spec.plain
 
 
 def step_name(spec: Spec) -> str:
-    plain = isinstance(spec, FlowSpec) and spec.plain
-    return spec.name or (spec.kind if plain else f"My{spec.kind}")
+    return spec.name or (spec.kind if is_plain(spec) else f"My{spec.kind}")
 
 
 def errors_of(seen: Seen) -> list[Exception]:

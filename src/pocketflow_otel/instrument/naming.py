@@ -53,7 +53,7 @@ def flow_name(flow: Any, *, plain: bool) -> str | None:
     start, begins = _beginning(flow)
     if not name:
         with _NAMING:
-            name, alone = title_when_run(flow, start, sys._getframe(1))
+            name, alone = title_when_run(flow, _first_node(start), sys._getframe(1))
     if begins and not alone:
         name = f"{name} ({begins})" if name else begins
     return shorten(name, MAX_NAME) or (None if plain else type(flow).__name__)
@@ -71,6 +71,16 @@ def _beginning(flow: Any) -> tuple[Any | None, str]:
             return node, path
         node = start_node(node)
     return node, path if node is None else path + node_name(node)
+
+
+def _first_node(start: Any | None) -> Any | None:
+    """Return what runs first and is no flow: its class is the program's, not PocketFlow's."""
+    for _ in range(_MAX_DEPTH):
+        within = None if start is None else start_node(start)
+        if within is None:
+            break
+        start = within
+    return start
 
 
 def action_name(returned: Any) -> str:
