@@ -771,8 +771,9 @@ def test_a_trace_cut_off_anywhere_is_an_interrupted_run_or_one_sentence(name: st
     whole = trace_of(name).read_bytes()
     head = whole.index(b"\n") if name.startswith("0.16") else len(whole)
     path = tmp_path / "workflow-trace-cut.json"
-    for length in share(range(0, len(whole.rstrip()), 1 if len(whole) < 4_000 else 7)):
-        path.write_bytes(whole[:length])
+    path.write_bytes(whole)
+    for length in share(range(len(whole.rstrip()) - 1, -1, -1 if len(whole) < 4_000 else -7)):
+        os.truncate(path, length)
         try:
             run_of = read(path)
         except TraceError as error:

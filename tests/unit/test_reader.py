@@ -7,10 +7,11 @@ import os
 import random
 from typing import TYPE_CHECKING, Any
 
+import pocketflow
 import pytest
 from click.testing import CliRunner
 from tests.effort import examples, share
-from tests.saved import create_flow, save_journal
+from tests.saved import Ask, create_flow, save, save_journal
 
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.traces import reader, store
@@ -89,18 +90,28 @@ def test_every_command_reads_both(files: tuple[Path, Path], arguments: list[str]
         assert (code, bool(printed)) == (0, True)
 
 
-def test_a_trace_file_cut_off_at_any_byte_is_refused_in_one_sentence(
-    files: tuple[Path, Path], tmp_path: Path
-) -> None:
-    whole = files[0].read_bytes()
+class AskInVain(Ask):
+    """Has all that a short trace file can have: usage, a failure, a name of letters that are two bytes."""
+
+    def post(self, shared: Any, prepared: object, executed: object) -> None:
+        super().post(shared, prepared, executed)
+        raise KeyError("answer")
+
+
+def test_a_trace_file_cut_off_at_any_byte_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    flow = pocketflow.Flow(start=AskInVain())
+    flow.name = "größe"
+    (path,) = save(tmp_path, flow)
+    whole = path.read_bytes()
     cut = tmp_path / "cut.json"
-    for length in share(range(1, len(whole.rstrip()))):
-        cut.write_bytes(whole[:length])
+    cut.write_bytes(whole)
+    for length in share(range(len(whole.rstrip()) - 1, 0, -1)):
+        os.truncate(cut, length)
         for read in (reader.read, reader.head):
             with pytest.raises(TraceError) as caught:
                 read(cut)
             assert str(caught.value).startswith(f"{cut} breaks off at line "), length
-    for length in share(range(1, len(whole), len(whole) // 40)):
+    for length in share(range(1, len(whole), len(whole) // 20)):
         cut.write_bytes(whole[:length])
         assert refused(cut).startswith("FILE breaks off at line ")
 
@@ -110,8 +121,9 @@ def test_a_journal_cut_off_at_any_byte_has_what_was_written_before(
 ) -> None:
     whole = b"".join(files[1].read_bytes().splitlines(keepends=True)[:4])
     header, cut = whole.index(b"\n"), tmp_path / "cut.jsonl"
-    for length in share(range(1, len(whole))):
-        cut.write_bytes(whole[:length])
+    cut.write_bytes(whole)
+    for length in share(range(len(whole) - 1, 0, -1)):
+        os.truncate(cut, length)
         # A line counts from its last brace on, whether its end of line was written or not.
         lines = [line for line in whole[:length].splitlines() if _is_json(line)]
         if length < header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import stat
@@ -45,8 +46,10 @@ def load_object(path: Path, data: bytes, *, of: str) -> dict[str, Any]:
     Raises:
         TraceError: It is no JSON object.
     """
+    # A file can break off within a character: that one is left out.
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        document = json.loads(data.decode())
+        document = json.loads(decoder.decode(data))
     except json.JSONDecodeError as error:
         text = error.doc.rstrip()
         if text.lstrip()[:1] != "{":
