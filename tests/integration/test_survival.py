@@ -69,7 +69,7 @@ def victims(place: Path, how: str, count: int, seed: int) -> list[dict[str, Any]
 
 @pytest.mark.parametrize(
     ("how", "count", "code"),
-    [("kill", 200, -9), ("term", 20, -15), ("exit", 20, 3)],
+    [("kill", 50, -9), ("term", 12, -15), ("exit", 12, 3)],
     ids=["kill", "term", "exit"],
 )
 def test_every_step_that_was_told_is_shown(tmp_path: Path, how: str, count: int, code: int) -> None:
@@ -94,8 +94,8 @@ def test_every_step_that_was_told_is_shown(tmp_path: Path, how: str, count: int,
         assert kept.total() - told.total() <= 1, "shown before it was told: at most the last one"
         assert trace["status"] in ("ok", "interrupted")
         interrupted += trace["status"] == "interrupted"
-        following = ["list", "--dir", victim["directory"]]
-        assert (command(*following).exit_code, command(*following).stderr) == (0, "")
+        following = command("list", "--dir", victim["directory"])
+        assert (following.exit_code, following.stderr) == (0, "")
     assert interrupted, "the moments were no good"  # How many are in time depends on the machine.
 
 
@@ -254,14 +254,14 @@ def memory():
 class Work(pocketflow.Node):
     def post(self, shared, prepared, executed):
         shared["left"] -= 1
-        if shared["left"] == 99_000:
+        if shared["left"] == 7_000:
             shared["before"] = memory()
         return "again" if shared["left"] else "done"
 
 work = Work()
 work - "again" >> work
 provider = pocketflow_otel.configure(console="summary")
-shared = {"left": 100_000}
+shared = {"left": 8_000}
 pocketflow.Flow(start=work).run(shared)
 provider.shutdown()
 print(memory() - shared["before"])
@@ -269,7 +269,7 @@ print(memory() - shared["before"])
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to see memory")
-def test_100_000_steps_are_all_there_and_cost_no_memory(tmp_path: Path) -> None:
+def test_8_000_steps_are_all_there_and_cost_no_memory(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LONG],
         env={**os.environ, "POCKETFLOW_OTEL_DIR": str(tmp_path)},
@@ -278,15 +278,15 @@ def test_100_000_steps_are_all_there_and_cost_no_memory(tmp_path: Path) -> None:
         timeout=900,
         check=True,
     )
-    assert int(done.stdout) < 50_000_000
+    assert int(done.stdout) < 7_000 * 500  # A span of a step that is kept takes thousands of bytes.
     (path,) = tmp_path.iterdir()
     with path.open(encoding="utf-8") as file:
-        assert sum(line.startswith('   {"traceId"') for line in file) == 100_001
+        assert sum(line.startswith('   {"traceId"') for line in file) == 8_001
     result = command("show", path)
     lines = result.stdout.splitlines()
     assert (result.exit_code, len(lines) < 200) == (0, True)
-    assert "… 99,900 more left out (99,900 ok); --all shows them" in result.stdout
-    assert "100,000 steps" in lines[1]
+    assert "… 7,900 more left out (7,900 ok); --all shows them" in result.stdout
+    assert "8,000 steps" in lines[1]
 
 
 FORKS = """

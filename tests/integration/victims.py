@@ -1,7 +1,7 @@
 """Processes that run a flow of 300 steps and do not live to its end; started by `test_survival.py`.
 
 One process imports everything and forks each victim from itself, which saves the import of the SDK
-two hundred times. Prints a line of JSON for each: its directory, exit code and stderr.
+each time. Prints a line of JSON for each: its directory, exit code and stderr.
 
     python victims.py DIRECTORY HOW COUNT SEED      HOW: kill, term, exit, none
 """
@@ -111,8 +111,8 @@ def main() -> None:
     whole = victim(place / "whole", "none", 0, chance)
     print(json.dumps(whole), flush=True)
     for number in range(count):
-        # From before the first line until after the last.
-        told_until = chance.randrange(len(whole["stderr"].encode()))
+        # From before the first line until after the last, one in each part of the run.
+        told_until = int((number + chance.random()) / count * len(whole["stderr"].encode()))
         print(json.dumps(victim(place / f"{number}", how, told_until, chance)), flush=True)
 
 
