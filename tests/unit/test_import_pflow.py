@@ -1055,7 +1055,7 @@ def damage(content: Any, choose: random.Random, value: Any) -> Any:
         content = inner
 
 
-@settings(max_examples=examples(400))
+@settings(max_examples=examples(200))
 @given(path=st.sampled_from(ALL), seed=st.integers(0, 2**32), values=st.lists(JSON, min_size=1, max_size=4))
 def test_a_damaged_trace_is_one_sentence_or_a_run_that_every_view_takes(
     path: Path, seed: int, values: list[Any], tmp_path_factory: pytest.TempPathFactory

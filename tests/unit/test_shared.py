@@ -1088,7 +1088,7 @@ def test_a_store_may_change_under_our_eyes() -> None:
         for thread in threads:
             thread.start()
         snapshots = [Snapshot.take(shared), Snapshot.take(default)]
-        for _ in range(examples(300)):
+        for _ in range(examples(100)):
             snapshots[0].update(shared)  # type: ignore[union-attr]
             snapshots[1].update(default)  # type: ignore[union-attr]
     finally:
@@ -1186,7 +1186,7 @@ def mutate_somewhere(shared: dict[Any, Any], data: st.DataObject) -> None:
         place.append(data.draw(values))
 
 
-@settings(max_examples=examples(300), deadline=None, database=None)
+@settings(max_examples=examples(150), deadline=None, database=None)
 @given(shared=stores, data=st.data())
 def test_the_diff_agrees_with_a_naive_one(shared: dict[Any, Any], data: st.DataObject) -> None:
     snapshot = Snapshot.take(shared)

@@ -295,7 +295,7 @@ def sums(span: ReadableSpan) -> Sums:
 
 
 @settings(
-    max_examples=examples(150),
+    max_examples=examples(100),
     deadline=None,
     database=None,
     derandomize=True,
@@ -356,7 +356,7 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=examples(300), deadline=None, database=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, database=None, derandomize=True)
 @given(JUNK)
 def test_whatever_lies_in_a_store_gives_sound_counts_or_none(junk: Any) -> None:
     for found in read_usage(junk):
