@@ -414,6 +414,13 @@ def go():
 flows = [Flow(start=Ask())]
 def go():
     flows[0].run({})
+
+# which starts with a flow that has a name: report (inner), inner
+inner = Flow(start=Ask())
+inner.name = "inner"
+flows = [Flow(start=inner)]
+def go():
+    flows[0].run({})
 """
 
 
