@@ -32,7 +32,7 @@ check: lint ## lint, types and the tests that start no process, with fewer examp
 	POCKETFLOW_TEST_QUICK=1 $(PYTEST) src tests/unit
 
 test: environments lint ## lint, types and every test of ours, those with four versions of pflow too
-	$(PYTEST) tests/pflow tests/integration src tests/unit
+	$(PYTEST) --durations=20 tests/pflow tests/integration src tests/unit
 
 test-full: ## make test, with every run of pflow in a process of its own
 	POCKETFLOW_TEST_FULL=1 $(MAKE) test

@@ -89,6 +89,7 @@ class BatchItem(TracedScope):
             params: Those of a round.
             context: What it runs in, where that is not the current context: in a thread of a pool.
         """
+        self._batch.item_begins(self.index)  # First: should it fail, there is no span that would stay open.
         attributes: dict[str, AttributeValue] = {semconv.BATCH_INDEX: self.index}
         if self._batch.size is not None:
             attributes[semconv.BATCH_SIZE] = self._batch.size
@@ -100,7 +101,6 @@ class BatchItem(TracedScope):
             self._described = attributes
             self._started_at = self.tracing.time_ns()
             self.open_without_span(context)
-        self._batch.item_begins(self.index)
 
     def end(self, error: BaseException | None) -> None:
         self._batch.item_ends(self.index)
