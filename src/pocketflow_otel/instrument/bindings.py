@@ -113,8 +113,9 @@ def _read(code: CodeType) -> Code:
     for index, op in enumerate(ops):
         if op.name in _CALLS:
             path = paths.get(op.first, ()) if op.first is not None else ()
-            bound = _bound(ops, _after(ops, index))
-            following = ops[_after(ops, index)].name if _after(ops, index) < len(ops) else ""
+            after = _after(ops, index)
+            bound = _bound(ops, after)
+            following = ops[after].name if after < len(ops) else ""
             call = Call(
                 function=path[-1] if path else "",
                 receiver=path[-2] if len(path) > 1 else "",
