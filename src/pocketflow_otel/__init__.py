@@ -8,10 +8,10 @@ flow.run(shared)
 
 from typing import TYPE_CHECKING, Any
 
+from pocketflow_otel.api import child_environment, progress, record_usage, run_name, using
 from pocketflow_otel.config import Config
-from pocketflow_otel.context import child_environment, progress, record_usage, run_name, using
 from pocketflow_otel.instrument.instrumentor import PflowInstrumentor, PocketFlowInstrumentor
-from pocketflow_otel.run import BudgetExceeded
+from pocketflow_otel.runtime.run import BudgetExceeded
 
 if TYPE_CHECKING:
     from pocketflow_otel.export.console import ConsoleSpanExporter

@@ -38,7 +38,7 @@ class Config:
         mask: Called as `mask(key, value)` for each value about to be recorded; what it returns is
             recorded instead. In the environment `module:function`.
         mask_errors: Leave the messages of exceptions out of spans.
-        prices: A TOML file of prices, which win over the table: see `capture.pricing.read_prices`.
+        prices: A TOML file of prices, which win over the table: see `usage.pricing.read_prices`.
         max_cost: US dollars; a run that costs more says so once.
         max_cost_action: What else it does then: nothing (`warn`), or raise `BudgetExceeded` before
             its next step (`stop`).

@@ -63,8 +63,8 @@ def test_a_flow_without_calls_never_loads_the_table() -> None:
 LOADS = """
 import sys
 from datetime import datetime, UTC
-from pocketflow_otel.capture.pricing import PriceBook
-from pocketflow_otel.capture.usage import Usage
+from pocketflow_otel.usage.pricing import PriceBook
+from pocketflow_otel.usage.payloads import Usage
 
 book, now = PriceBook(), datetime.now(UTC)
 book.load()
@@ -87,7 +87,7 @@ def test_loading_the_table_imports_no_http_client_which_others_may_be_importing_
 TOLD = """
 import sys
 import pocketflow, pocketflow_otel
-from pocketflow_otel.capture import pricing
+from pocketflow_otel.usage import pricing
 from pocketflow_otel.testing import capture_spans
 
 class Paid(pocketflow.Node):

@@ -31,7 +31,7 @@ from tests.pflow.pairs import files_in, without_times
 
 import pocketflow_otel.instrument
 from pocketflow_otel import Config, PflowInstrumentor
-from pocketflow_otel.run import scope_of
+from pocketflow_otel.runtime.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,26 +30,31 @@ API = (
 INSTRUMENTATION = ("opentelemetry.instrumentation",)
 SDK = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "google.protobuf")
 
+RUN = ("api", "error_place", "pflow_names", "runtime", "store", "usage")
+
 # Each part: what it may import anywhere, and what only inside a function.
 # `guard` imports the standard library, and everybody may import it.
 PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "guard": ((), ()),
     "semconv": ((), ()),
     "config": ((), ()),
-    "capture": (("semconv",), ("genai_prices",)),
-    "run": (("semconv", "capture", *API), ()),
-    "context": (("semconv", "capture", "run", *API), ()),
+    "error_place": ((), ()),
+    "store": ((), ()),
+    "usage": (("semconv",), ("genai_prices",)),
+    "pflow_names": (("usage",), ()),
+    "runtime": (("semconv", "store", "usage", *API), ()),
+    "api": (("semconv", "runtime", "usage", *API), ()),
     # `sitecustomize` is the environment's own, which ours stands in front of.
     "startup": ((), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
     "instrument": (
-        ("semconv", "config", "capture", "run", "context", "startup", "wrapt", *API, *INSTRUMENTATION),
+        ("semconv", "config", *RUN, "startup", "wrapt", *API, *INSTRUMENTATION),
         ("sdk",),
     ),
     "resource": ((PACKAGE, *SDK), ()),
     "sdk": (("config", "export", "instrument", "resource", *API, *INSTRUMENTATION, *SDK), ()),
-    "traces": (("semconv", "capture"), ("rich", "jinja2")),
+    "traces": (("semconv", "error_place", "pflow_names", "store", "usage"), ("rich", "jinja2")),
     "export": (
-        ("semconv", "config", "capture", "run", "context", "traces", *API, *INSTRUMENTATION, *SDK),
+        ("semconv", "config", *RUN, "traces", *API, *INSTRUMENTATION, *SDK),
         (),
     ),
     "testing": (("config", "export", "instrument", *API, *SDK), ()),
@@ -59,7 +64,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "config",
             "export",
             "record_usage",
-            "run",
+            "runtime",
             "sdk",
             "semconv",
             "startup",
@@ -70,7 +75,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (PACKAGE, "grpc", *API, *SDK),
     ),
 }
-INIT = ("config", "context", "export", "instrument", "run", "sdk", "capture", "guard")
+INIT = ("config", "api", "export", "instrument", "runtime", "sdk", "guard")
 
 
 def modules() -> list[Path]:
@@ -144,8 +149,8 @@ def test_the_table_is_not_blind() -> None:
         ("instrument", "pflow.core", True),
         ("testing", "pocketflow", True),
         ("instrument", "pocketflow_otel.export.console", True),
-        ("run", "pocketflow_otel.config", False),
-        ("capture", "genai_prices", False),
+        ("runtime", "pocketflow_otel.config", False),
+        ("usage", "genai_prices", False),
         ("config", "pocketflow_otel.semconv", False),
         ("guard", "opentelemetry.trace", True),
         ("export", "pocketflow_otel.instrument.spans", True),

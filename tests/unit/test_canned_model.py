@@ -9,10 +9,10 @@ from decimal import Decimal
 
 import pytest
 
-from pocketflow_otel.capture.pricing import PriceBook
-from pocketflow_otel.capture.usage import read_usage
 from pocketflow_otel.cli import canned, travel
 from pocketflow_otel.testing import capture_spans
+from pocketflow_otel.usage.payloads import read_usage
+from pocketflow_otel.usage.pricing import PriceBook
 
 WRITTEN = datetime(2026, 11, 28, tzinfo=UTC)
 """When the demo's prices were looked up; they may change later."""

@@ -13,9 +13,9 @@ from opentelemetry.trace import set_span_in_context
 from pocketflow import AsyncFlow, AsyncNode, BatchNode, Flow, Node
 
 from pocketflow_otel import Config
-from pocketflow_otel.capture.usage import Usage
 from pocketflow_otel.export.client_usage import usage_of, watch_clients
 from pocketflow_otel.testing import capture_spans
+from pocketflow_otel.usage.payloads import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,14 +18,14 @@ from click.testing import CliRunner
 from tests.pages import PAGES, README, blocks, names_in, prose, rows
 
 from pocketflow_otel import Config, progress, record_usage, semconv, using
-from pocketflow_otel.capture import listing
-from pocketflow_otel.capture import shared as bounds
-from pocketflow_otel.capture.pricing import UserPrice, read_prices
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.config import COMPAT, VARIABLES
 from pocketflow_otel.export.views import show
+from pocketflow_otel.store import introspection
+from pocketflow_otel.store import snapshot as bounds
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces.trace import STATUSES
+from pocketflow_otel.usage.pricing import UserPrice, read_prices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -195,7 +195,7 @@ def test_the_price_file_on_its_page_can_be_read(tmp_path: Path) -> None:
 
 def test_the_design_page_has_the_bounds_of_the_diff() -> None:
     told = {row[0].strip("`"): int(row[1].replace(",", "")) for row in rows("design", "The diff")}
-    there = {**vars(listing), **vars(bounds)}
+    there = {**vars(introspection), **vars(bounds)}
     assert told == {name: there.get(name) for name in told} != {}
 
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from tests.processes import write
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.frames import is_installed, own_place_in
 from pocketflow_otel.cli.main import main
+from pocketflow_otel.error_place import is_installed, own_place_in
 from pocketflow_otel.export.console import ConsoleView
 from pocketflow_otel.export.processor import RunProcessor
 from pocketflow_otel.export.views import show

@@ -32,15 +32,19 @@ from pocketflow import (
 )
 from tests.functions import plain
 
-import pocketflow_otel.capture
+import pocketflow_otel.api
 import pocketflow_otel.instrument
+import pocketflow_otel.runtime
+import pocketflow_otel.store
+import pocketflow_otel.usage
 from pocketflow_otel import Config, PocketFlowInstrumentor, progress, record_usage, run_name
-from pocketflow_otel.capture import pricing, stores
 from pocketflow_otel.guard import logger, set_strict
 from pocketflow_otel.instrument import bindings
 from pocketflow_otel.instrument.spans import TracedScope
-from pocketflow_otel.run import Run
+from pocketflow_otel.runtime.run import Run
+from pocketflow_otel.store import observation
 from pocketflow_otel.testing import capture_spans
+from pocketflow_otel.usage import pricing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -224,8 +228,13 @@ def traced(provider: Any = None) -> Iterator[TracerProvider]:
 
 def modules() -> list[ModuleType]:
     """Return our modules that have to do with a running step."""
-    found = [importlib.import_module(f"pocketflow_otel.{name}") for name in ("run", "context")]
-    for package in (pocketflow_otel.instrument, pocketflow_otel.capture):
+    found = [pocketflow_otel.api]
+    for package in (
+        pocketflow_otel.instrument,
+        pocketflow_otel.runtime,
+        pocketflow_otel.store,
+        pocketflow_otel.usage,
+    ):
         names = [module.name for module in pkgutil.iter_modules(package.__path__, package.__name__ + ".")]
         found += map(importlib.import_module, names)
     return found
@@ -317,7 +326,7 @@ def _lenient(_strict_guards: None) -> Iterator[None]:
     set_strict(False)
     bindings._codes.clear()
     yield
-    stores._stores.clear()
+    observation._stores.clear()
 
 
 class Check:
@@ -380,10 +389,10 @@ def test_nearly_everything_of_ours_that_runs_is_made_to_raise() -> None:
         "batch.BatchItem.end",
         "steps.NodeScope.describe_end",
         "steps.Preparation.end",
-        "stores.Watch.close",
-        "shared.Snapshot.update",
+        "observation.Watch.close",
+        "snapshot.Snapshot.update",
         "run.Scope.add_up",
-        "context.user_attributes",
+        "api.user_attributes",
     }
 
 
@@ -507,7 +516,10 @@ def test_a_span_that_cannot_be_opened_leaves_nothing_behind(
     monkeypatch.setattr(TracedScope, start, raises)
     with capture_spans(CONFIG) as captured:
         check.run()
-    assert (stores._stores, {span.end_time is not None for span in captured.spans} - {True}) == ({}, set())
+    assert (observation._stores, {span.end_time is not None for span in captured.spans} - {True}) == (
+        {},
+        set(),
+    )
 
 
 def test_an_interrupt_while_a_span_is_opened_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,4 +531,4 @@ def test_an_interrupt_while_a_span_is_opened_leaves_nothing_behind(monkeypatch: 
         monkeypatch.setattr(TracedScope, "_name_run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             Flow(start=Node()).run({})
-    assert (stores._stores, get_current() is before, len(captured.spans)) == ({}, True, 1)
+    assert (observation._stores, get_current() is before, len(captured.spans)) == ({}, True, 1)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from opentelemetry.context import attach, detach, get_current, set_value
 
-from pocketflow_otel.capture.listing import View, list_items, store_of
 from pocketflow_otel.guard import set_strict
 from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.patch import Patches
@@ -22,7 +21,8 @@ from pocketflow_otel.instrument.pflow.store import (
     output_of,
 )
 from pocketflow_otel.instrument.pflow.threads import Carried, carrying
-from pocketflow_otel.run import SCOPE_KEY, UNTRACED
+from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED
+from pocketflow_otel.store.introspection import View, list_items, store_of
 
 SOURCE = '''
 def greet(name, loud=False, *, sign="."):

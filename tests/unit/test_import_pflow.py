@@ -24,7 +24,6 @@ from tests.receiver import Receiver
 from tests.unit.test_schema import VALIDATOR
 
 from pocketflow_otel import __version__, semconv
-from pocketflow_otel.capture.pricing import PriceBook
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.traces import outline, reader
 from pocketflow_otel.traces.model import ScopeRecord, SpanRecord, TraceError
@@ -34,6 +33,7 @@ from pocketflow_otel.traces.pflow.reading import read
 from pocketflow_otel.traces.pflow.spans import run_id, spans
 from pocketflow_otel.traces.retention import FLOOR, Keep, prune
 from pocketflow_otel.traces.rows import rows
+from pocketflow_otel.usage.pricing import PriceBook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -962,7 +962,7 @@ def test_usage_is_looked_for_only_in_steps_that_tell_of_some(
         asked.append(reported)
         return []
 
-    for place in ("capture.pflow", "traces.pflow.calls"):
+    for place in ("pflow_names", "traces.pflow.calls"):
         monkeypatch.setattr(f"pocketflow_otel.{place}.read_usage", read_usage)
     for name in ("0.16.0/linear", "0.16.0/gate", "0.8.1/failing"):
         read(trace_of(name))

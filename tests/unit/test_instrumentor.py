@@ -32,7 +32,7 @@ from tests.variants import VARIANTS, load, variant
 from pocketflow_otel import Config, PocketFlowInstrumentor
 from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.batch import Batch
-from pocketflow_otel.run import Scope
+from pocketflow_otel.runtime.run import Scope
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from pocketflow_otel.capture import ledger as module
-from pocketflow_otel.capture.ledger import Ledger
-from pocketflow_otel.capture.usage import Usage
+from pocketflow_otel.usage import store_usage as module
+from pocketflow_otel.usage.payloads import Usage
+from pocketflow_otel.usage.store_usage import Ledger
 
 
 def used(tokens: int, output: int = 0, **more: Any) -> dict[str, Any]:

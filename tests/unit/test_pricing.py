@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from pocketflow_otel.capture import pricing
-from pocketflow_otel.capture.pricing import PriceBook, UserPrice, read_prices, split_provider
-from pocketflow_otel.capture.usage import Usage
+from pocketflow_otel.usage import pricing
+from pocketflow_otel.usage.payloads import Usage
+from pocketflow_otel.usage.pricing import PriceBook, UserPrice, read_prices, split_provider
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 M = Decimal(1_000_000)

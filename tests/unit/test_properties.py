@@ -12,7 +12,7 @@ from tests.effort import examples
 from tests.programs import FlowSpec, Item, NodeSpec, Performance, Program, Seen, Spec, programs
 from tests.variants import variant
 
-from pocketflow_otel.run import run_id
+from pocketflow_otel.runtime.run import run_id
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:

@@ -15,7 +15,9 @@ from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 from tests.effort import examples
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.redact import (
+from pocketflow_otel.config import Config
+from pocketflow_otel.guard import set_strict
+from pocketflow_otel.store.redaction import (
     MASKED,
     MAX_DEPTH,
     MAX_ITEMS,
@@ -24,8 +26,6 @@ from pocketflow_otel.capture.redact import (
     shorten,
     value_text,
 )
-from pocketflow_otel.config import Config
-from pocketflow_otel.guard import set_strict
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:

@@ -19,15 +19,8 @@ from hypothesis import strategies as st
 from pocketflow import Flow, Node
 from tests.effort import examples
 
-from pocketflow_otel.capture.listing import MAX_NAME_LENGTH
-from pocketflow_otel.capture.shared import (
-    MAX_DEPTH,
-    MAX_ELEMENTS,
-    MAX_NAMES,
-    MAX_TOTAL,
-    Diff,
-    Snapshot,
-)
+from pocketflow_otel.store.introspection import MAX_NAME_LENGTH
+from pocketflow_otel.store.snapshot import MAX_DEPTH, MAX_ELEMENTS, MAX_NAMES, MAX_TOTAL, Diff, Snapshot
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
@@ -704,7 +697,7 @@ def test_a_value_that_changes_while_it_is_read_is_said_to_be_bounded(monkeypatch
     def changing(value: object) -> None:
         raise RuntimeError("deque mutated during iteration")
 
-    monkeypatch.setattr("pocketflow_otel.capture.shared._ends", changing)
+    monkeypatch.setattr("pocketflow_otel.store.snapshot._ends", changing)
     assert diff({"a": deque(range(MAX_ELEMENTS + 1))}, nothing) == BOUNDED
 
 

@@ -23,7 +23,7 @@ from pocketflow import (
 )
 
 from pocketflow_otel import Config, run_name
-from pocketflow_otel.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, scope_of
+from pocketflow_otel.runtime.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, scope_of
 from pocketflow_otel.testing import START, TICK, capture_spans
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from pocketflow_otel.run import Event, Scope
+    from pocketflow_otel.runtime.run import Event, Scope
 
 Store = dict[str, Any]
 

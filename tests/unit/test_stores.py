@@ -21,9 +21,9 @@ from pocketflow import (
 )
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture import stores
-from pocketflow_otel.capture.shared import Diff, Snapshot
-from pocketflow_otel.capture.stores import Watch
+from pocketflow_otel.store import observation
+from pocketflow_otel.store.observation import Watch
+from pocketflow_otel.store.snapshot import Diff, Snapshot
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ FLOW = object()
 
 @pytest.fixture(autouse=True)
 def _no_store_is_remembered() -> Iterator[None]:
-    before = dict(stores._stores)
+    before = dict(observation._stores)
     yield
-    assert stores._stores == before
+    assert observation._stores == before
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_a_look_that_fails_leaves_no_step_open(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Snapshot, "take", fail)
     with pytest.raises(MemoryError):
         Watch({}, None, None)
-    assert stores._stores == {}
+    assert observation._stores == {}
 
 
 def test_a_second_look_that_fails_leaves_no_step_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,12 +207,12 @@ def test_a_second_look_that_fails_leaves_no_step_open(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Snapshot, "update", fail)
     with pytest.raises(MemoryError):
         watch.close()
-    assert stores._stores == {}
+    assert observation._stores == {}
 
 
 def test_a_step_that_the_garbage_collector_ends_while_another_opens_does_not_wait_for_itself() -> None:
     def collect() -> None:
-        with stores._lock:
+        with observation._lock:
             Watch({}, None, None).close()
 
     thread = threading.Thread(target=collect, daemon=True)

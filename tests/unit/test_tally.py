@@ -8,17 +8,9 @@ from typing import Any
 
 import pytest
 
-from pocketflow_otel.capture.pricing import PriceBook
-from pocketflow_otel.capture.tally import (
-    MAX_WITNESSES,
-    Account,
-    Call,
-    Sum,
-    Tally,
-    Witness,
-    without_twins,
-)
-from pocketflow_otel.capture.usage import Usage
+from pocketflow_otel.usage.payloads import Usage
+from pocketflow_otel.usage.pricing import PriceBook
+from pocketflow_otel.usage.totals import MAX_WITNESSES, Account, Call, Sum, Tally, Witness, without_twins
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from unittest.mock import MagicMock, Mock
 import numpy as np
 import pytest
 
-from pocketflow_otel.capture.usage import MAX_TOKENS, Usage, read_usage
+from pocketflow_otel.usage.payloads import MAX_TOKENS, Usage, read_usage
 
 SONNET = "claude-sonnet-4-5-20250929"
 
@@ -1037,7 +1037,7 @@ def test_a_list_tells_of_several_calls() -> None:
 
 
 def test_a_list_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pocketflow_otel.capture.usage.MAX_CALLS", 50)
+    monkeypatch.setattr("pocketflow_otel.usage.payloads.MAX_CALLS", 50)
     assert len(read_usage([{"total_tokens": 1}] * 51)) == 50
     assert len(read_usage([[{"total_tokens": 1}] * 50] * 3)) == 50
 

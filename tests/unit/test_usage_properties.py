@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from tests.effort import examples
 
 from pocketflow_otel import Config, record_usage
-from pocketflow_otel.capture.ledger import Ledger
-from pocketflow_otel.capture.usage import Usage, read_usage
 from pocketflow_otel.testing import capture_spans
+from pocketflow_otel.usage.payloads import Usage, read_usage
+from pocketflow_otel.usage.store_usage import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.variants import VARIANTS, load, variant
 
-from pocketflow_otel.run import AttemptFailed, scope_of
+from pocketflow_otel.runtime.run import AttemptFailed, scope_of
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from pocketflow_otel.run import Event
+    from pocketflow_otel.runtime.run import Event
 
 Store = dict[str, Any]
 SHOWN = (

@@ -11,12 +11,12 @@ from weakref import WeakKeyDictionary
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import SpanProcessor
 
-from pocketflow_otel.capture import pricing
-from pocketflow_otel.capture.tally import Call, Witness
-from pocketflow_otel.capture.usage import Usage, cost_of, count_of
 from pocketflow_otel.guard import guard
-from pocketflow_otel.run import scope_of
+from pocketflow_otel.runtime.run import scope_of
 from pocketflow_otel.semconv import SCOPE_NAME
+from pocketflow_otel.usage import pricing
+from pocketflow_otel.usage.payloads import Usage, cost_of, count_of
+from pocketflow_otel.usage.totals import Call, Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 
-    from pocketflow_otel.run import Scope
+    from pocketflow_otel.runtime.run import Scope
 
 _WATCHING: Final = guard("watch the span of an LLM client")
 _COUNTING: Final = guard("count the usage of an LLM client")

@@ -16,7 +16,7 @@ from pocketflow_otel.export.finished import FinishedRuns
 from pocketflow_otel.export.heartbeat import Heartbeat
 from pocketflow_otel.export.stream import LineStream
 from pocketflow_otel.guard import guard
-from pocketflow_otel.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
+from pocketflow_otel.runtime.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
 from pocketflow_otel.traces import runs
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.narrator import Narrator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.config import ConsoleMode
     from pocketflow_otel.export.processor import OpenRun
-    from pocketflow_otel.run import Event
+    from pocketflow_otel.runtime.run import Event
     from pocketflow_otel.traces.model import SpanRecord
     from pocketflow_otel.traces.text import Line
 

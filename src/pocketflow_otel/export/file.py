@@ -18,7 +18,7 @@ from pocketflow_otel.export.finished import FinishedRuns
 from pocketflow_otel.export.processor import OpenRun
 from pocketflow_otel.export.stream import LineStream
 from pocketflow_otel.guard import guard
-from pocketflow_otel.run import run_id
+from pocketflow_otel.runtime.run import run_id
 from pocketflow_otel.traces import journal, lock, store
 from pocketflow_otel.traces.retell import in_order
 from pocketflow_otel.traces.retention import Keep, prune
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from pocketflow_otel.config import FileMode
-    from pocketflow_otel.run import Event
+    from pocketflow_otel.runtime.run import Event
     from pocketflow_otel.traces.model import SpanRecord
 
 _EXPORTING: Final = guard("save finished spans")

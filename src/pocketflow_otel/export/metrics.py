@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from pocketflow_otel.capture.redact import shorten
 from pocketflow_otel.export import otlp
 from pocketflow_otel.export.batch import MAX_REASON, seconds_left
 from pocketflow_otel.export.quiet import caught_logs
 from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.traces.text import WARN, Part, escape
 
 if TYPE_CHECKING:

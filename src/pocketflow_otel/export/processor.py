@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import SpanProcessor
 
-from pocketflow_otel.context import user_attributes
+from pocketflow_otel.api import user_attributes
 from pocketflow_otel.export.records import record_of
 from pocketflow_otel.guard import guard
-from pocketflow_otel.run import run_id, scope_of
+from pocketflow_otel.runtime.run import run_id, scope_of
 from pocketflow_otel.semconv import SCOPE_NAME
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from pocketflow_otel.run import Event, Run, Scope
+    from pocketflow_otel.runtime.run import Event, Run, Scope
     from pocketflow_otel.traces.model import SpanRecord
 
 _STARTING: Final = guard("show that a span started")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pocketflow_otel import semconv
 from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.errors import message_of, place_of, type_name
-from pocketflow_otel.run import AttemptFailed, scope_of
+from pocketflow_otel.runtime.run import AttemptFailed, scope_of
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue

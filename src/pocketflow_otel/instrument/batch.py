@@ -6,11 +6,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.listing import name_text
-from pocketflow_otel.capture.shared import MAX_NAMES
 from pocketflow_otel.instrument.attempts import Attempts
 from pocketflow_otel.instrument.spans import TracedScope
-from pocketflow_otel.run import BatchBegun, ItemUntraced
+from pocketflow_otel.runtime.run import BatchBegun, ItemUntraced
+from pocketflow_otel.store.introspection import name_text
+from pocketflow_otel.store.snapshot import MAX_NAMES
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -112,7 +112,7 @@ def _adopt(config: Config, provider: TracerProvider) -> None:
 
 def _with_readable_prices(config: Config) -> Config:
     """Go on without a price file that cannot be read."""
-    from pocketflow_otel.capture.pricing import read_prices
+    from pocketflow_otel.usage.pricing import read_prices
 
     if config.prices is not None:
         try:

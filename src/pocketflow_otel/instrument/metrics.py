@@ -12,8 +12,8 @@ from opentelemetry.metrics import NoOpMeterProvider, get_meter_provider
 from opentelemetry.trace import set_span_in_context
 
 from pocketflow_otel import __version__, semconv
-from pocketflow_otel.capture.providers import provider_name
 from pocketflow_otel.instrument.errors import type_name
+from pocketflow_otel.usage.providers import provider_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.capture.tally import Tally
     from pocketflow_otel.instrument.spans import TracedScope
-    from pocketflow_otel.run import Scope
+    from pocketflow_otel.runtime.run import Scope
+    from pocketflow_otel.usage.totals import Tally
 
 # Those the GenAI conventions ask for.
 # https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/

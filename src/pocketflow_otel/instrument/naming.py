@@ -6,9 +6,9 @@ import sys
 from typing import Any, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.redact import shorten
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.titles import says_nothing, title_when_run
+from pocketflow_otel.store.redaction import shorten
 
 MAX_NAME: Final = 128
 

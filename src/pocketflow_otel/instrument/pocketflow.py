@@ -31,7 +31,7 @@ from pocketflow_otel.instrument.steps import (
     step_of,
 )
 from pocketflow_otel.instrument.titles import says_nothing, title_when_built
-from pocketflow_otel.run import scope_of
+from pocketflow_otel.runtime.run import scope_of
 from pocketflow_otel.semconv import EXEC
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.instrument.around import Args, Around, Call
     from pocketflow_otel.instrument.tracing import Tracing
-    from pocketflow_otel.run import Scope
+    from pocketflow_otel.runtime.run import Scope
 
 _NAMING: Final = guard("name a flow")
 

@@ -13,13 +13,13 @@ from opentelemetry.context import attach, detach, get_current, set_value
 from opentelemetry.trace import StatusCode, set_span_in_context
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture import costs
-from pocketflow_otel.context import user_attributes
+from pocketflow_otel.api import user_attributes
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import compat
 from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.errors import error_text, exception_attributes, place_of, type_name
-from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Kind, Scope, run_id
+from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED, Kind, Scope, run_id
+from pocketflow_otel.usage import span_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.capture.tally import Tally
     from pocketflow_otel.instrument.tracing import Tracing
+    from pocketflow_otel.usage.totals import Tally
 
 MAX_ERRORS: Final = 16
 """Errors from below that a scope remembers: kept alive, they would keep frames and stores."""
@@ -193,12 +193,12 @@ class TracedScope(Scope, Around):
         total = self.settle()
         if total is None or self.account is None or not total.models:
             return total
-        attributes = costs.sums(total, by_model=self.parent is None)
+        attributes = span_attributes.sums(total, by_model=self.parent is None)
         if self.account.only_witness:
-            attributes |= costs.of_calls(self.account.explicit, self.run.prices)
+            attributes |= span_attributes.of_calls(self.account.explicit, self.run.prices)
             attributes |= compat.of_calls(self.tracing.config.compat)
         elif not self.account.explicit:
-            attributes |= costs.of_unseen(self.account.unseen)
+            attributes |= span_attributes.of_unseen(self.account.unseen)
         self.span.set_attributes(attributes)
         return total
 

@@ -7,19 +7,19 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.listing import name_text, type_text
-from pocketflow_otel.capture.redact import value_text
-from pocketflow_otel.capture.shared import MAX_NAMES, Diff
-from pocketflow_otel.capture.stores import Watch
-from pocketflow_otel.capture.tally import Call
-from pocketflow_otel.context import given_run_name
+from pocketflow_otel.api import given_run_name
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import compat, naming
 from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.attempts import Attempts
 from pocketflow_otel.instrument.batch import Batch, BatchItem, ItemScope
 from pocketflow_otel.instrument.spans import TracedScope
-from pocketflow_otel.run import ActionUnmatched, scope_of
+from pocketflow_otel.runtime.run import ActionUnmatched, scope_of
+from pocketflow_otel.store.introspection import name_text, type_text
+from pocketflow_otel.store.observation import Watch
+from pocketflow_otel.store.redaction import value_text
+from pocketflow_otel.store.snapshot import MAX_NAMES, Diff
+from pocketflow_otel.usage.totals import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.instrument.around import Args
     from pocketflow_otel.instrument.around import Call as Arguments
-    from pocketflow_otel.run import Scope
+    from pocketflow_otel.runtime.run import Scope
 
 _COUNTING: Final = guard("count the usage in the shared store")
 _VALUES: Final = guard("record the values of chosen keys")

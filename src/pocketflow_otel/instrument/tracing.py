@@ -20,13 +20,13 @@ from opentelemetry.trace import (
 )
 
 from pocketflow_otel import __version__, semconv
-from pocketflow_otel.capture.pricing import PriceBook, read_prices
-from pocketflow_otel.context import variable_of
+from pocketflow_otel.api import variable_of
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
 from pocketflow_otel.instrument.spans import leave
-from pocketflow_otel.run import SCOPE_KEY, UNTRACED, Budget, Run, Scope, scope_of
+from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED, Budget, Run, Scope, scope_of
+from pocketflow_otel.usage.pricing import PriceBook, read_prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import startup
-from pocketflow_otel.context import child_environment
+from pocketflow_otel.api import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

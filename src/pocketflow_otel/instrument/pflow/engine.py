@@ -14,7 +14,7 @@ from pocketflow_otel.instrument.pflow.steps import Gate, NodeFacts, StepScope, c
 from pocketflow_otel.instrument.pflow.threads import Carried
 from pocketflow_otel.instrument.pflow.workflow import About
 from pocketflow_otel.instrument.spans import TracedScope
-from pocketflow_otel.run import scope_of
+from pocketflow_otel.runtime.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -22,7 +22,7 @@ from pocketflow_otel.instrument.pflow.hooks import place_all
 from pocketflow_otel.instrument.pflow.threads import carrying
 from pocketflow_otel.instrument.pflow.wrappers import Wrappers
 from pocketflow_otel.instrument.steps import open_exec
-from pocketflow_otel.run import scope_of
+from pocketflow_otel.runtime.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.trace import StatusCode
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.redact import shorten
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.errors import MAX_MESSAGE
 from pocketflow_otel.instrument.pflow.store import Notice
 from pocketflow_otel.instrument.spans import TracedScope
+from pocketflow_otel.store.redaction import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Container

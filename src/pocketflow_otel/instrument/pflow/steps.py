@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel import semconv
-from pocketflow_otel.capture import pflow
-from pocketflow_otel.capture.redact import shorten
-from pocketflow_otel.capture.tally import Call
+from pocketflow_otel import pflow_names, semconv
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.around import Around
@@ -21,7 +18,9 @@ from pocketflow_otel.instrument.pflow.scope import END, ERROR, PflowScope, gate_
 from pocketflow_otel.instrument.pflow.store import Books, NodeView
 from pocketflow_otel.instrument.pflow.workflow import WorkflowScope
 from pocketflow_otel.instrument.steps import NodeScope
-from pocketflow_otel.run import ActionUnmatched
+from pocketflow_otel.runtime.run import ActionUnmatched
+from pocketflow_otel.store.redaction import shorten
+from pocketflow_otel.usage.totals import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.run import Scope
+    from pocketflow_otel.runtime.run import Scope
 
 _NOTICING: Final = guard("tell of pflow's warnings")
 
@@ -141,8 +140,8 @@ class StepScope(NodeScope, PflowScope):
         self.cached = after.cache_hits > before.cache_hits
         if self.cached:
             attributes[semconv.NODE_CACHED] = True
-            if isinstance(after.usage, dict) and isinstance(after.usage.get(pflow.CACHE_SOURCE), str):
-                attributes[semconv.NODE_CACHE_SOURCE] = after.usage[pflow.CACHE_SOURCE]
+            if isinstance(after.usage, dict) and isinstance(after.usage.get(pflow_names.CACHE_SOURCE), str):
+                attributes[semconv.NODE_CACHE_SOURCE] = after.usage[pflow_names.CACHE_SOURCE]
         self._describe_gate(error, attributes)
         failed = error is None and is_error(self.result)
         raised = self.attempts.error if failed else error
@@ -183,8 +182,8 @@ class StepScope(NodeScope, PflowScope):
             )
             self.run.publish(self, ActionUnmatched(action, known))
             if facts.routes:
-                attributes[semconv.FAILURE_CATEGORY] = pflow.ROUTING_ERROR
-                self._fail(pflow.ROUTING_ERROR)
+                attributes[semconv.FAILURE_CATEGORY] = pflow_names.ROUTING_ERROR
+                self._fail(pflow_names.ROUTING_ERROR)
 
     def _fail(self, kind: str) -> None:
         text = store.failure_of(self._facts.shared, self._facts.id).get("error")
@@ -206,7 +205,7 @@ class StepScope(NodeScope, PflowScope):
 
     def _count_usage(self, items: Mapping[Any, object]) -> None:
         facts = self._facts
-        if self.cached or self.batch is not None or facts.cls == pflow.SUB_WORKFLOW:
+        if self.cached or self.batch is not None or facts.cls == pflow_names.SUB_WORKFLOW:
             return
         reported = store.output_of(facts.shared, facts.id).get(semconv.LLM_USAGE)
         if reported is not self._before.usage:
@@ -222,7 +221,11 @@ class StepScope(NodeScope, PflowScope):
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
         category = store.failure_of(self._facts.shared, self._facts.id).get("category")
         if not isinstance(category, str):
-            category = pflow.TEMPLATE_ERROR if hasattr(error, "_partial_resolutions") else pflow.EXCEPTION
+            category = (
+                pflow_names.TEMPLATE_ERROR
+                if hasattr(error, "_partial_resolutions")
+                else pflow_names.EXCEPTION
+            )
         said = {**super().describe_error(error), semconv.FAILURE_CATEGORY: category}
         if self.phase == semconv.PREP:
             del said[semconv.ERROR_PHASE]  # Or before that: in pflow's own templates, or its batch.
@@ -300,7 +303,7 @@ class PflowItem(ItemScope, PflowScope):
 
     def end(self, error: BaseException | None) -> None:
         super().end(error)
-        found = self.result if error is None and self._cls != pflow.SUB_WORKFLOW else None
+        found = self.result if error is None and self._cls != pflow_names.SUB_WORKFLOW else None
         if isinstance(found, tuple) and found and isinstance(found[0], dict):
             self.report(calls_in(found[0].get(semconv.LLM_USAGE)))
 
@@ -308,5 +311,5 @@ class PflowItem(ItemScope, PflowScope):
 def calls_in(reported: object) -> Iterator[Call]:
     """Yield the calls a usage in pflow's store tells of; none of one that a cache gave back."""
     now = datetime.now(UTC)
-    for usage in pflow.read_calls(reported):
+    for usage in pflow_names.read_calls(reported):
         yield Call(usage, now)

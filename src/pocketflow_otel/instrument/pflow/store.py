@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from pocketflow_otel.capture import pflow
-from pocketflow_otel.capture.listing import View, list_items, store_of
+from pocketflow_otel import pflow_names
+from pocketflow_otel.store.introspection import View, list_items, store_of
 
 CACHE_HITS: Final = "__cache_hits__"
 EXECUTION: Final = "__execution__"
@@ -47,7 +47,7 @@ def failure_of(shared: object, node_id: str) -> dict[Any, Any]:
 def category_of(shared: object, node_id: str, node_class: str) -> str:
     """Return what kind of failure a node returned, in the words of pflow from 0.12 on."""
     category = failure_of(shared, node_id).get("category")
-    return category if isinstance(category, str) else pflow.returned_category(node_class)
+    return category if isinstance(category, str) else pflow_names.returned_category(node_class)
 
 
 def file_of(shared: object, default: object = None) -> str | None:
@@ -57,8 +57,8 @@ def file_of(shared: object, default: object = None) -> str | None:
         shared: The workflow's store.
         default: What is known of the file from elsewhere, where the store says nothing.
     """
-    file = peek(shared, pflow.WORKFLOW_FILE) or default
-    return file if isinstance(file, str) and pflow.is_file(file) else None
+    file = peek(shared, pflow_names.WORKFLOW_FILE) or default
+    return file if isinstance(file, str) and pflow_names.is_file(file) else None
 
 
 class WorkflowView(View):
@@ -68,7 +68,9 @@ class WorkflowView(View):
 
     def items(self) -> dict[Any, object] | None:
         items = list_items(self.store)
-        return None if items is None else {key: items[key] for key in items if not pflow.is_internal(key)}
+        return (
+            None if items is None else {key: items[key] for key in items if not pflow_names.is_internal(key)}
+        )
 
 
 class NodeView(WorkflowView):
@@ -91,7 +93,7 @@ class NodeView(WorkflowView):
             return None
         items.pop(self._node_id, None)
         own = output_of(self.store, self._node_id)
-        return items | {key: own[key] for key in list(own) if not pflow.is_internal(key)}
+        return items | {key: own[key] for key in list(own) if not pflow_names.is_internal(key)}
 
 
 class Books(NamedTuple):
@@ -125,12 +127,12 @@ class Notice(NamedTuple):
     def read(cls, warning: object) -> Notice:
         """Read a warning: a text, a dict, or a `Diagnostic`, which is a dataclass."""
         if isinstance(warning, str):
-            return cls(pflow.WARNING, pflow.WARNING, warning)
+            return cls(pflow_names.WARNING, pflow_names.WARNING, warning)
         said = warning if isinstance(warning, dict) else getattr(warning, "__dict__", {})
         severity = said.get("severity")
         severity = getattr(severity, "value", severity)
         return cls(
-            pflow.warning_category(said),
-            severity if isinstance(severity, str) else pflow.WARNING,
+            pflow_names.warning_category(said),
+            severity if isinstance(severity, str) else pflow_names.WARNING,
             str(said.get("message") or said.get("error") or said.get("text") or ""),
         )

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel import semconv
-from pocketflow_otel.capture import pflow
-from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel import pflow_names, semconv
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.around import Around
@@ -16,6 +14,7 @@ from pocketflow_otel.instrument.pflow import store
 from pocketflow_otel.instrument.pflow.scope import PflowScope, is_error
 from pocketflow_otel.instrument.pflow.store import Notice, WorkflowView
 from pocketflow_otel.instrument.steps import StoreScope
+from pocketflow_otel.store.redaction import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.run import Scope
+    from pocketflow_otel.runtime.run import Scope
 
 _LEAVING: Final = guard("leave a run that has ended")
 _NOTICING: Final = guard("tell of pflow's warnings")
@@ -85,9 +84,9 @@ class WorkflowScope(StoreScope, PflowScope):
         about = self._about
         attributes: dict[str, AttributeValue] = {
             semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_WORKFLOW,
-            semconv.FLOW_CLASS: pflow.WORKFLOW,
+            semconv.FLOW_CLASS: pflow_names.WORKFLOW,
         }
-        name = about.name or (pflow.stem(about.file) if about.file else None)
+        name = about.name or (pflow_names.stem(about.file) if about.file else None)
         if name:
             attributes[semconv.GEN_AI_WORKFLOW_NAME] = name = shorten(name, naming.MAX_NAME)
         self._describe_file(about.file, attributes)
@@ -105,7 +104,7 @@ class WorkflowScope(StoreScope, PflowScope):
     def _describe_file(self, file: str | None, attributes: dict[str, AttributeValue]) -> None:
         if file:
             paths = "paths" in self.tracing.config.pflow_details
-            attributes[semconv.FLOW_FILE] = file if paths else pflow.base_name(file)
+            attributes[semconv.FLOW_FILE] = file if paths else pflow_names.base_name(file)
 
     def start_engine(self, shared: object, start: str | None, only: str | None) -> None:
         """Say what the engine begins with: the store, and the first node."""
@@ -215,8 +214,8 @@ def _first_problem(result: Mapping[str, Any]) -> tuple[str, str]:
     for found in (result.get("diagnostics"), result.get("errors")):
         for problem in found if isinstance(found, list) else ():
             notice = Notice.read(problem)
-            if notice.severity != pflow.WARNING or isinstance(problem, dict):
-                return (notice.category if notice.category != pflow.WARNING else _FAILED), notice.text
+            if notice.severity != pflow_names.WARNING or isinstance(problem, dict):
+                return (notice.category if notice.category != pflow_names.WARNING else _FAILED), notice.text
     return _FAILED, ""
 
 

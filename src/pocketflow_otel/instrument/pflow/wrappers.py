@@ -13,7 +13,7 @@ from pocketflow_otel.instrument.pflow.hooks import Hook
 from pocketflow_otel.instrument.pflow.scope import PflowScope
 from pocketflow_otel.instrument.pflow.steps import NodeFacts
 from pocketflow_otel.instrument.pflow.workflow import About
-from pocketflow_otel.run import scope_of
+from pocketflow_otel.runtime.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.capture.usage import Usage, read_usage
 from pocketflow_otel.traces.pflow import values
 from pocketflow_otel.traces.pflow.values import mapping, members
+from pocketflow_otel.usage.payloads import Usage, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

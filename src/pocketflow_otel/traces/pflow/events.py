@@ -12,8 +12,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel import semconv
-from pocketflow_otel.capture import pflow
+from pocketflow_otel import pflow_names, semconv
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.pflow import values
 from pocketflow_otel.traces.pflow.model import Batch, Child, Item, Problem, Step
@@ -117,19 +116,19 @@ def read_step(event: object, place: str, scope: Scope) -> Step:
     )
     step.added, step.modified = scope.changes(node_id, output)
     inner = members(said.get("sub_workflow_events"))
-    is_workflow = node_type == pflow.SUB_WORKFLOW
+    is_workflow = node_type == pflow_names.SUB_WORKFLOW
     if inner or is_workflow:
         file = _child_file(said, output, node_id)
         step.child = _child(file, inner, f"{place}.sub_workflow_events", scope)
     step.batch = _batch(said, output, step, place, scope)
     if step.cached:
-        step.cache_source = values.name(_usage(said, output).get(pflow.CACHE_SOURCE))
+        step.cache_source = values.name(_usage(said, output).get(pflow_names.CACHE_SOURCE))
     elif not is_workflow and step.batch is None:
-        step.usages = pflow.read_calls(_usage(said, output))
+        step.usages = pflow_names.read_calls(_usage(said, output))
     elif not is_workflow and not said.get("batch_items"):
         # Of a batch that gave up at its first failure, 0.11 to 0.13 tell the results alone.
         results = map(mapping, members(output.get("results")))
-        step.usages = [call for result in results for call in pflow.read_calls(_usage({}, result))]
+        step.usages = [call for result in results for call in pflow_names.read_calls(_usage({}, result))]
     return step
 
 
@@ -157,7 +156,7 @@ def _problem(
     # What a node returned as an error, it wrote. Of what was raised, pflow keeps the text, and until
     # 0.11 of nothing else.
     returned = "error" in output or "error" not in said
-    category = pflow.returned_category(node_type) if returned else pflow.EXCEPTION
+    category = pflow_names.returned_category(node_type) if returned else pflow_names.EXCEPTION
     text = values.words(said.get("error") or output.get("error"), blobs)
     raised = _RAISED.match(text) if returned and node_type == _CODE else None
     return Problem(category, category if raised is None else values.name(raised[1]), text, returned)
@@ -196,8 +195,8 @@ def _item(said: object, number: int, place: str, host: Step, scope: Scope) -> It
     if inner:
         file = _child_file(item, output, host.node_id) or (host.child.file if host.child is not None else "")
         found.child = _child(file, inner, f"{place}.events", scope)
-    elif status != "cached" and host.node_type != pflow.SUB_WORKFLOW:
-        found.usages = pflow.read_calls(_usage(item, output))
+    elif status != "cached" and host.node_type != pflow_names.SUB_WORKFLOW:
+        found.usages = pflow_names.read_calls(_usage(item, output))
     return found
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from pocketflow_otel import __version__, semconv
-from pocketflow_otel.capture.pricing import PriceBook, read_prices
 from pocketflow_otel.traces import adopting, lock, reader
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.pflow.reading import read
 from pocketflow_otel.traces.pflow.spans import run_id, spans
+from pocketflow_otel.usage.pricing import PriceBook, read_prices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.capture import pflow
+from pocketflow_otel import pflow_names
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.pflow import values
 from pocketflow_otel.traces.pflow.events import Scope, read_start, read_step
@@ -109,7 +109,7 @@ class Lines:
         known = self._steps.get(number)
         if not ended:
             step = read_start(line, place)
-            if step.node_type == pflow.SUB_WORKFLOW:
+            if step.node_type == pflow_names.SUB_WORKFLOW:
                 heappush(self._running, -number)
         else:
             step = read_step(line, place, scope)
@@ -158,7 +158,7 @@ def _go_on(step: Step, known: Step) -> None:
         # pflow writes a step again when its action turns out to lead nowhere.
         step.added, step.modified = known.added, known.modified
         if step.problem is not None and known.problem is None:
-            step.problem = step.problem.as_category(pflow.ROUTING_ERROR)
+            step.problem = step.problem.as_category(pflow_names.ROUTING_ERROR)
 
 
 def _type_of(line: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pocketflow_otel.capture.usage import Usage
+    from pocketflow_otel.usage.payloads import Usage
 
 
 @dataclass(frozen=True, slots=True)

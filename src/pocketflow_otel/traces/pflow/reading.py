@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.capture import pflow
-from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel import pflow_names
+from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.traces.documents import load_object, open_regular
 from pocketflow_otel.traces.model import TraceError
 from pocketflow_otel.traces.pflow import calls, values
@@ -82,7 +82,7 @@ def _read_document(path: Path, document: Mapping[str, Any]) -> Run:
     if calls.is_listed(events):
         before = mapping(mapping(events[0]).get("shared_before"))
         run.inputs = values.types(before)
-        run.file = values.base_name(before.get(pflow.WORKFLOW_FILE))
+        run.file = values.base_name(before.get(pflow_names.WORKFLOW_FILE))
         run.strays = calls.assign(run.steps, events)
     _end(run, document, {})
     if run.status == _FAILED and run.steps and run.steps[-1].problem is None:
@@ -152,7 +152,7 @@ def _name(given: object, path: object) -> str:
     if not isinstance(given, str) or given == _UNNAMED:
         return ""
     is_path = given == path or "/" in given or "\\" in given or given.endswith(_FILE)
-    return values.name(pflow.stem(given) if is_path else given)
+    return values.name(pflow_names.stem(given) if is_path else given)
 
 
 def _end(run: Run, said: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
@@ -176,15 +176,15 @@ def _end(run: Run, said: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
         kind, category = about.get("type"), values.name(about.get("category"))
         if kind == _WENT_ON and category:
             step.problem = problem.as_category(category)
-        elif kind == pflow.API_WARNING and problem.category == pflow.EXCEPTION:
-            step.problem = problem.as_category(pflow.API_WARNING)
+        elif kind == pflow_names.API_WARNING and problem.category == pflow_names.EXCEPTION:
+            step.problem = problem.as_category(pflow_names.API_WARNING)
 
 
 def _notice(said: Mapping[str, Any], blobs: Mapping[str, str]) -> Notice:
     text = values.words(said.get("message"), blobs)
     return Notice(
-        category=values.name(pflow.warning_category(said)),
-        severity=values.name(said.get("severity")) or pflow.WARNING,
+        category=values.name(pflow_names.warning_category(said)),
+        severity=values.name(said.get("severity")) or pflow_names.WARNING,
         text=text,
         node_id=values.name(said.get("node_id")),
         late=_UNROUTED in text,

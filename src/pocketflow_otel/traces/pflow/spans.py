@@ -12,20 +12,20 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel import __version__, semconv
-from pocketflow_otel.capture import costs, pflow
-from pocketflow_otel.capture.shared import MAX_NAMES
-from pocketflow_otel.capture.tally import Call, Tally
+from pocketflow_otel import __version__, pflow_names, semconv
+from pocketflow_otel.store.snapshot import MAX_NAMES
 from pocketflow_otel.traces.model import ERROR, UNSET, EventRecord, ScopeRecord, SpanRecord
 from pocketflow_otel.traces.pflow import times
 from pocketflow_otel.traces.pflow.times import Interval
+from pocketflow_otel.usage import span_attributes
+from pocketflow_otel.usage.totals import Call, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pocketflow_otel.capture.pricing import PriceBook
-    from pocketflow_otel.capture.usage import Usage
     from pocketflow_otel.traces.pflow.model import Batch, Child, Item, Notice, Run, Step, Work
+    from pocketflow_otel.usage.payloads import Usage
+    from pocketflow_otel.usage.pricing import PriceBook
 
 _ERROR: Final = "error"
 """The action of a node that returns a failure."""
@@ -207,14 +207,14 @@ class _Teller:
         """Tell of the calls and the workflow in a step or an item."""
         if work.usages:
             part.tally.add(self._tally(work.usages, part.when.end))
-            part.attributes |= costs.of_calls(_calls(work.usages, part.when.end), self._prices)
+            part.attributes |= span_attributes.of_calls(_calls(work.usages, part.when.end), self._prices)
         if work.child is not None and work.child.steps:
             part.take(self._tell_child(work.child, part, failed=work.problem is not None, is_open=is_open))
 
     def _tell_child(self, child: Child, host: _Part, *, failed: bool, is_open: bool) -> _Part:
         flow = self._begin(semconv.INVOKE_WORKFLOW, host.when)
         flow.attributes[semconv.FLOW_NESTED] = True
-        self._describe_flow(flow, pflow.stem(child.file), child.file, child.steps[0].node_id)
+        self._describe_flow(flow, pflow_names.stem(child.file), child.file, child.steps[0].node_id)
         self._tell_steps(child.steps, flow)
         if failed and flow.failed_below:
             self._fail(flow, flow.failed_below)
@@ -224,7 +224,7 @@ class _Teller:
     def _describe_flow(self, flow: _Part, name: str, file: str, first: str) -> None:
         optional = {
             semconv.GEN_AI_WORKFLOW_NAME: name,
-            semconv.FLOW_CLASS: pflow.WORKFLOW,
+            semconv.FLOW_CLASS: pflow_names.WORKFLOW,
             semconv.FLOW_FILE: file,
             semconv.RUN_ID: run_id(self._run),
             semconv.FLOW_START_NODE: first,
@@ -267,7 +267,7 @@ class _Teller:
     def _end(self, part: _Part, parent: _Part | None, *, is_open: bool = False) -> None:
         said = part.attributes
         if part.tally.models:
-            said |= costs.sums(part.tally, by_model=parent is None)
+            said |= span_attributes.sums(part.tally, by_model=parent is None)
         operation = said[semconv.GEN_AI_OPERATION_NAME]
         title = said.get(semconv.NODE_NAME) or said.get(semconv.GEN_AI_WORKFLOW_NAME)
         span = SpanRecord(

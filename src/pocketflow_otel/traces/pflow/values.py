@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.capture import pflow
-from pocketflow_otel.capture.listing import name_text, type_text
-from pocketflow_otel.capture.redact import MAX_TEXT, shorten
+from pocketflow_otel import pflow_names
+from pocketflow_otel.store.introspection import name_text, type_text
+from pocketflow_otel.store.redaction import MAX_TEXT, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ def types_and_marks(values: object) -> dict[str, tuple[str, int]]:
 
 
 def _members_of(values: object) -> Iterator[tuple[str, object]]:
-    return ((key, value) for key, value in mapping(values).items() if not pflow.is_internal(key))
+    return ((key, value) for key, value in mapping(values).items() if not pflow_names.is_internal(key))
 
 
 def _mark(value: object) -> int:
@@ -121,6 +121,6 @@ def base_name(path: object) -> str:
     >>> base_name("/home/ada/child.pflow.md"), base_name(r"C:\flows\child.pflow.md"), base_name("ir-hash:8e")
     ('child.pflow.md', 'child.pflow.md', '')
     """
-    if not isinstance(path, str) or not pflow.is_file(path) or "${" in path:
+    if not isinstance(path, str) or not pflow_names.is_file(path) or "${" in path:
         return ""
-    return name(pflow.base_name(path))
+    return name(pflow_names.base_name(path))

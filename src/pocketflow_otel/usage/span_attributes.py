@@ -7,15 +7,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.providers import provider_name
+from pocketflow_otel.usage.providers import provider_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.capture.pricing import PriceBook
-    from pocketflow_otel.capture.tally import Call, Sum, Tally
+    from pocketflow_otel.usage.pricing import PriceBook
+    from pocketflow_otel.usage.totals import Call, Sum, Tally
 
 MAX_MODELS: Final = 32
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from opentelemetry.context import create_key, get_current
 from opentelemetry.trace import INVALID_SPAN
 
-from pocketflow_otel.capture.ledger import Ledger
-from pocketflow_otel.capture.tally import Account, Tally
 from pocketflow_otel.guard import Deliberate, logger
 from pocketflow_otel.semconv import PROGRESS, PROGRESS_DONE, PROGRESS_TOTAL
+from pocketflow_otel.usage.store_usage import Ledger
+from pocketflow_otel.usage.totals import Account, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.capture.pricing import PriceBook
-    from pocketflow_otel.capture.stores import Watch
-    from pocketflow_otel.capture.tally import Call, Witness
+    from pocketflow_otel.store.observation import Watch
+    from pocketflow_otel.usage.pricing import PriceBook
+    from pocketflow_otel.usage.totals import Call, Witness
 
 SCOPE_KEY: Final = create_key("pocketflow-otel-scope")
 

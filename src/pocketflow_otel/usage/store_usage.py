@@ -11,7 +11,7 @@ import threading
 from itertools import islice
 from typing import Any, Final
 
-from pocketflow_otel.capture.usage import Usage, read_usage
+from pocketflow_otel.usage.payloads import Usage, read_usage
 
 MAX_KNOWN: Final = 4096
 """Usages that are remembered, beside those that lie in the store looked at last."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pocketflow_otel.capture.usage import Usage
+    from pocketflow_otel.usage.payloads import Usage
 
 _PREFIXES: Final = {
     "anthropic": "anthropic",
@@ -32,7 +32,7 @@ _PREFIXES: Final = {
 def provider_name(usage: Usage) -> str | None:
     """Return who served a call, as reported, or else by the prefix of the model.
 
-    >>> from pocketflow_otel.capture.usage import Usage
+    >>> from pocketflow_otel.usage.payloads import Usage
     >>> provider_name(Usage(1, 1, model="vertex_ai/gemini-2.5-pro"))
     'gcp.vertex_ai'
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.capture.usage import Usage, read_usage
+from pocketflow_otel.usage.payloads import Usage, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from pocketflow_otel.capture.listing import store_of
-from pocketflow_otel.capture.shared import Diff, Snapshot
+from pocketflow_otel.store.introspection import store_of
+from pocketflow_otel.store.snapshot import Diff, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

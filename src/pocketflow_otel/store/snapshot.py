@@ -23,7 +23,7 @@ from json.encoder import encode_basestring
 from operator import is_not
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.capture.listing import (
+from pocketflow_otel.store.introspection import (
     CONTAINERS,
     DICTS,
     SCALARS,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from pocketflow_otel.capture.usage import Usage
+    from pocketflow_otel.usage.payloads import Usage
 
 MILLION: Final = Decimal(1_000_000)
 

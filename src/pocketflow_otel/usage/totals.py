@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from pocketflow_otel.capture.pricing import PriceBook
-    from pocketflow_otel.capture.usage import Usage
+    from pocketflow_otel.usage.payloads import Usage
+    from pocketflow_otel.usage.pricing import PriceBook
 
 MAX_WITNESSES: Final = 256
 """Spans of clients that are remembered, to know their twins."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import GetSetDescriptorType, MappingProxyType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.capture.redact import shorten
+from pocketflow_otel.store.redaction import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

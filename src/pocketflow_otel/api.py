@@ -12,10 +12,10 @@ from opentelemetry.context import attach, create_key, detach, get_current, get_v
 from opentelemetry.propagate import get_global_textmap, inject
 
 from pocketflow_otel import semconv
-from pocketflow_otel.capture.tally import Call
-from pocketflow_otel.capture.usage import read_usage
 from pocketflow_otel.guard import guard, logger
-from pocketflow_otel.run import scope_of
+from pocketflow_otel.runtime.run import scope_of
+from pocketflow_otel.usage.payloads import read_usage
+from pocketflow_otel.usage.totals import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +93,7 @@ def record_usage(
 
     Args:
         response_or_usage: A response of a model, or the usage in one, of any known shape; or a
-            list of them: see `capture.usage.read_usage`.
+            list of them: see `usage.payloads.read_usage`.
         model: The model, where that names none.
         provider: The provider, by its name in `gen_ai.provider.name` or genai-prices.
         base_url: Where the call was sent, where neither tells the provider.

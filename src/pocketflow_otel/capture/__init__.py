@@ -1,1 +1,0 @@
-"""What we look at: pure, standard library only."""

@@ -1,0 +1,1 @@
+"""Tokens and money: what a model call used, added up and priced."""
