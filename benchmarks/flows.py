@@ -15,7 +15,7 @@ from opentelemetry.trace import set_span_in_context
 
 from pocketflow_otel.config import Config
 from pocketflow_otel.instrument.pocketflow import PocketFlow
-from pocketflow_otel.instrument.tracing import Tracing
+from pocketflow_otel.instrument.tracer import Tracing
 from pocketflow_otel.semconv import NODE_NEXT
 
 if TYPE_CHECKING:

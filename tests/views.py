@@ -13,7 +13,7 @@ from tests.steps import clock
 
 from pocketflow_otel.export.console import ConsoleView
 from pocketflow_otel.export.processor import RunProcessor
-from pocketflow_otel.instrument.tracing import Tracing
+from pocketflow_otel.instrument.tracer import Tracing
 from pocketflow_otel.testing import START, capture_spans
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def viewed(*views: View, config: Config | None = None) -> Iterator[CapturedSpans
     processor = RunProcessor()
     processor.views = views
     with (
-        patch("pocketflow_otel.instrument.tracing.Tracing", _by_our_clock),
+        patch("pocketflow_otel.instrument.tracer.Tracing", _by_our_clock),
         capture_spans(config) as captured,
         patch("opentelemetry.sdk.trace.time_ns", clock),
         patch("time.time_ns", clock),

@@ -117,7 +117,7 @@ def capture_spans(
     from pocketflow_otel.export.client_usage import watch_clients
     from pocketflow_otel.instrument.copies import Copies
     from pocketflow_otel.instrument.pocketflow import PocketFlow
-    from pocketflow_otel.instrument.tracing import Tracing
+    from pocketflow_otel.instrument.tracer import Tracing
 
     exporter = InMemorySpanExporter()
     provider = TracerProvider(id_generator=SequentialIds() if fixed else None, shutdown_on_exit=False)

@@ -153,9 +153,9 @@ def test_the_table_is_not_blind() -> None:
         ("usage", "genai_prices", False),
         ("config", "pocketflow_otel.semconv", False),
         ("guard", "opentelemetry.trace", True),
-        ("export", "pocketflow_otel.instrument.spans", True),
+        ("export", "pocketflow_otel.instrument.span_scope", True),
         ("export", "pocketflow_otel.cli.main", True),
-        ("cli", "pocketflow_otel.instrument.spans", True),
+        ("cli", "pocketflow_otel.instrument.span_scope", True),
         ("sdk", "pocketflow_otel.cli.main", True),
     ]
     permitted = [

@@ -33,14 +33,14 @@ from pocketflow import (
 from tests.functions import plain
 
 import pocketflow_otel.api
-import pocketflow_otel.instrument
+import pocketflow_otel.instrument.scopes
 import pocketflow_otel.runtime
 import pocketflow_otel.store
 import pocketflow_otel.usage
 from pocketflow_otel import Config, PocketFlowInstrumentor, progress, record_usage, run_name
 from pocketflow_otel.guard import logger, set_strict
 from pocketflow_otel.instrument import bindings
-from pocketflow_otel.instrument.spans import TracedScope
+from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.runtime.run import Run
 from pocketflow_otel.store import observation
 from pocketflow_otel.testing import capture_spans
@@ -231,6 +231,7 @@ def modules() -> list[ModuleType]:
     found = [pocketflow_otel.api]
     for package in (
         pocketflow_otel.instrument,
+        pocketflow_otel.instrument.scopes,
         pocketflow_otel.runtime,
         pocketflow_otel.store,
         pocketflow_otel.usage,
@@ -382,13 +383,13 @@ def test_nearly_everything_of_ours_that_runs_is_made_to_raise() -> None:
     assert len(found) > 150
     assert found >= {
         "pocketflow.PocketFlow._open_step",
-        "spans.TracedScope.end",
-        "spans.TracedScope.close",
-        "spans.TracedScope.record_error",
+        "span_scope.TracedScope.end",
+        "span_scope.TracedScope.close",
+        "span_scope.TracedScope.record_error",
         "attempts.Attempt.end",
         "batch.BatchItem.end",
-        "steps.NodeScope.describe_end",
-        "steps.Preparation.end",
+        "node.NodeScope.describe_end",
+        "node.Preparation.end",
         "observation.Watch.close",
         "snapshot.Snapshot.update",
         "run.Scope.add_up",
@@ -418,7 +419,7 @@ def test_a_context_that_cannot_be_entered_or_left_changes_nothing_of_the_flow(
 ) -> None:
     token = attach(get_current())
     with traced(), monkeypatch.context() as patch:
-        patch.setattr(f"pocketflow_otel.instrument.spans.{name}", raises)
+        patch.setattr(f"pocketflow_otel.instrument.span_scope.{name}", raises)
         if name == "attach":
             assert check.run()
         else:

@@ -9,10 +9,10 @@ import pytest
 from opentelemetry.context import attach, detach, get_current, set_value
 
 from pocketflow_otel.guard import set_strict
-from pocketflow_otel.instrument.around import Around
-from pocketflow_otel.instrument.patch import Patches
+from pocketflow_otel.instrument.patching import Patches
+from pocketflow_otel.instrument.pflow.context_propagation import Carried, carrying
 from pocketflow_otel.instrument.pflow.hooks import Arguments, Hook, place_all
-from pocketflow_otel.instrument.pflow.store import (
+from pocketflow_otel.instrument.pflow.shared_state import (
     Books,
     NodeView,
     Notice,
@@ -20,7 +20,7 @@ from pocketflow_otel.instrument.pflow.store import (
     category_of,
     output_of,
 )
-from pocketflow_otel.instrument.pflow.threads import Carried, carrying
+from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED
 from pocketflow_otel.store.introspection import View, list_items, store_of
 

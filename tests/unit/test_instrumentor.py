@@ -30,8 +30,8 @@ from pocketflow import AsyncBatchFlow, AsyncFlow, AsyncNode, BaseNode, BatchFlow
 from tests.variants import VARIANTS, load, variant
 
 from pocketflow_otel import Config, PocketFlowInstrumentor
-from pocketflow_otel.instrument.around import Around
-from pocketflow_otel.instrument.batch import Batch
+from pocketflow_otel.instrument.scopes.batch import Batch
+from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.runtime.run import Scope
 from pocketflow_otel.testing import capture_spans
 

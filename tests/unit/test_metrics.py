@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pocketflow_otel import Config, record_usage
 from pocketflow_otel.instrument.metrics import metrics_of
 from pocketflow_otel.instrument.pocketflow import PocketFlow
-from pocketflow_otel.instrument.tracing import Tracing
+from pocketflow_otel.instrument.tracer import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

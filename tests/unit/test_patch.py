@@ -15,7 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from pocketflow_otel.instrument.patch import Patches
+from pocketflow_otel.instrument.patching import Patches
 
 Method = Callable[..., Any]
 

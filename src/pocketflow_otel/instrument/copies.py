@@ -13,7 +13,7 @@ from pocketflow_otel.instrument.pocketflow import PocketFlow
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from pocketflow_otel.instrument.tracing import Tracing
+    from pocketflow_otel.instrument.tracer import Tracing
 
 NAME: Final = "pocketflow"
 

@@ -9,7 +9,7 @@ from pocketflow_otel.guard import guard
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pocketflow_otel.instrument.patch import Patches
+    from pocketflow_otel.instrument.patching import Patches
 
 _PATCHING: Final = guard("instrument a class")
 

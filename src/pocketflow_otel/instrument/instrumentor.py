@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from pocketflow_otel.instrument.copies import Copies
-    from pocketflow_otel.instrument.pflow.instrumentation import Pflow
-    from pocketflow_otel.instrument.tracing import Tracing
+    from pocketflow_otel.instrument.pflow.patcher import Pflow
+    from pocketflow_otel.instrument.tracer import Tracing
 
 
 class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships without types
@@ -76,7 +76,7 @@ class PflowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships withou
         if "pflow" not in sys.modules and find_spec("pflow") is None:
             raise ModuleNotFoundError("No module named 'pflow'", name="pflow")
 
-        from pocketflow_otel.instrument.pflow.instrumentation import Pflow
+        from pocketflow_otel.instrument.pflow.patcher import Pflow
 
         watched = Pflow(_tracing(kwargs))
         watched.watch()
@@ -90,7 +90,7 @@ class PflowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships withou
 
 def _tracing(given: dict[str, Any]) -> Tracing:
     """Return where spans come from, by what `instrument()` was given and else the environment."""
-    from pocketflow_otel.instrument.tracing import Tracing
+    from pocketflow_otel.instrument.tracer import Tracing
 
     config: Config | None = given.get("config")
     if config is None:

@@ -12,7 +12,7 @@ from opentelemetry.metrics import NoOpMeterProvider, get_meter_provider
 from opentelemetry.trace import set_span_in_context
 
 from pocketflow_otel import __version__, semconv
-from pocketflow_otel.instrument.errors import type_name
+from pocketflow_otel.instrument.exceptions import type_name
 from pocketflow_otel.usage.providers import provider_name
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.instrument.spans import TracedScope
+    from pocketflow_otel.instrument.span_scope import TracedScope
     from pocketflow_otel.runtime.run import Scope
     from pocketflow_otel.usage.totals import Tally
 

@@ -16,12 +16,11 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument.around import around
-from pocketflow_otel.instrument.attempts import open_attempt, open_fallback
 from pocketflow_otel.instrument.family import Family
 from pocketflow_otel.instrument.naming import TITLE
-from pocketflow_otel.instrument.patch import Patches
-from pocketflow_otel.instrument.steps import (
+from pocketflow_otel.instrument.patching import Patches
+from pocketflow_otel.instrument.scopes.attempts import open_attempt, open_fallback
+from pocketflow_otel.instrument.scopes.node import (
     ExecPhase,
     FlowScope,
     NodeScope,
@@ -31,6 +30,7 @@ from pocketflow_otel.instrument.steps import (
     step_of,
 )
 from pocketflow_otel.instrument.titles import says_nothing, title_when_built
+from pocketflow_otel.instrument.wrapping import around
 from pocketflow_otel.runtime.run import scope_of
 from pocketflow_otel.semconv import EXEC
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from pocketflow_otel.instrument.around import Args, Around, Call
-    from pocketflow_otel.instrument.tracing import Tracing
+    from pocketflow_otel.instrument.tracer import Tracing
+    from pocketflow_otel.instrument.wrapping import Args, Around, Call
     from pocketflow_otel.runtime.run import Scope
 
 _NAMING: Final = guard("name a flow")

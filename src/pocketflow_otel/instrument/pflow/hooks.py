@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import ModuleType
 
-    from pocketflow_otel.instrument.around import Around
-    from pocketflow_otel.instrument.patch import Patches
+    from pocketflow_otel.instrument.patching import Patches
+    from pocketflow_otel.instrument.wrapping import Around
 
 _OPENING: Final = guard("open a span")
 _CHANGING: Final = guard("change the arguments of a call")

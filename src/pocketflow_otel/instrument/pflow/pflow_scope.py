@@ -8,9 +8,9 @@ from opentelemetry.trace import StatusCode
 
 from pocketflow_otel import semconv
 from pocketflow_otel.instrument import naming
-from pocketflow_otel.instrument.errors import MAX_MESSAGE
-from pocketflow_otel.instrument.pflow.store import Notice
-from pocketflow_otel.instrument.spans import TracedScope
+from pocketflow_otel.instrument.exceptions import MAX_MESSAGE
+from pocketflow_otel.instrument.pflow.shared_state import Notice
+from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.store.redaction import shorten
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument.pflow.steps import NodeAttempts, NodeFacts, PflowItem, StepScope
-from pocketflow_otel.instrument.pflow.workflow import About, EngineRun, WorkflowScope
+from pocketflow_otel.instrument.pflow.step_scope import NodeAttempts, NodeFacts, PflowItem, StepScope
+from pocketflow_otel.instrument.pflow.workflow_scope import About, EngineRun, WorkflowScope
 from pocketflow_otel.runtime.run import Scope, scope_of
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from pocketflow_otel.instrument.around import Around
     from pocketflow_otel.instrument.pflow.hooks import Arguments, Hook
-    from pocketflow_otel.instrument.tracing import Tracing
+    from pocketflow_otel.instrument.tracer import Tracing
+    from pocketflow_otel.instrument.wrapping import Around
 
 _STARTING: Final = guard("say what a workflow begins with")
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pocketflow_otel import semconv
-from pocketflow_otel.instrument.around import Around
-from pocketflow_otel.instrument.errors import message_of, place_of, type_name
+from pocketflow_otel.instrument.exceptions import message_of, place_of, type_name
+from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.runtime.run import AttemptFailed, scope_of
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.instrument.around import Args, Call
-    from pocketflow_otel.instrument.batch import ItemScope
-    from pocketflow_otel.instrument.steps import NodeScope
+    from pocketflow_otel.instrument.scopes.batch import ItemScope
+    from pocketflow_otel.instrument.scopes.node import NodeScope
+    from pocketflow_otel.instrument.wrapping import Args, Call
 
     Trying: TypeAlias = ItemScope | NodeScope
 

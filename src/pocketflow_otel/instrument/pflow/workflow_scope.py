@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketflow_otel import pflow_names, semconv
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import naming
-from pocketflow_otel.instrument.around import Around
-from pocketflow_otel.instrument.errors import type_name
-from pocketflow_otel.instrument.pflow import store
-from pocketflow_otel.instrument.pflow.scope import PflowScope, is_error
-from pocketflow_otel.instrument.pflow.store import Notice, WorkflowView
-from pocketflow_otel.instrument.steps import StoreScope
+from pocketflow_otel.instrument.exceptions import type_name
+from pocketflow_otel.instrument.pflow import shared_state
+from pocketflow_otel.instrument.pflow.pflow_scope import PflowScope, is_error
+from pocketflow_otel.instrument.pflow.shared_state import Notice, WorkflowView
+from pocketflow_otel.instrument.scopes.node import StoreScope
+from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.store.redaction import shorten
 
 if TYPE_CHECKING:
@@ -115,14 +115,14 @@ class WorkflowScope(StoreScope, PflowScope):
         self.shared = WorkflowView(shared)
         attributes: dict[str, AttributeValue] = {}
         if not self._about.file:
-            self._describe_file(store.file_of(shared), attributes)
+            self._describe_file(shared_state.file_of(shared), attributes)
         if start is not None:
             attributes[semconv.FLOW_START_NODE] = start
         if only is not None:
             attributes[semconv.FLOW_ONLY_NODE] = only
         self.look(attributes)
         self.span.set_attributes(attributes)
-        self._told = dict(store.book(shared, store.WARNINGS))
+        self._told = dict(shared_state.book(shared, shared_state.WARNINGS))
 
     def tell(self, node_id: str, warning: object) -> None:
         """Take note of a warning that a step has told of; workflows share pflow's book of them."""
@@ -142,11 +142,11 @@ class WorkflowScope(StoreScope, PflowScope):
         attributes: dict[str, AttributeValue] = {semconv.FLOW_STEPS: self.steps}
         shared = self.shared
         if isinstance(shared, WorkflowView):
-            restored = store.book(shared, store.EXECUTION).get("restored_nodes")
+            restored = shared_state.book(shared, shared_state.EXECUTION).get("restored_nodes")
             if isinstance(restored, list) and restored:
                 attributes[semconv.FLOW_RESTORED_NODES] = [str(node) for node in restored]
             with _NOTICING:
-                for node_id, warning in store.book(shared, store.WARNINGS).items():
+                for node_id, warning in shared_state.book(shared, shared_state.WARNINGS).items():
                     if not self.has_told(node_id, warning):
                         self.notice(warning, str(node_id))
         self.look_again(attributes)
@@ -165,7 +165,7 @@ class WorkflowScope(StoreScope, PflowScope):
         elif isinstance(result, str) or result is None:
             self.span.set_attribute(semconv.FLOW_ACTION, self.action_text(result))
             if is_error(result):
-                self._fail(store.category_of(self.shared, "", ""), "")
+                self._fail(shared_state.category_of(self.shared, "", ""), "")
         else:
             self._describe_result(result.__dict__)
         if self.execution_id is not None:

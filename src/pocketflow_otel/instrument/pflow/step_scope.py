@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketflow_otel import pflow_names, semconv
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import naming
-from pocketflow_otel.instrument.around import Around
-from pocketflow_otel.instrument.attempts import Attempts
-from pocketflow_otel.instrument.batch import Batch, ItemScope
-from pocketflow_otel.instrument.errors import type_name
-from pocketflow_otel.instrument.pflow import store
-from pocketflow_otel.instrument.pflow.scope import END, ERROR, PflowScope, gate_outcome, is_error
-from pocketflow_otel.instrument.pflow.store import Books, NodeView
-from pocketflow_otel.instrument.pflow.workflow import WorkflowScope
-from pocketflow_otel.instrument.steps import NodeScope
+from pocketflow_otel.instrument.exceptions import type_name
+from pocketflow_otel.instrument.pflow import shared_state
+from pocketflow_otel.instrument.pflow.pflow_scope import END, ERROR, PflowScope, gate_outcome, is_error
+from pocketflow_otel.instrument.pflow.shared_state import Books, NodeView
+from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowScope
+from pocketflow_otel.instrument.scopes.attempts import Attempts
+from pocketflow_otel.instrument.scopes.batch import Batch, ItemScope
+from pocketflow_otel.instrument.scopes.node import NodeScope
+from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.runtime.run import ActionUnmatched
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.usage.totals import Call
@@ -116,7 +116,7 @@ class StepScope(NodeScope, PflowScope):
         max_retries = facts.node.__dict__.get("max_retries")
         if type(max_retries) is int:
             attributes[semconv.NODE_MAX_RETRIES] = max_retries
-        iteration = store.peek(facts.shared, store.ITERATION) if facts.loops else None
+        iteration = shared_state.peek(facts.shared, shared_state.ITERATION) if facts.loops else None
         if type(iteration) is int:
             attributes[semconv.LOOP_ITERATION] = iteration
         if facts.parallel is not None:
@@ -152,7 +152,7 @@ class StepScope(NodeScope, PflowScope):
         if error is None:
             self._describe_action(attributes)
         if failed:
-            kind = store.category_of(facts.shared, facts.id, facts.cls)
+            kind = shared_state.category_of(facts.shared, facts.id, facts.cls)
             attributes[semconv.FAILURE_CATEGORY] = kind
             self._fail(self.failed_below or (kind if raised is None else type_name(type(raised))))
         with _NOTICING:
@@ -186,9 +186,9 @@ class StepScope(NodeScope, PflowScope):
                 self._fail(pflow_names.ROUTING_ERROR)
 
     def _fail(self, kind: str) -> None:
-        text = store.failure_of(self._facts.shared, self._facts.id).get("error")
+        text = shared_state.failure_of(self._facts.shared, self._facts.id).get("error")
         if text is None:
-            text = store.output_of(self._facts.shared, self._facts.id).get("error")
+            text = shared_state.output_of(self._facts.shared, self._facts.id).get("error")
         self.fail(kind, str(text or ""), event=not self.failed_below)
 
     def _tell_warnings(self, after: Books) -> None:
@@ -207,7 +207,7 @@ class StepScope(NodeScope, PflowScope):
         facts = self._facts
         if self.cached or self.batch is not None or facts.cls == pflow_names.SUB_WORKFLOW:
             return
-        reported = store.output_of(facts.shared, facts.id).get(semconv.LLM_USAGE)
+        reported = shared_state.output_of(facts.shared, facts.id).get(semconv.LLM_USAGE)
         if reported is not self._before.usage:
             self.report(calls_in(reported))
 
@@ -219,7 +219,7 @@ class StepScope(NodeScope, PflowScope):
         self.tell_parent(kind)
 
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
-        category = store.failure_of(self._facts.shared, self._facts.id).get("category")
+        category = shared_state.failure_of(self._facts.shared, self._facts.id).get("category")
         if not isinstance(category, str):
             category = (
                 pflow_names.TEMPLATE_ERROR
@@ -293,7 +293,7 @@ class PflowItem(ItemScope, PflowScope):
             self.record_error(raised)
             self.failure = type_name(type(raised))
         elif problem is not None:
-            category = store.category_of(self.shared, "", self._cls)
+            category = shared_state.category_of(self.shared, "", self._cls)
             kind = self.failed_below or (category if cause is None else type_name(type(cause)))
             self.fail(kind, str(problem.get("error") or ""), event=not self.failed_below)
 

@@ -7,12 +7,12 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.context import get_current
 
-from pocketflow_otel.instrument.pflow import store
-from pocketflow_otel.instrument.pflow.era import Era, begin_batch, open_item
+from pocketflow_otel.instrument.pflow import shared_state
+from pocketflow_otel.instrument.pflow.adapter import Era, begin_batch, open_item
 from pocketflow_otel.instrument.pflow.hooks import Hook
-from pocketflow_otel.instrument.pflow.scope import PflowScope
-from pocketflow_otel.instrument.pflow.steps import NodeFacts
-from pocketflow_otel.instrument.pflow.workflow import About
+from pocketflow_otel.instrument.pflow.pflow_scope import PflowScope
+from pocketflow_otel.instrument.pflow.step_scope import NodeFacts
+from pocketflow_otel.instrument.pflow.workflow_scope import About
 from pocketflow_otel.runtime.run import scope_of
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from pocketflow_otel.instrument.around import Around
     from pocketflow_otel.instrument.pflow.hooks import Arguments
+    from pocketflow_otel.instrument.wrapping import Around
 
 RUNNER: Final = "pflow.execution.executor_service"
 MAX_WRAPPERS: Final = 16
@@ -49,7 +49,7 @@ class Wrappers(Era):
         }
 
     def _open_runner(self, call: Arguments) -> Around | None:
-        about = About(call["workflow_name"], store.file_of(call["shared_store"]))
+        about = About(call["workflow_name"], shared_state.file_of(call["shared_store"]))
         trace = getattr(call["trace_collector"], "__dict__", {})
         return self.open_runner(call["self"], about, trace.get("execution_id"))
 
@@ -57,7 +57,7 @@ class Wrappers(Era):
         flow, shared = call["self"], call["shared"]
         if not isinstance(scope_of(), PflowScope):
             return None  # A flow of pflow's own: its planner.
-        about = About(file=store.file_of(shared))
+        about = About(file=shared_state.file_of(shared))
         return self.open_engine(flow, about, shared, flow.__dict__.get("start_node"))
 
     def _open_node(self, call: Arguments) -> Around | None:

@@ -10,27 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard, logger
-from pocketflow_otel.instrument.around import around
-from pocketflow_otel.instrument.attempts import open_attempt
 from pocketflow_otel.instrument.family import Family
 from pocketflow_otel.instrument.host import loaded_sdk
 from pocketflow_otel.instrument.imports import ImportHooks
-from pocketflow_otel.instrument.patch import Patches
-from pocketflow_otel.instrument.pflow import children, engine, wrappers
-from pocketflow_otel.instrument.pflow.engine import Engine
+from pocketflow_otel.instrument.patching import Patches
+from pocketflow_otel.instrument.pflow import engine_0_8, engine_0_11, subprocesses
+from pocketflow_otel.instrument.pflow.context_propagation import carrying
+from pocketflow_otel.instrument.pflow.engine_0_8 import Wrappers
+from pocketflow_otel.instrument.pflow.engine_0_11 import Engine
 from pocketflow_otel.instrument.pflow.hooks import place_all
-from pocketflow_otel.instrument.pflow.threads import carrying
-from pocketflow_otel.instrument.pflow.wrappers import Wrappers
-from pocketflow_otel.instrument.steps import open_exec
+from pocketflow_otel.instrument.scopes.attempts import open_attempt
+from pocketflow_otel.instrument.scopes.node import open_exec
+from pocketflow_otel.instrument.wrapping import around
 from pocketflow_otel.runtime.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
-    from pocketflow_otel.instrument.pflow.era import Era
+    from pocketflow_otel.instrument.pflow.adapter import Era
     from pocketflow_otel.instrument.pflow.hooks import Hook
-    from pocketflow_otel.instrument.tracing import Tracing
+    from pocketflow_otel.instrument.tracer import Tracing
 
 DISTRIBUTION: Final = "pflow-cli"
 
@@ -88,7 +88,7 @@ class Pflow:
         if not self._patches.active or self._begun:
             return
         self._begun = True
-        children.hide_launcher(os.environ)
+        subprocesses.hide_launcher(os.environ)
         folder = Path(package.__path__[0])
         vendored = (folder / "pocketflow").is_dir()
         version = _version()
@@ -154,7 +154,7 @@ class Pflow:
 
     def _place_server(self, module: ModuleType) -> None:
         if self._patches.active:
-            children.trace_runs(os.environ)
+            subprocesses.trace_runs(os.environ)
 
     def _quieting(self, create: Callable[..., Any]) -> Callable[..., Any]:
         """Let the live view stand in place of pflow's lines about nodes: it says what they say."""
@@ -189,7 +189,7 @@ class Pflow:
 
     def _miss(self, names: Sequence[str]) -> None:
         self._missing += [name for name in names if name not in self._missing]
-        if any(name.startswith((engine.RUNNER, wrappers.RUNNER)) for name in names):
+        if any(name.startswith((engine_0_11.RUNNER, engine_0_8.RUNNER)) for name in names):
             self._tell_missing()  # No run will end of which we know.
 
     def _tell_missing(self) -> None:
@@ -233,7 +233,7 @@ def _traced_shell(exec_: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(node: Any, prep_res: Any) -> Any:
         if isinstance(prep_res, dict):
             with _HANDING_ON:
-                prep_res = children.traced(prep_res)
+                prep_res = subprocesses.traced(prep_res)
         return attempt(node, prep_res)
 
     return wrapper

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry.context import get_current
 
-from pocketflow_otel.instrument.pflow import store
-from pocketflow_otel.instrument.pflow.era import Era, begin_batch, open_item
+from pocketflow_otel.instrument.pflow import shared_state
+from pocketflow_otel.instrument.pflow.adapter import Era, begin_batch, open_item
+from pocketflow_otel.instrument.pflow.context_propagation import Carried
 from pocketflow_otel.instrument.pflow.hooks import Hook
-from pocketflow_otel.instrument.pflow.steps import Gate, NodeFacts, StepScope, calls_in
-from pocketflow_otel.instrument.pflow.threads import Carried
-from pocketflow_otel.instrument.pflow.workflow import About
-from pocketflow_otel.instrument.spans import TracedScope
+from pocketflow_otel.instrument.pflow.step_scope import Gate, NodeFacts, StepScope, calls_in
+from pocketflow_otel.instrument.pflow.workflow_scope import About
+from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.runtime.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pocketflow_otel.instrument.around import Around
     from pocketflow_otel.instrument.pflow.hooks import Arguments
+    from pocketflow_otel.instrument.wrapping import Around
 
 RUNNER: Final = "pflow.execution.runner"
 
@@ -59,7 +59,7 @@ class Engine(Era):
 
     def _open_engine(self, call: Arguments) -> Around | None:
         engine, shared = call["self"], call["shared"]
-        file = store.file_of(shared, engine.__dict__.get("workflow_path"))
+        file = shared_state.file_of(shared, engine.__dict__.get("workflow_path"))
         only = engine.__dict__.get("only_node")
         return self.open_engine(engine, About(file=file), shared, call["workflow"].start_node, only)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from pocketflow_otel import semconv
 from pocketflow_otel.api import given_run_name
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument import compat, naming
-from pocketflow_otel.instrument.around import Around
-from pocketflow_otel.instrument.attempts import Attempts
-from pocketflow_otel.instrument.batch import Batch, BatchItem, ItemScope
-from pocketflow_otel.instrument.spans import TracedScope
+from pocketflow_otel.instrument import backend_attributes, naming
+from pocketflow_otel.instrument.scopes.attempts import Attempts
+from pocketflow_otel.instrument.scopes.batch import Batch, BatchItem, ItemScope
+from pocketflow_otel.instrument.span_scope import TracedScope
+from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.runtime.run import ActionUnmatched, scope_of
 from pocketflow_otel.store.introspection import name_text, type_text
 from pocketflow_otel.store.observation import Watch
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.instrument.around import Args
-    from pocketflow_otel.instrument.around import Call as Arguments
+    from pocketflow_otel.instrument.wrapping import Args
+    from pocketflow_otel.instrument.wrapping import Call as Arguments
     from pocketflow_otel.runtime.run import Scope
 
 _COUNTING: Final = guard("count the usage in the shared store")
@@ -92,7 +92,9 @@ class StoreScope(TracedScope):
                 if config.compat and config.capture_values:
                     with _VALUES:
                         values = self._values(items, items)
-                        attributes.update(compat.of_input(config.compat, values) if values else {})
+                        attributes.update(
+                            backend_attributes.of_input(config.compat, values) if values else {}
+                        )
 
     def look_again(self, attributes: dict[str, AttributeValue]) -> None:
         """Compare the store with what it was."""
@@ -137,7 +139,7 @@ class StoreScope(TracedScope):
                 values = self._values((*diff.added, *diff.modified), items)
             if values:
                 attributes[semconv.SHARED_VALUES] = values
-                attributes.update(compat.of_output(self.tracing.config.compat, values))
+                attributes.update(backend_attributes.of_output(self.tracing.config.compat, values))
 
     def _values(self, keys: Iterable[object], items: Mapping[Any, object]) -> str:
         """Return the values of the keys a user asked to see, as a JSON object; empty without any."""

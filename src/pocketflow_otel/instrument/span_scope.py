@@ -15,9 +15,9 @@ from opentelemetry.trace import StatusCode, set_span_in_context
 from pocketflow_otel import semconv
 from pocketflow_otel.api import user_attributes
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument import compat
-from pocketflow_otel.instrument.around import Around
-from pocketflow_otel.instrument.errors import error_text, exception_attributes, place_of, type_name
+from pocketflow_otel.instrument import backend_attributes
+from pocketflow_otel.instrument.exceptions import error_text, exception_attributes, place_of, type_name
+from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED, Kind, Scope, run_id
 from pocketflow_otel.usage import span_attributes
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.instrument.tracing import Tracing
+    from pocketflow_otel.instrument.tracer import Tracing
     from pocketflow_otel.usage.totals import Tally
 
 MAX_ERRORS: Final = 16
@@ -124,7 +124,7 @@ class TracedScope(Scope, Around):
             above = above.parent  # Items have no name.
         before = (above.last or above.name) if isinstance(above, TracedScope) else ""
         attributes.update(
-            compat.of_start(
+            backend_attributes.of_start(
                 self.tracing.config.compat,
                 attributes,
                 name=self.name,
@@ -196,7 +196,7 @@ class TracedScope(Scope, Around):
         attributes = span_attributes.sums(total, by_model=self.parent is None)
         if self.account.only_witness:
             attributes |= span_attributes.of_calls(self.account.explicit, self.run.prices)
-            attributes |= compat.of_calls(self.tracing.config.compat)
+            attributes |= backend_attributes.of_calls(self.tracing.config.compat)
         elif not self.account.explicit:
             attributes |= span_attributes.of_unseen(self.account.unseen)
         self.span.set_attributes(attributes)

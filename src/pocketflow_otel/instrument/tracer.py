@@ -22,9 +22,9 @@ from opentelemetry.trace import (
 from pocketflow_otel import __version__, semconv
 from pocketflow_otel.api import variable_of
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument.around import Around
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
-from pocketflow_otel.instrument.spans import leave
+from pocketflow_otel.instrument.span_scope import leave
+from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED, Budget, Run, Scope, scope_of
 from pocketflow_otel.usage.pricing import PriceBook, read_prices
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from pocketflow_otel.config import Config
-    from pocketflow_otel.instrument.spans import TracedScope
+    from pocketflow_otel.instrument.span_scope import TracedScope
 
 S = TypeVar("S", bound="TracedScope")
 

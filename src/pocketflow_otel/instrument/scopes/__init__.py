@@ -1,0 +1,1 @@
+"""What a flow, a node, a batch item and an attempt say about themselves."""
