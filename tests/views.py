@@ -11,8 +11,8 @@ from unittest.mock import patch
 
 from tests.steps import clock
 
-from pocketflow_otel.export.console import ConsoleView
-from pocketflow_otel.export.processor import RunProcessor
+from pocketflow_otel.export.console.console_view import ConsoleView
+from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.instrument.tracer import Tracing
 from pocketflow_otel.testing import START, capture_spans
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
     from pocketflow_otel.config import Config, ConsoleMode
-    from pocketflow_otel.export.processor import View
+    from pocketflow_otel.export.run_processor import View
     from pocketflow_otel.testing import CapturedSpans
 
 

@@ -14,8 +14,8 @@ from pocketflow_otel.instrument.instrumentor import PflowInstrumentor, PocketFlo
 from pocketflow_otel.runtime.run import BudgetExceeded
 
 if TYPE_CHECKING:
-    from pocketflow_otel.export.console import ConsoleSpanExporter
-    from pocketflow_otel.export.file import FileSpanExporter
+    from pocketflow_otel.export.console.console_view import ConsoleSpanExporter
+    from pocketflow_otel.export.file.file_view import FileSpanExporter
     from pocketflow_otel.sdk import configure
 
 __version__ = "0.1.0"
@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 _NEEDS_SDK = {
-    "ConsoleSpanExporter": "pocketflow_otel.export.console",
-    "FileSpanExporter": "pocketflow_otel.export.file",
+    "ConsoleSpanExporter": "pocketflow_otel.export.console.console_view",
+    "FileSpanExporter": "pocketflow_otel.export.file.file_view",
     "configure": "pocketflow_otel.sdk",
 }
 

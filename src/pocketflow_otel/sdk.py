@@ -18,12 +18,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
 from pocketflow_otel.config import Config, no_report
-from pocketflow_otel.export import otlp
-from pocketflow_otel.export.batch import only_in_hope
-from pocketflow_otel.export.client_usage import watch_clients
-from pocketflow_otel.export.endpoints import change, environment, sdk_variables, setting, variables_for
-from pocketflow_otel.export.stream import end_lines
-from pocketflow_otel.export.views import keep_of, live, processor_of, show, shown
+from pocketflow_otel.export import exporters
+from pocketflow_otel.export.client_spans import watch_clients
+from pocketflow_otel.export.console.terminal import end_lines
+from pocketflow_otel.export.otlp.batch_processor import only_in_hope
+from pocketflow_otel.export.otlp.endpoints import change, environment, sdk_variables, setting, variables_for
+from pocketflow_otel.export.outputs import keep_of, live, processor_of, show, shown
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.instrumentor import PflowInstrumentor, PocketFlowInstrumentor
 from pocketflow_otel.resource import default_attributes, resource
@@ -132,7 +132,7 @@ def configure(
     )
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
-        with environment(otlp.variables_for_setup()):
+        with environment(exporters.variables_for_setup()):
             provider = _new_provider(service_name)
         trace.set_tracer_provider(provider)
     if not isinstance(provider, TracerProvider):
@@ -253,10 +253,10 @@ def _new_provider(service_name: str | None) -> TracerProvider:
     """Return a provider with the OTLP exporters the environment asks for; metrics likewise."""
     ours = resource(service_name)
     provider = TracerProvider(resource=ours, id_generator=PrivateIdGenerator())
-    for exporter in otlp.exporters_from_env():
-        provider.add_span_processor(otlp.processor_for(exporter))
-    if otlp.wants_metrics() and not isinstance(metrics.get_meter_provider(), MeterProvider):
-        from pocketflow_otel.export.metrics import OtlpMetricReader
+    for exporter in exporters.exporters_from_env():
+        provider.add_span_processor(exporters.processor_for(exporter))
+    if exporters.wants_metrics() and not isinstance(metrics.get_meter_provider(), MeterProvider):
+        from pocketflow_otel.export.otlp.metric_reader import OtlpMetricReader
 
         metrics.set_meter_provider(MeterProvider(metric_readers=[OtlpMetricReader()], resource=ours))
     return provider
@@ -289,9 +289,9 @@ class PocketFlowConfigurator(_OTelSDKConfigurator):
     def _configure(self, **kwargs: Any) -> None:
         if not setting("OTEL_PYTHON_ID_GENERATOR"):
             kwargs.setdefault("id_generator", PrivateIdGenerator())
-        kwargs.setdefault("export_span_processor", otlp.processor_for)
+        kwargs.setdefault("export_span_processor", exporters.processor_for)
         kwargs["resource_attributes"] = default_attributes() | kwargs.get("resource_attributes", {})
-        with environment(otlp.variables_for_setup()):
+        with environment(exporters.variables_for_setup()):
             super()._configure(**kwargs)  # type: ignore[no-untyped-call]
         change(_completed)  # The program, and what it starts, find what they would find without us.
         _completed.clear()

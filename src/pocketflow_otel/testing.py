@@ -114,7 +114,7 @@ def capture_spans(
         module: The PocketFlow to instrument, by default what is imported as `pocketflow`.
         fixed: Whether ids count from 1 and the clock advances one millisecond at each look.
     """
-    from pocketflow_otel.export.client_usage import watch_clients
+    from pocketflow_otel.export.client_spans import watch_clients
     from pocketflow_otel.instrument.copies import Copies
     from pocketflow_otel.instrument.pocketflow import PocketFlow
     from pocketflow_otel.instrument.tracer import Tracing

@@ -12,7 +12,8 @@ from tests.receiver import Receiver, free_port
 
 from pocketflow_otel import sdk
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.export import endpoints, otlp
+from pocketflow_otel.export import exporters
+from pocketflow_otel.export.otlp import endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,7 +107,7 @@ def test_doctor_says_what_configure_does(
     given(variables)
     before = len(receiver.spans)
     with suppress(Exception):  # What `configure()` raises for a variable that cannot be meant.
-        with endpoints.environment(otlp.variables_for_setup()):
+        with endpoints.environment(exporters.variables_for_setup()):
             provider = sdk._new_provider("test")
         with provider.get_tracer("test").start_as_current_span("step"):
             pass

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from pocketflow_otel import Config, using
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.cli.travel import create_travel_advice
-from pocketflow_otel.export.views import show
+from pocketflow_otel.export.outputs import show
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:

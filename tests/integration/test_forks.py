@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.processes import APP, PYTHON, environment, run, write
 from tests.saved import create_flow, save_journal
 
-from pocketflow_otel.export.batch import Limits, SafeBatchProcessor
-from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.export.console.terminal import LineStream
+from pocketflow_otel.export.otlp.batch_processor import Limits, SafeBatchProcessor
 from pocketflow_otel.traces import lock, reader
 
 if TYPE_CHECKING:

@@ -108,7 +108,7 @@ def test_lines_of_the_application_stay_whole() -> None:
 
 
 IMPATIENT = """
-from pocketflow_otel.export.console import ConsoleView
+from pocketflow_otel.export.console.console_view import ConsoleView
 ConsoleView.__init__.__kwdefaults__["silence"] = 0.5
 """
 

@@ -23,8 +23,8 @@ from tests.pflow.pipes import read_line
 from tests.processes import write
 from tests.views import viewed
 
-from pocketflow_otel.export.console import ConsoleView
-from pocketflow_otel.export.stream import end_lines
+from pocketflow_otel.export.console.console_view import ConsoleView
+from pocketflow_otel.export.console.terminal import end_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,9 +16,9 @@ from opentelemetry.sdk.trace import TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pocketflow_otel import sdk
-from pocketflow_otel.export import batch as batches
-from pocketflow_otel.export.batch import Limits, SafeBatchProcessor
-from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.export.console.terminal import LineStream
+from pocketflow_otel.export.otlp import batch_processor as batches
+from pocketflow_otel.export.otlp.batch_processor import Limits, SafeBatchProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -21,7 +21,7 @@ from tests.saved import create_flow, save
 
 from pocketflow_otel.cli import send as sending
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.export import endpoints
+from pocketflow_otel.export.otlp import endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

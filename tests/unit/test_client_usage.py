@@ -13,7 +13,7 @@ from opentelemetry.trace import set_span_in_context
 from pocketflow import AsyncFlow, AsyncNode, BatchNode, Flow, Node
 
 from pocketflow_otel import Config
-from pocketflow_otel.export.client_usage import usage_of, watch_clients
+from pocketflow_otel.export.client_spans import usage_of, watch_clients
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.usage.payloads import Usage
 
@@ -533,12 +533,12 @@ def test_spans_of_another_provider_are_not_ours_to_count() -> None:
 
 
 def test_nothing_is_remembered_of_ended_spans() -> None:
-    from pocketflow_otel.export import client_usage
+    from pocketflow_otel.export import client_spans
 
     def step(clients: Clients) -> None:
         with clients.around(told(300)):
             clients.call(told(100))
-        processor = client_usage._providers[clients.provider]
+        processor = client_spans._providers[clients.provider]
         assert processor._open == {}
 
     assert ours(run(step)) == both(1, 100)

@@ -30,8 +30,8 @@ from tests.steps import (
 from tests.views import told, viewed
 
 from pocketflow_otel import Config
-from pocketflow_otel.export.console import ConsoleView
-from pocketflow_otel.export.file import FileView
+from pocketflow_otel.export.console.console_view import ConsoleView
+from pocketflow_otel.export.file.file_view import FileView
 from pocketflow_otel.instrument import naming
 
 

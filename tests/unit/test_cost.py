@@ -27,7 +27,7 @@ from pocketflow import (
 from tests.views import told, viewed
 
 from pocketflow_otel import Config, record_usage
-from pocketflow_otel.export.file import FileView
+from pocketflow_otel.export.file.file_view import FileView
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces import text
 from pocketflow_otel.usage import pricing

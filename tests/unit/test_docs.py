@@ -20,7 +20,7 @@ from tests.pages import PAGES, README, blocks, names_in, prose, rows
 from pocketflow_otel import Config, progress, record_usage, semconv, using
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.config import COMPAT, VARIABLES
-from pocketflow_otel.export.views import show
+from pocketflow_otel.export.outputs import show
 from pocketflow_otel.store import introspection
 from pocketflow_otel.store import snapshot as bounds
 from pocketflow_otel.testing import capture_spans

@@ -17,11 +17,11 @@ from tests.steps import FailsFirst, FallsBack, InParallel, Numbers, Rounds, Roun
 from tests.views import viewed
 
 from pocketflow_otel import Config, ConsoleSpanExporter, FileSpanExporter
-from pocketflow_otel.export import chosen, finished
-from pocketflow_otel.export.chosen import ChosenConsole, ChosenFile
-from pocketflow_otel.export.console import ConsoleView
-from pocketflow_otel.export.file import FileView
-from pocketflow_otel.export.views import shown
+from pocketflow_otel.export import entry_points, run_assembler
+from pocketflow_otel.export.console.console_view import ConsoleView
+from pocketflow_otel.export.entry_points import ChosenConsole, ChosenFile
+from pocketflow_otel.export.file.file_view import FileView
+from pocketflow_otel.export.outputs import shown
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ def test_runs_of_many_threads_are_all_exported() -> None:
 
 
 def test_what_never_becomes_a_run_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finished, "_MAX_TRACES", 3)
-    monkeypatch.setattr(finished, "_MAX_SPANS", 5)
-    runs = finished.FinishedRuns()
+    monkeypatch.setattr(run_assembler, "_MAX_TRACES", 3)
+    monkeypatch.setattr(run_assembler, "_MAX_SPANS", 5)
+    runs = run_assembler.FinishedRuns()
     with capture_spans() as captured:
         tracer = captured.provider.get_tracer("t")
         for _ in range(10):
@@ -242,7 +242,7 @@ def test_a_bad_variable_is_an_error_in_code() -> None:
 def provider(monkeypatch: pytest.MonkeyPatch) -> TracerProvider:
     """Stand in for the global provider."""
     made = TracerProvider(shutdown_on_exit=False)
-    monkeypatch.setattr(chosen, "get_tracer_provider", lambda: made)
+    monkeypatch.setattr(entry_points, "get_tracer_provider", lambda: made)
     return made
 
 
@@ -284,7 +284,7 @@ def test_without_a_provider_yet_the_exporters_tell_finished_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POCKETFLOW_OTEL_DIR", str(tmp_path))
-    monkeypatch.setattr(chosen, "get_tracer_provider", object)
+    monkeypatch.setattr(entry_points, "get_tracer_provider", object)
     exporters = [ChosenConsole(), ChosenFile()]
     with capture_spans() as captured:
         Step("A").run({})

@@ -19,10 +19,10 @@ from tests.otlp import request_of
 from tests.steps import Step, named
 from tests.views import viewed
 
-from pocketflow_otel.export import file as export_file
-from pocketflow_otel.export.console import ConsoleView
-from pocketflow_otel.export.file import FileView
-from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.export.console.console_view import ConsoleView
+from pocketflow_otel.export.console.terminal import LineStream
+from pocketflow_otel.export.file import file_view as export_file
+from pocketflow_otel.export.file.file_view import FileView
 from pocketflow_otel.traces import store
 
 RUN = "20261122T193012Z-00000000"

@@ -11,7 +11,7 @@ from tests.otlp import request_of
 from tests.steps import Step, named
 from tests.views import viewed
 
-from pocketflow_otel.export.file import FileView
+from pocketflow_otel.export.file.file_view import FileView
 from pocketflow_otel.traces import journal, store
 from pocketflow_otel.traces.model import ScopeRecord, SpanRecord
 

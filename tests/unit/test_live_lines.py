@@ -19,8 +19,8 @@ from tests.steps import FallsBack, RoundsAtOnce, Step, Waits, clock, named
 from tests.views import told, viewed
 
 from pocketflow_otel import Config, ConsoleSpanExporter
-from pocketflow_otel.export.console import ConsoleView
-from pocketflow_otel.export.file import FileView
+from pocketflow_otel.export.console.console_view import ConsoleView
+from pocketflow_otel.export.file.file_view import FileView
 from pocketflow_otel.traces.outline import outline
 from pocketflow_otel.traces.reader import read
 from pocketflow_otel.traces.text import render
@@ -34,7 +34,8 @@ def both(run: Callable[[], object], config: Config | None = None) -> list[str]:
     """Return the lines of the live view, which must be those of a finished run too."""
     live, exported = io.StringIO(), io.StringIO()
     with (
-        patch("pocketflow_otel.export.console.MOMENT", 60.0),  # The clock of these runs is their own.
+        # The clock of these runs is their own.
+        patch("pocketflow_otel.export.console.console_view.MOMENT", 60.0),
         viewed(ConsoleView("live", live), config=config) as captured,
     ):
         captured.provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(exported)))
@@ -396,7 +397,7 @@ def test_threads_that_fail_at_once_lose_no_retry() -> None:
                     done.result()
 
     with (
-        patch("pocketflow_otel.export.console.MOMENT", 0.0001),
+        patch("pocketflow_otel.export.console.console_view.MOMENT", 0.0001),
         viewed(ConsoleView("live", stream), config=Config(max_batch_items=1000)),
     ):
         Pool(max_retries=1).run({})

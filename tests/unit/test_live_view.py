@@ -9,7 +9,7 @@ from typing import Any
 from pocketflow import AsyncNode, AsyncParallelBatchFlow, AsyncParallelBatchNode
 from tests.views import told
 
-from pocketflow_otel.export.console import SILENCE
+from pocketflow_otel.export.console.console_view import SILENCE
 
 
 class Fetch(AsyncNode):

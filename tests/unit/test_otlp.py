@@ -19,7 +19,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from tests.otlp import request_of
 
-from pocketflow_otel.export.records import record_of
+from pocketflow_otel.export.span_records import record_of
 from pocketflow_otel.traces import otlp
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

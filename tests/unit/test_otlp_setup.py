@@ -17,9 +17,10 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
 from pocketflow_otel import child_environment
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.export import endpoints, otlp
-from pocketflow_otel.export.batch import SafeBatchProcessor
-from pocketflow_otel.export.chosen import ChosenFile
+from pocketflow_otel.export import exporters as otlp
+from pocketflow_otel.export.entry_points import ChosenFile
+from pocketflow_otel.export.otlp import endpoints
+from pocketflow_otel.export.otlp.batch_processor import SafeBatchProcessor
 from pocketflow_otel.resource import default_attributes, program_name, resource
 
 if TYPE_CHECKING:

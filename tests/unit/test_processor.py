@@ -17,10 +17,10 @@ from tests.steps import Step, named
 from tests.views import told, viewed
 
 from pocketflow_otel import Config, PocketFlowInstrumentor, using
-from pocketflow_otel.export.console import ConsoleView
-from pocketflow_otel.export.file import FileView
-from pocketflow_otel.export.processor import RunProcessor
-from pocketflow_otel.export.views import processor_of, show, shown
+from pocketflow_otel.export.console.console_view import ConsoleView
+from pocketflow_otel.export.file.file_view import FileView
+from pocketflow_otel.export.outputs import processor_of, show, shown
+from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.guard import set_strict
 from pocketflow_otel.sdk import adopt
 from pocketflow_otel.testing import capture_spans

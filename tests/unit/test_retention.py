@@ -13,7 +13,7 @@ from tests.retention import NOW, make, written
 
 from pocketflow_otel import Config
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.export.views import keep_of, show
+from pocketflow_otel.export.outputs import keep_of, show
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces import lock
 from pocketflow_otel.traces.retention import FLOOR, Keep, prune

@@ -22,7 +22,7 @@ from tests.steps import Step, named
 
 import pocketflow_otel
 from pocketflow_otel import Config, PflowInstrumentor, PocketFlowInstrumentor, configure, sdk
-from pocketflow_otel.export.views import shown
+from pocketflow_otel.export.outputs import shown
 from pocketflow_otel.guard import set_strict
 from pocketflow_otel.sdk import PrivateIdGenerator
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from pocketflow_otel.export.endpoints import (
+from pocketflow_otel.export.otlp.endpoints import (
     ENDPOINT,
     GRPC,
     GRPC_PORT,
@@ -21,7 +21,7 @@ from pocketflow_otel.traces.text import cut, escape
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pocketflow_otel.export.endpoints import Endpoint
+    from pocketflow_otel.export.otlp.endpoints import Endpoint
 
 _NO_KEY: Final = "it refuses the key, or misses one"
 _REFUSED: Final = "connection refused"

@@ -23,7 +23,7 @@ from pocketflow_otel.config import PREFIX, VARIABLES, Config, no_report
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pocketflow_otel.export.endpoints import Endpoint
+    from pocketflow_otel.export.otlp.endpoints import Endpoint
 
 
 Level = Literal["ok", "note", "problem"]
@@ -220,7 +220,7 @@ _LOCAL: Final = frozenset({"console", "pocketflow_console", "pocketflow_file"})
 
 def check_exporters() -> Iterator[Finding]:
     """Whether the exporters that are asked for exist, and their endpoints take what is sent."""
-    from pocketflow_otel.export.endpoints import endpoint, endpoint_is_set, exporter_names, setting
+    from pocketflow_otel.export.otlp.endpoints import endpoint, endpoint_is_set, exporter_names, setting
 
     names = exporter_names("traces")
     if endpoint_is_set() and not any("otlp" in name for name in names):
@@ -244,7 +244,7 @@ _CHOSEN: Final = "OTEL_TRACES_EXPORTER"
 
 
 def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding | None:
-    from pocketflow_otel.export.endpoints import EXPORTERS, endpoint, exporter_name
+    from pocketflow_otel.export.otlp.endpoints import EXPORTERS, endpoint, exporter_name
 
     variable, group = f"OTEL_{signal.upper()}_EXPORTER", f"opentelemetry_{signal}_exporter"
     known = {point.name for point in metadata.entry_points(group=group)} | {"otlp"}
@@ -271,8 +271,8 @@ def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding 
 
 def _check_endpoint(signal: Literal["traces", "metrics"], name: str, to: Endpoint) -> Finding:
     from pocketflow_otel.cli import diagnosis
-    from pocketflow_otel.export.endpoints import GRPC, HTTP, PROTOCOL, environment
-    from pocketflow_otel.export.otlp import trial
+    from pocketflow_otel.export.exporters import trial
+    from pocketflow_otel.export.otlp.endpoints import GRPC, HTTP, PROTOCOL, environment
 
     what, how = _PLURAL[signal], _SPOKEN[to.protocol]
     failed = trial(signal, name)
@@ -294,7 +294,7 @@ _SPOKEN: Final = {"grpc": "gRPC", "http/protobuf": "HTTP", "http/json": "HTTP (J
 
 def _check_headers() -> Iterator[Finding]:
     """Whether headers are readable; their values are secrets, and not shown."""
-    from pocketflow_otel.export.endpoints import setting
+    from pocketflow_otel.export.otlp.endpoints import setting
 
     for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
         entries = [entry for entry in setting(name).split(",") if entry.strip()]

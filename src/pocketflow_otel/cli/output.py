@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pocketflow_otel.cli.pager import Pager
-from pocketflow_otel.export.stream import can_encode, wants_colour
+from pocketflow_otel.export.console.terminal import can_encode, wants_colour
 from pocketflow_otel.traces.text import escape, render
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ def run(
 def _checked(url: str | None) -> str | None:
     """Refuse what is no endpoint now: the target's process could only warn of it."""
     if url is not None:
-        from pocketflow_otel.export.endpoints import variables_for
+        from pocketflow_otel.export.otlp.endpoints import variables_for
 
         try:
             variables_for(url, {})

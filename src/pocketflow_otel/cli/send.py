@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pocketflow_otel.export.endpoints import Endpoint
+    from pocketflow_otel.export.otlp.endpoints import Endpoint
     from pocketflow_otel.traces.model import SpanRecord
     from pocketflow_otel.traces.trace import Trace
 
@@ -91,7 +91,7 @@ def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) ->
 
 def _endpoint(given: str | None) -> Endpoint:
     """Return where to send to, and how. The path of a URL that is given stays as it is."""
-    from pocketflow_otel.export.endpoints import ENDPOINT, endpoint, endpoint_is_set, is_url, variable
+    from pocketflow_otel.export.otlp.endpoints import ENDPOINT, endpoint, endpoint_is_set, is_url, variable
 
     if given is None:
         if not endpoint_is_set():
@@ -111,7 +111,7 @@ def _endpoint(given: str | None) -> Endpoint:
 def _headers() -> dict[str, str]:
     from opentelemetry.util.re import parse_env_headers
 
-    from pocketflow_otel.export.endpoints import setting
+    from pocketflow_otel.export.otlp.endpoints import setting
 
     given = setting("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or setting("OTEL_EXPORTER_OTLP_HEADERS")
     return dict(parse_env_headers(given, liberal=True))
@@ -190,10 +190,11 @@ class GrpcSender(Sender):
     def __init__(self, to: Endpoint) -> None:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        from pocketflow_otel.export import endpoints, otlp
+        from pocketflow_otel.export import exporters
+        from pocketflow_otel.export.otlp import endpoints
 
         super().__init__(to.target, {})
-        with endpoints.environment(otlp.variables_for_setup()):
+        with endpoints.environment(exporters.variables_for_setup()):
             self._exporter = OTLPSpanExporter(endpoint=to.url, timeout=TIMEOUT)
 
     def _post(self, body: bytes) -> tuple[int, bytes]:

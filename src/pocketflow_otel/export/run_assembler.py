@@ -7,7 +7,7 @@ from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.export.records import record_of
+from pocketflow_otel.export.span_records import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

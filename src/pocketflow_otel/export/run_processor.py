@@ -17,7 +17,7 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import SpanProcessor
 
 from pocketflow_otel.api import user_attributes
-from pocketflow_otel.export.records import record_of
+from pocketflow_otel.export.span_records import record_of
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run import run_id, scope_of
 from pocketflow_otel.semconv import SCOPE_NAME

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from pocketflow_otel.export import otlp
-from pocketflow_otel.export.batch import MAX_REASON, seconds_left
-from pocketflow_otel.export.quiet import caught_logs
-from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.export import exporters
+from pocketflow_otel.export.console.terminal import LineStream
+from pocketflow_otel.export.otlp.batch_processor import MAX_REASON, seconds_left
+from pocketflow_otel.export.otlp.log_capture import caught_logs
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.traces.text import WARN, Part, escape
 
@@ -25,8 +25,8 @@ class OtlpMetricReader(PeriodicExportingMetricReader):
     """
 
     def __init__(self) -> None:
-        exporter = otlp.load("metrics", "otlp")()
-        self._target = otlp.target_of(exporter)
+        exporter = exporters.load("metrics", "otlp")()
+        self._target = exporters.target_of(exporter)
         self._stream = LineStream()
         self._warned = False
         super().__init__(exporter)

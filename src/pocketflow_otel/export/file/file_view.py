@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pocketflow_otel.config import Config
-from pocketflow_otel.export.finished import FinishedRuns
-from pocketflow_otel.export.processor import OpenRun
-from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.export.console.terminal import LineStream
+from pocketflow_otel.export.run_assembler import FinishedRuns
+from pocketflow_otel.export.run_processor import OpenRun
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run import run_id
 from pocketflow_otel.traces import journal, lock, store

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.trace import SpanProcessor
 
-from pocketflow_otel.export import endpoints
-from pocketflow_otel.export.batch import Limits, SafeBatchProcessor
-from pocketflow_otel.export.chosen import ChosenConsole, ChosenFile
-from pocketflow_otel.export.endpoints import exporter_names
-from pocketflow_otel.export.quiet import caught_logs
-from pocketflow_otel.export.views import keeps_files
+from pocketflow_otel.export.entry_points import ChosenConsole, ChosenFile
+from pocketflow_otel.export.otlp import endpoints
+from pocketflow_otel.export.otlp.batch_processor import Limits, SafeBatchProcessor
+from pocketflow_otel.export.otlp.endpoints import exporter_names
+from pocketflow_otel.export.otlp.log_capture import caught_logs
+from pocketflow_otel.export.outputs import keeps_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

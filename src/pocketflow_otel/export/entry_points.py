@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import get_tracer_provider
 
 from pocketflow_otel.config import Config, no_report
-from pocketflow_otel.export.console import ConsoleSpanExporter
-from pocketflow_otel.export.file import FileSpanExporter
-from pocketflow_otel.export.views import keep_of, show
+from pocketflow_otel.export.console.console_view import ConsoleSpanExporter
+from pocketflow_otel.export.file.file_view import FileSpanExporter
+from pocketflow_otel.export.outputs import keep_of, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

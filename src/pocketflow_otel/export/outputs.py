@@ -5,9 +5,9 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Final
 
-from pocketflow_otel.export.console import ConsoleView
-from pocketflow_otel.export.file import FileView
-from pocketflow_otel.export.processor import RunProcessor
+from pocketflow_otel.export.console.console_view import ConsoleView
+from pocketflow_otel.export.file.file_view import FileView
+from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.traces.retention import Keep
 
 if TYPE_CHECKING:

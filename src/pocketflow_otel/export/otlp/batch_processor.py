@@ -22,8 +22,8 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from pocketflow_otel.export.quiet import caught_logs
-from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.export.console.terminal import LineStream
+from pocketflow_otel.export.otlp.log_capture import caught_logs
 from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.traces.text import WARN, Part, escape

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pocketflow_otel import semconv
 from pocketflow_otel.config import Config, no_report
-from pocketflow_otel.export.finished import FinishedRuns
-from pocketflow_otel.export.heartbeat import Heartbeat
-from pocketflow_otel.export.stream import LineStream
+from pocketflow_otel.export.console.heartbeat import Heartbeat
+from pocketflow_otel.export.console.terminal import LineStream
+from pocketflow_otel.export.run_assembler import FinishedRuns
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
 from pocketflow_otel.traces import runs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from pocketflow_otel.config import ConsoleMode
-    from pocketflow_otel.export.processor import OpenRun
+    from pocketflow_otel.export.run_processor import OpenRun
     from pocketflow_otel.runtime.run import Event
     from pocketflow_otel.traces.model import SpanRecord
     from pocketflow_otel.traces.text import Line

@@ -1,0 +1,1 @@
+"""The journal and the trace file of each run."""

@@ -1,0 +1,1 @@
+"""OTLP, in a way that cannot harm the program."""
