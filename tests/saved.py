@@ -11,7 +11,7 @@ import pocketflow
 from pocketflow_otel.config import Config
 from pocketflow_otel.export.outputs import show
 from pocketflow_otel.testing import capture_spans
-from pocketflow_otel.traces import store
+from pocketflow_otel.traces import finalize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ def save(directory: Path, *flows: Any, shared: dict[str, Any] | None = None) -> 
 def save_journal(directory: Path, flow: Any, lines: int | None = None) -> Path:
     """Run a flow, and return the journal as it was after so many lines, by default all; nobody holds it."""
     before = set(directory.glob("*.jsonl"))
-    with patch.object(store, "finish", lambda path: path):
+    with patch.object(finalize, "finish", lambda path: path):
         save(directory, flow)
     (path,) = set(directory.glob("*.jsonl")) - before
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))

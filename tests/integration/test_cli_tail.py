@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from tests.processes import PYTHON
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.traces import tailing
-from pocketflow_otel.traces.text import render
+from pocketflow_otel.views import tail
+from pocketflow_otel.views.wording import render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def test_a_run_is_told_as_it_goes_and_as_its_own_process_tells_it(tmp_path: Path
     first = threading.Event()
 
     def follow() -> None:
-        for line in tailing.tail(path):
+        for line in tail.tail(path):
             told.append(render(line))
             first.set()
 
@@ -92,7 +92,7 @@ def test_a_run_whose_process_is_killed_ends_so(tmp_path: Path, monkeypatch: pyte
         process.kill()
         process.communicate()
 
-    monkeypatch.setattr(tailing, "time", SimpleNamespace(sleep=kill))  # when it has been looked at once
+    monkeypatch.setattr(tail, "time", SimpleNamespace(sleep=kill))  # when it has been looked at once
     result = run("tail", "--dir", tmp_path)
     assert result.exit_code == 0
     last = result.stdout.splitlines()[-1]

@@ -15,7 +15,7 @@ HEAVY = ("click", "rich", "jinja2", "genai_prices", "pydantic", "pocketflow", "p
     [
         "import pocketflow_otel",
         "import pocketflow_otel.instrument.instrumentor",
-        "import pocketflow_otel.traces.store, pocketflow_otel.traces.text",
+        "import pocketflow_otel.traces.finalize, pocketflow_otel.views.wording",
     ],
 )
 def test_an_import_loads_nothing_heavy(statement: str) -> None:

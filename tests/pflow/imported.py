@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel import semconv
+from pocketflow_otel.analysis.rows import status
+from pocketflow_otel.formats.pflow.reading import read
+from pocketflow_otel.formats.pflow.spans import spans
 from pocketflow_otel.traces import trace
-from pocketflow_otel.traces.pflow.reading import read
-from pocketflow_otel.traces.pflow.spans import spans
-from pocketflow_otel.traces.rows import status
 from pocketflow_otel.usage.pricing import PriceBook
 
 if TYPE_CHECKING:

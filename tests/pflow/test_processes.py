@@ -16,7 +16,7 @@ from tests.pflow.pipes import read_line
 from tests.pflow.users import TRACED, User, outline, spans_of
 from tests.receiver import Receiver, free_port, stay_silent, tcp_server
 
-from pocketflow_otel.traces.spans import read_span
+from pocketflow_otel.traces.validation import read_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.pflow.commands import Commands
 
-    from pocketflow_otel.traces.model import SpanRecord
+    from pocketflow_otel.traces.records import SpanRecord
 
 
 LINEAR = """\

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.pflow.commands import Commands
 
-    from pocketflow_otel.traces.model import SpanRecord
+    from pocketflow_otel.traces.records import SpanRecord
     from pocketflow_otel.traces.trace import Step
 
     Ran = Callable[..., list[Step]]

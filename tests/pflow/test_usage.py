@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.pflow.commands import Commands
 
-    from pocketflow_otel.traces.model import Attributes
+    from pocketflow_otel.traces.records import Attributes
     from pocketflow_otel.traces.trace import Step, Trace
 
 

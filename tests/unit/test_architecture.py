@@ -30,6 +30,7 @@ API = (
 INSTRUMENTATION = ("opentelemetry.instrumentation",)
 SDK = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "google.protobuf")
 
+READING = ("traces", "analysis", "views", "formats")
 RUN = ("api", "error_place", "pflow_names", "runtime", "store", "usage")
 
 # Each part: what it may import anywhere, and what only inside a function.
@@ -52,9 +53,12 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "resource": ((PACKAGE, *SDK), ()),
     "sdk": (("config", "export", "instrument", "resource", *API, *INSTRUMENTATION, *SDK), ()),
-    "traces": (("semconv", "error_place", "pflow_names", "store", "usage"), ("rich", "jinja2")),
+    "traces": (("semconv", "error_place", "views"), ()),
+    "analysis": (("semconv", "traces", "views"), ()),
+    "views": (("semconv", "traces", "analysis"), ("rich", "jinja2")),
+    "formats": (("semconv", "pflow_names", "store", "usage", "traces", "analysis", "views"), ()),
     "export": (
-        ("semconv", "config", *RUN, "traces", *API, *INSTRUMENTATION, *SDK),
+        ("semconv", "config", *RUN, "traces", "views", *API, *INSTRUMENTATION, *SDK),
         (),
     ),
     "testing": (("config", "export", "instrument", *API, *SDK), ()),
@@ -68,7 +72,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "sdk",
             "semconv",
             "startup",
-            "traces",
+            *READING,
             "click",
             "pocketflow",
         ),
@@ -143,7 +147,7 @@ def test_the_table_is_not_blind() -> None:
     refused = [
         ("traces", "pocketflow_otel.export.file.file_view", True),
         ("traces", "opentelemetry.trace", True),
-        ("traces", "rich.console", False),
+        ("views", "rich.console", False),
         ("instrument", "opentelemetry.sdk.trace", True),
         ("instrument", "pocketflow", True),
         ("instrument", "pflow.core", True),
@@ -159,10 +163,10 @@ def test_the_table_is_not_blind() -> None:
         ("sdk", "pocketflow_otel.cli.main", True),
     ]
     permitted = [
-        ("traces", "rich.console", True),
+        ("views", "rich.console", True),
         ("traces", "json", False),
         ("instrument", "pocketflow_otel.guard.guard", False),
-        ("export", "pocketflow_otel.traces.text", False),
+        ("export", "pocketflow_otel.views.wording", False),
     ]
 
     assert [entry for entry in refused if allowed(entry[1], entry[0], inside=entry[2])] == []

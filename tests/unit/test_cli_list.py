@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tests.saved import create_flow, save, save_journal
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.traces import reader, runs
+from pocketflow_otel.traces import reader, run_directory
 
 
 def run(*arguments: object) -> Any:
@@ -131,7 +131,7 @@ def test_list_reads_no_more_than_the_heads(tmp_path: Path, monkeypatch: pytest.M
     read = []
     load = reader._load
     monkeypatch.setattr(reader, "_load", lambda path, data: read.append(len(data)) or load(path, data))
-    (head,) = runs.heads([path])
+    (head,) = run_directory.heads([path])
     assert (head.run_id, sum(read) < 2_000) == (path.stem, True)
 
 
@@ -151,4 +151,4 @@ def test_the_later_of_two_runs_of_one_second_is_the_last(tmp_path: Path) -> None
     later = names[0].stat().st_mtime_ns + 1
     os.utime(names[1], ns=(later, later))
     second.unlink()
-    assert runs.files(tmp_path) == names[::-1]
+    assert run_directory.files(tmp_path) == names[::-1]

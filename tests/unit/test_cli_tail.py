@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from tests.saved import create_flow, save, save_journal
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.traces import lock, tailing
+from pocketflow_otel.traces import lock
+from pocketflow_otel.views import tail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,6 @@ def test_the_newest_that_goes_is_followed(tmp_path: Path, monkeypatch: pytest.Mo
     descriptor = os.open(path, os.O_WRONLY)
     lock.hold(descriptor)
     # It ends when it has been looked at once.
-    monkeypatch.setattr(tailing, "time", SimpleNamespace(sleep=lambda _: lock.release(descriptor)))
+    monkeypatch.setattr(tail, "time", SimpleNamespace(sleep=lambda _: lock.release(descriptor)))
     text = run("tail", "--dir", tmp_path).stdout
     assert ("Flow: flow" in text, "it was in Flaky" in text) == (True, True)

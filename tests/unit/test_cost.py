@@ -29,8 +29,8 @@ from tests.views import told, viewed
 from pocketflow_otel import Config, record_usage
 from pocketflow_otel.export.file.file_view import FileView
 from pocketflow_otel.testing import capture_spans
-from pocketflow_otel.traces import text
 from pocketflow_otel.usage import pricing
+from pocketflow_otel.views import wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -898,7 +898,7 @@ def test_prices_that_come_late_are_loaded_while_the_model_answers(late_table: La
     ],
 )
 def test_money_never_prints_as_nothing(dollars: float, shown: str) -> None:
-    assert text.money(dollars) == shown
+    assert wording.money(dollars) == shown
 
 
 def test_usage_is_told_line_by_line() -> None:

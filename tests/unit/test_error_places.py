@@ -21,7 +21,7 @@ from pocketflow_otel.export.outputs import show
 from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces import reader
-from pocketflow_otel.traces.model import ERROR, EventRecord, SpanRecord
+from pocketflow_otel.traces.records import ERROR, EventRecord, SpanRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

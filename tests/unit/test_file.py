@@ -23,7 +23,7 @@ from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.file import file_view as export_file
 from pocketflow_otel.export.file.file_view import FileView
-from pocketflow_otel.traces import store
+from pocketflow_otel.traces import finalize
 
 RUN = "20261122T193012Z-00000000"
 
@@ -444,13 +444,13 @@ def test_a_long_run_is_finished_in_the_background_and_waited_for_at_the_end(
 ) -> None:
     monkeypatch.setattr(export_file, "_LONG", 10)
     may_go_on = threading.Event()
-    finish = store.finish
+    finish = finalize.finish
 
     def wait_then_finish(path: Path) -> Path:
         assert may_go_on.wait(30)
         return finish(path)
 
-    monkeypatch.setattr(store, "finish", wait_then_finish)
+    monkeypatch.setattr(finalize, "finish", wait_then_finish)
     view = FileView("all", tmp_path)
     with viewed(view):
         steps("A").run({})
@@ -468,8 +468,8 @@ def test_a_flush_waits_for_files_that_are_being_made_and_for_no_longer_than_it_i
 ) -> None:
     monkeypatch.setattr(export_file, "_LONG", 10)
     may_go_on = threading.Event()
-    finish = store.finish
-    monkeypatch.setattr(store, "finish", lambda path: may_go_on.wait(30) and finish(path))
+    finish = finalize.finish
+    monkeypatch.setattr(finalize, "finish", lambda path: may_go_on.wait(30) and finish(path))
     with viewed(FileView("all", tmp_path)) as captured:
         steps("A").run({})
         too_soon = captured.provider.force_flush(1)
@@ -533,7 +533,7 @@ def test_a_full_disk_costs_one_warning_and_leaves_what_was_finished(
     journals = sorted(tmp_path.iterdir())
     assert [path.name for path in journals] == ([f"{RUN}.jsonl"] if written > 1000 else [])
     for path in journals:
-        assert json.loads(store.finish(path).read_text())["status"] == "interrupted"
+        assert json.loads(finalize.finish(path).read_text())["status"] == "interrupted"
 
 
 def test_a_disk_that_is_full_when_the_trace_file_is_made_leaves_the_journal(

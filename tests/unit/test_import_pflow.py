@@ -24,16 +24,17 @@ from tests.receiver import Receiver
 from tests.unit.test_schema import VALIDATOR
 
 from pocketflow_otel import __version__, semconv
+from pocketflow_otel.analysis.rows import rows
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.traces import outline, reader
-from pocketflow_otel.traces.model import ScopeRecord, SpanRecord, TraceError
-from pocketflow_otel.traces.pflow.importing import Importer
-from pocketflow_otel.traces.pflow.lines import Lines
-from pocketflow_otel.traces.pflow.reading import read
-from pocketflow_otel.traces.pflow.spans import run_id, spans
+from pocketflow_otel.formats.pflow.importing import Importer
+from pocketflow_otel.formats.pflow.lines import Lines
+from pocketflow_otel.formats.pflow.reading import read
+from pocketflow_otel.formats.pflow.spans import run_id, spans
+from pocketflow_otel.traces import reader
+from pocketflow_otel.traces.records import ScopeRecord, SpanRecord, TraceError
 from pocketflow_otel.traces.retention import FLOOR, Keep, prune
-from pocketflow_otel.traces.rows import rows
 from pocketflow_otel.usage.pricing import PriceBook
+from pocketflow_otel.views import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -477,7 +478,7 @@ def test_events_stand_in_their_order(tmp_path: Path) -> None:
 def test_a_run_that_was_killed_is_interrupted(tmp_path: Path) -> None:
     (made,) = imported(tmp_path, trace_of("0.16.0/killed"))
     assert reader.head(made).status == "interrupted"
-    lines = [line.text for line in map(joined, outline.outline(reader.read(made)))]
+    lines = [line.text for line in map(joined, tree.outline(reader.read(made)))]
     assert lines[2] == "its process ended before the run did · was running nap, sleep"
 
 
@@ -621,7 +622,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
     def full(path: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pocketflow_otel.traces.store.finish", full)
+    monkeypatch.setattr("pocketflow_otel.traces.finalize.finish", full)
     result = run("import-pflow", "--dir", tmp_path / "runs", LINEAR)
     assert (result.exit_code, list((tmp_path / "runs").iterdir())) == (2, [])
     assert result.stderr == f"Error: {tmp_path / 'runs'} cannot be written: No space left on device\n"
@@ -757,7 +758,7 @@ def test_an_import_works_in_a_folder_that_prune_knows(
         found.extend(prune(tmp_path, Keep(), now=later))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pocketflow_otel.traces.store.finish", killed)
+    monkeypatch.setattr("pocketflow_otel.traces.finalize.finish", killed)
     run("import-pflow", "--dir", tmp_path, LINEAR)
     assert len(found) == 2
     assert found[0] == found[1]
@@ -907,7 +908,7 @@ class Broken:
 def test_a_disk_that_fails_is_said_of_the_file_that_cannot_be_read(
     readable: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pocketflow_otel.traces.pflow.reading.open_regular", lambda path: Broken(readable))
+    monkeypatch.setattr("pocketflow_otel.formats.pflow.reading.open_regular", lambda path: Broken(readable))
     result = run("import-pflow", "--dir", tmp_path / "runs", LINEAR)
     assert (result.exit_code, result.stderr) == (
         2,
@@ -962,7 +963,7 @@ def test_usage_is_looked_for_only_in_steps_that_tell_of_some(
         asked.append(reported)
         return []
 
-    for place in ("pflow_names", "traces.pflow.calls"):
+    for place in ("pflow_names", "formats.pflow.calls"):
         monkeypatch.setattr(f"pocketflow_otel.{place}.read_usage", read_usage)
     for name in ("0.16.0/linear", "0.16.0/gate", "0.8.1/failing"):
         read(trace_of(name))
@@ -1075,7 +1076,7 @@ def test_a_damaged_trace_is_one_sentence_or_a_run_that_every_view_takes(
     VALIDATOR.validate(document)
     trace = reader.read(outcome.head.path)
     assert list(rows(trace))
-    assert list(outline.outline(trace))
+    assert list(tree.outline(trace))
     assert (
         steps_of(damaged)[0].span.end >= steps_of(damaged)[0].span.start or trace.head.status == "interrupted"
     )

@@ -21,9 +21,9 @@ from tests.views import told, viewed
 from pocketflow_otel import Config, ConsoleSpanExporter
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.file.file_view import FileView
-from pocketflow_otel.traces.outline import outline
 from pocketflow_otel.traces.reader import read
-from pocketflow_otel.traces.text import render
+from pocketflow_otel.views.tree import outline
+from pocketflow_otel.views.wording import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pocketflow_otel.traces.model import ScopeRecord, SpanRecord
-from pocketflow_otel.traces.outline import walk
+from pocketflow_otel.traces.records import ScopeRecord, SpanRecord
 from pocketflow_otel.traces.trace import Head, Trace, read_head, tree
+from pocketflow_otel.views.tree import walk
 
 
 def span(number: int, parent: int | None, start: int = 0, end: int = 100, **fields: object) -> SpanRecord:

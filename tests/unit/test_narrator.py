@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pocketflow_otel import semconv
-from pocketflow_otel.traces.model import ERROR, EventRecord, ScopeRecord, SpanRecord
-from pocketflow_otel.traces.narrator import Narrator
-from pocketflow_otel.traces.text import render
+from pocketflow_otel.traces.records import ERROR, EventRecord, ScopeRecord, SpanRecord
+from pocketflow_otel.views.live import Narrator
+from pocketflow_otel.views.wording import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pocketflow_otel.traces.text import Line
+    from pocketflow_otel.views.wording import Line
 
 OURS = ScopeRecord(semconv.SCOPE_NAME)
 SECOND = 1_000_000_000

@@ -20,7 +20,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from tests.otlp import request_of
 
 from pocketflow_otel.export.span_records import record_of
-from pocketflow_otel.traces import otlp
+from pocketflow_otel.traces import otlp_json
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 KEYS = TEXT.filter(bool)
@@ -64,13 +64,13 @@ def ours(span: ReadableSpan) -> Any:
     document = {
         "resourceSpans": [
             {
-                "resource": {"attributes": otlp.encode_attributes(span.resource.attributes)},
+                "resource": {"attributes": otlp_json.encode_attributes(span.resource.attributes)},
                 "schemaUrl": span.resource.schema_url,
                 "scopeSpans": [
                     {
-                        "scope": otlp.encode_scope(record.scope),
+                        "scope": otlp_json.encode_scope(record.scope),
                         "schemaUrl": record.scope.schema_url,
-                        "spans": [otlp.encode_span(record)],
+                        "spans": [otlp_json.encode_span(record)],
                     }
                 ],
             }
@@ -102,10 +102,10 @@ def test_a_span_is_encoded_as_opentelemetry_encodes_it(span: ReadableSpan) -> No
 @given(SPANS)
 def test_a_span_comes_back_as_it_was(span: ReadableSpan) -> None:
     record = record_of(span)
-    text = json.dumps(otlp.encode_span(record))
+    text = json.dumps(otlp_json.encode_span(record))
 
     # `repr` knows a NaN again, and 1.0 from 1 and True.
-    assert repr(otlp.decode_span(json.loads(text), record.scope)) == repr(record)
+    assert repr(otlp_json.decode_span(json.loads(text), record.scope)) == repr(record)
 
 
 def test_what_limits_dropped_is_counted_as_opentelemetry_counts_it() -> None:
@@ -123,7 +123,7 @@ def test_what_limits_dropped_is_counted_as_opentelemetry_counts_it() -> None:
 
     assert same(ours(ended), theirs(ended))
     assert (record.dropped_attributes, record.dropped_events, record.dropped_links) == (1, 1, 1)
-    assert otlp.decode_span(otlp.encode_span(record), record.scope) == record
+    assert otlp_json.decode_span(otlp_json.encode_span(record), record.scope) == record
 
 
 class Level(IntEnum):
@@ -157,11 +157,11 @@ class Level(IntEnum):
     ],
 )
 def test_a_value_has_the_json_its_type_has_in_otlp(value: object, encoded: object) -> None:
-    assert otlp.encode_value(value) == encoded
+    assert otlp_json.encode_value(value) == encoded
 
 
 def test_what_other_writers_leave_out_has_its_default() -> None:
-    span = otlp.decode_span(
+    span = otlp_json.decode_span(
         {
             "traceId": "01",
             "spanId": "02",
@@ -176,4 +176,4 @@ def test_what_other_writers_leave_out_has_its_default() -> None:
 @pytest.mark.parametrize("json", [{}, {"traceId": "1", "spanId": "2", "startTimeUnixNano": "soon"}])
 def test_what_is_no_span_is_refused(json: dict[str, Any]) -> None:
     with pytest.raises((KeyError, ValueError)):
-        otlp.decode_span(json)
+        otlp_json.decode_span(json)

@@ -14,8 +14,8 @@ from tests.effort import examples, share
 from tests.saved import Ask, create_flow, save, save_journal
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.traces import reader, store
-from pocketflow_otel.traces.model import TraceError
+from pocketflow_otel.traces import finalize, reader
+from pocketflow_otel.traces.records import TraceError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     journal = save_journal(place, create_flow())
     copy = journal.with_name("journal.jsonl")
     copy.write_bytes(journal.read_bytes())
-    return store.finish(journal), copy
+    return finalize.finish(journal), copy
 
 
 def said(arguments: list[str], path: Path) -> tuple[int, str, str]:
@@ -250,7 +250,7 @@ def test_a_damaged_line_of_a_journal_is_left_out_and_counted(
     path.write_bytes(b"".join(lines))
     code, printed, _ = said(["show"], path)
     assert (code, "1 line of the journal could not be read" in printed) == (0, True)
-    assert reader.read(store.finish(path)).head.damaged == 1
+    assert reader.read(finalize.finish(path)).head.damaged == 1
 
 
 def test_spans_that_are_each_others_parents_are_all_shown(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from tests.saved import create_flow, save, save_journal
 
-from pocketflow_otel.traces import store
+from pocketflow_otel.traces import finalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ def test_the_schema_is_one_and_that_of_the_documentation() -> None:
 
 def test_files_of_runs_that_went_well_failed_or_were_interrupted_fit(tmp_path: Path) -> None:
     paths = save(tmp_path, create_flow(), shared={"answer": 1}) + save(tmp_path, create_flow())
-    paths += [store.finish(save_journal(tmp_path, create_flow(), lines)) for lines in (2, 5, 8)]
+    paths += [finalize.finish(save_journal(tmp_path, create_flow(), lines)) for lines in (2, 5, 8)]
     statuses = []
     for path in paths:
         VALIDATOR.validate(document(path))

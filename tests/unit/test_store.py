@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from tests.saved import create_flow, save_journal
 
-from pocketflow_otel.traces import lock, reader, store
-from pocketflow_otel.traces.model import TraceError
+from pocketflow_otel.traces import finalize, lock, reader
+from pocketflow_otel.traces.records import TraceError
 
 
 def test_a_dead_process_leaves_a_run_that_says_how_far_it_came(tmp_path: Path) -> None:
     # The flow, Ask, its end, Flaky, and its first item had begun.
-    path = store.finish(save_journal(tmp_path, create_flow(), 6))
+    path = finalize.finish(save_journal(tmp_path, create_flow(), 6))
     trace = reader.read(path)
     head = trace.head
     assert (head.status, head.steps, head.calls, head.tokens) == ("interrupted", 1, 1, 7)
@@ -28,7 +28,7 @@ def test_a_dead_process_leaves_a_run_that_says_how_far_it_came(tmp_path: Path) -
 
 
 def test_an_interrupted_span_ends_with_the_last_sign_of_life(tmp_path: Path) -> None:
-    trace = reader.read(store.finish(save_journal(tmp_path, create_flow(), 6)))
+    trace = reader.read(finalize.finish(save_journal(tmp_path, create_flow(), 6)))
     last = max(span.start for span in trace.spans)
     open_spans = [span for span in trace.spans if "pocketflow.interrupted" in span.attributes]
     assert {(span.end, span.status, span.attributes["error.type"]) for span in open_spans} == {
@@ -43,7 +43,7 @@ def test_only_journals_whose_process_is_gone_are_recovered(tmp_path: Path) -> No
     descriptor = os.open(alive, os.O_WRONLY)
     lock.hold(descriptor)
     try:
-        assert list(store.recover(tmp_path)) == [dead.with_suffix(".json")]
+        assert list(finalize.recover(tmp_path)) == [dead.with_suffix(".json")]
     finally:
         lock.release(descriptor)
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -51,7 +51,7 @@ def test_only_journals_whose_process_is_gone_are_recovered(tmp_path: Path) -> No
         alive.name,
         empty.name,
     }
-    assert list(store.recover(tmp_path)) == [alive.with_suffix(".json")]
+    assert list(finalize.recover(tmp_path)) == [alive.with_suffix(".json")]
 
 
 def test_a_journal_that_cannot_be_finished_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_a_journal_that_cannot_be_finished_stays(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        store.finish(path)
+        finalize.finish(path)
     assert list(tmp_path.iterdir()) == [path]
     assert reader.read(path).head.status == "failed"  # Its root's end is there.
 
@@ -71,15 +71,15 @@ def test_a_journal_of_another_version_stays(tmp_path: Path) -> None:
     path = tmp_path / "20261122T193012Z-00000001.jsonl"
     path.write_text('{"format":"pocketflow-otel-journal/2"}\n', encoding="utf-8")
     with pytest.raises(TraceError, match="newer pocketflow-otel"):
-        store.finish(path)
-    assert list(store.recover(tmp_path)) == []
+        finalize.finish(path)
+    assert list(finalize.recover(tmp_path)) == []
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_two_that_finish_one_journal_make_one_file(tmp_path: Path) -> None:
     path = save_journal(tmp_path, create_flow())
     copy = path.read_bytes()
-    first = store.finish(path).read_bytes()
+    first = finalize.finish(path).read_bytes()
     path.write_bytes(copy)
-    assert store.finish(path).read_bytes() == first
+    assert finalize.finish(path).read_bytes() == first
     assert list(tmp_path.iterdir()) == [path.with_suffix(".json")]

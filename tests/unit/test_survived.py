@@ -15,11 +15,11 @@ from tests.saved import save, save_journal
 from tests.views import told, viewed
 
 from pocketflow_otel import Config, semconv
+from pocketflow_otel.analysis.rows import rows
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces import reader
-from pocketflow_otel.traces.rows import rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketflow_otel import semconv
-from pocketflow_otel.traces import text
-from pocketflow_otel.traces.text import BAD, DIM, GOOD, NAME, PLAIN, WARN, Part
+from pocketflow_otel.views import wording
+from pocketflow_otel.views.wording import BAD, DIM, GOOD, NAME, PLAIN, WARN, Part
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ from pocketflow_otel.traces.text import BAD, DIM, GOOD, NAME, PLAIN, WARN, Part
     ],
 )
 def test_durations_read_well_at_every_size(duration: float, shown: str) -> None:
-    assert text.seconds(duration) == shown
+    assert wording.seconds(duration) == shown
 
 
 @given(st.text())
 def test_escaped_text_is_printable_and_printable_text_stays(any_text: str) -> None:
-    escaped = text.escape(any_text)
+    escaped = wording.escape(any_text)
 
     assert escaped.isprintable()
     if any_text.isprintable():
@@ -52,11 +52,11 @@ def test_escaped_text_is_printable_and_printable_text_stays(any_text: str) -> No
     ],
 )
 def test_control_formatting_and_broken_characters_are_made_visible(raw: str, shown: str) -> None:
-    assert text.escape(raw) == shown
+    assert wording.escape(raw) == shown
 
 
 def test_cut_text_says_so() -> None:
-    assert (text.cut("12345", 5), text.cut("123456", 5)) == ("12345", "1234…")
+    assert (wording.cut("12345", 5), wording.cut("123456", 5)) == ("12345", "1234…")
 
 
 def test_a_diff_shows_five_keys_and_counts_the_others() -> None:
@@ -66,21 +66,21 @@ def test_a_diff_shows_five_keys_and_counts_the_others() -> None:
         semconv.SHARED_REMOVED_KEYS: ("d", "e", "f", "g"),
     }
 
-    assert text.diff(attributes) == r"+a +b\n ~c −d −e (+2 more)"
-    assert text.diff({}) == ""
+    assert wording.diff(attributes) == r"+a +b\n ~c −d −e (+2 more)"
+    assert wording.diff({}) == ""
 
 
 def test_an_error_is_its_text_or_else_its_type_on_one_line_of_bounded_length() -> None:
-    assert text.error("KeyError: 'a\nb'", "KeyError") == r"KeyError: 'a\nb'"
-    assert text.error("", "json.JSONDecodeError") == "json.JSONDecodeError"
-    assert text.error("x" * 500, "E") == "x" * (text.MAX_MESSAGE - 1) + "…"
+    assert wording.error("KeyError: 'a\nb'", "KeyError") == r"KeyError: 'a\nb'"
+    assert wording.error("", "json.JSONDecodeError") == "json.JSONDecodeError"
+    assert wording.error("x" * 500, "E") == "x" * (wording.MAX_MESSAGE - 1) + "…"
 
 
 def test_the_home_directory_is_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
 
-    assert text.short_path(Path("/home/ada/.pflow/traces/r.json")) == "~/.pflow/traces/r.json"
-    assert text.short_path(Path("/home/adam/r.json")) == "/home/adam/r.json"
+    assert wording.short_path(Path("/home/ada/.pflow/traces/r.json")) == "~/.pflow/traces/r.json"
+    assert wording.short_path(Path("/home/adam/r.json")) == "/home/adam/r.json"
 
 
 def test_without_a_home_directory_paths_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,23 +89,23 @@ def test_without_a_home_directory_paths_stay_as_they_are(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "home", homeless)
 
-    assert text.short_path(Path("/srv/r.json")) == "/srv/r.json"
+    assert wording.short_path(Path("/srv/r.json")) == "/srv/r.json"
 
 
 def test_a_plural_is_one_of_none_and_of_many() -> None:
-    assert [text.plural(number, "step") for number in (0, 1, 2000)] == ["0 steps", "1 step", "2,000 steps"]
+    assert [wording.plural(number, "step") for number in (0, 1, 2000)] == ["0 steps", "1 step", "2,000 steps"]
 
 
 def test_empty_facts_are_left_out_of_a_summary() -> None:
-    assert text.joined(["0.1s", "", "2 steps"]) == "0.1s · 2 steps"
+    assert wording.joined(["0.1s", "", "2 steps"]) == "0.1s · 2 steps"
 
 
 LINE = tuple(Part(style, style) for style in (PLAIN, DIM, GOOD, BAD, WARN, NAME))
 
 
 def test_a_line_is_plain_text_unless_colour_is_wanted() -> None:
-    assert text.render(LINE) == "plaindimgoodbadwarnname"
-    assert text.render(LINE, colour=True) == (
+    assert wording.render(LINE) == "plaindimgoodbadwarnname"
+    assert wording.render(LINE, colour=True) == (
         "plain\x1b[2mdim\x1b[0m\x1b[32mgood\x1b[0m\x1b[31;1mbad\x1b[0m\x1b[33mwarn\x1b[0m\x1b[1mname\x1b[0m"
     )
 
@@ -113,4 +113,4 @@ def test_a_line_is_plain_text_unless_colour_is_wanted() -> None:
 def test_in_ascii_every_symbol_has_a_word_and_other_text_its_code() -> None:
     line = [Part("→ ✓ ✗ ⚠ ↻ − × · … "), Part("é\udce4", NAME)]
 
-    assert text.render(line, ascii_only=True) == r"-> ok x ! retry - x | ... \xe9\udce4"
+    assert wording.render(line, ascii_only=True) == r"-> ok x ! retry - x | ... \xe9\udce4"

@@ -30,7 +30,7 @@ class Group(click.Group):
     """A group that tells what is wrong with a trace as it tells any mistake."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from pocketflow_otel.traces.model import TraceError
+        from pocketflow_otel.traces.records import TraceError
 
         try:
             return super().invoke(ctx)
@@ -51,9 +51,9 @@ def load(directory: Path | None, run: str) -> Trace:
     Raises:
         TraceError: There is no such run, or its file cannot be read.
     """
-    from pocketflow_otel.traces import reader, runs
+    from pocketflow_otel.traces import reader, run_directory
 
-    path = runs.find(directory_of(directory), run)
+    path = run_directory.find(directory_of(directory), run)
     with _uncollected():
         return reader.read(path)
 
@@ -72,14 +72,14 @@ def _uncollected() -> Iterator[None]:
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete the id of a run, for the shell."""
-    from pocketflow_otel.traces import runs
-    from pocketflow_otel.traces.model import TraceError
+    from pocketflow_otel.traces import run_directory
+    from pocketflow_otel.traces.records import TraceError
 
     try:
-        found = [path.stem for path in runs.files(directory_of(ctx.params.get("directory")))]
+        found = [path.stem for path in run_directory.files(directory_of(ctx.params.get("directory")))]
     except TraceError:
         return []
-    return [name for name in (runs.LAST, *found) if name.startswith(incomplete)]
+    return [name for name in (run_directory.LAST, *found) if name.startswith(incomplete)]
 
 
 def run_argument(name: str = "run", **options: Any) -> Callable[[Any], Any]:

@@ -16,7 +16,7 @@ from pocketflow_otel.export.otlp.endpoints import (
     port_of,
     without_secrets,
 )
-from pocketflow_otel.traces.text import cut, escape
+from pocketflow_otel.views.wording import cut, escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,7 +27,7 @@ def export(*, run: str, kind: str, output: Path | None, as_json: bool, directory
     collector's otlpjsonfile receiver reads.
     """
     from pocketflow_otel.cli.output import write_to
-    from pocketflow_otel.traces import exchange
+    from pocketflow_otel.formats import chrome
 
     trace = load(directory, run)
-    write_to(output, getattr(exchange, FORMATS["otlp" if as_json else kind])(trace))
+    write_to(output, getattr(chrome, FORMATS["otlp" if as_json else kind])(trace))

@@ -29,8 +29,8 @@ def graph(*, run: str, kind: str, directory: Path | None, as_json: bool) -> None
 
     With the visits, durations and costs of its nodes, and the actions between them.
     """
+    from pocketflow_otel.analysis import graph as graphs
     from pocketflow_otel.cli.output import print_json, say
-    from pocketflow_otel.traces import graph as graphs
 
     found = graphs.graph(load(directory, run))
     if as_json:

@@ -13,8 +13,8 @@ from pocketflow_otel.cli.arguments import Mistake, directory_of, directory_optio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pocketflow_otel.traces.pflow.importing import Importer, Outcome
-    from pocketflow_otel.traces.text import Line
+    from pocketflow_otel.formats.pflow.importing import Importer, Outcome
+    from pocketflow_otel.views.wording import Line
 
 
 @click.command("import-pflow")
@@ -59,8 +59,8 @@ def import_pflow(
 
 def _importer(place: Path, since: float | None, *, texts: bool) -> Importer:
     from pocketflow_otel.config import Config, no_report
-    from pocketflow_otel.traces.model import TraceError
-    from pocketflow_otel.traces.pflow.importing import Importer
+    from pocketflow_otel.formats.pflow.importing import Importer
+    from pocketflow_otel.traces.records import TraceError
 
     prices = Config.from_env(report=no_report).prices
     try:
@@ -77,7 +77,7 @@ def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator
     Raises:
         Mistake: Trace files cannot be written.
     """
-    from pocketflow_otel.traces.pflow.importing import files
+    from pocketflow_otel.formats.pflow.importing import files
 
     for path in files(given):
         try:
@@ -87,13 +87,13 @@ def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator
 
 
 def _line(outcome: Outcome) -> Line:
-    from pocketflow_otel.traces import text
-    from pocketflow_otel.traces.outline import run_line
+    from pocketflow_otel.views import wording
+    from pocketflow_otel.views.tree import run_line
 
     head = outcome.head
     assert head is not None
-    cost = text.cost_of(head.sums()) if head.calls else ""
-    return (*run_line(head), text.Part(f"  {text.joined([text.plural(head.steps, 'step'), cost])}"))
+    cost = wording.cost_of(head.sums()) if head.calls else ""
+    return (*run_line(head), wording.Part(f"  {wording.joined([wording.plural(head.steps, 'step'), cost])}"))
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 
 def _summary(outcomes: list[Outcome]) -> str:
     """Return what became of all, in one line."""
-    from pocketflow_otel.traces.text import plural
+    from pocketflow_otel.views.wording import plural
 
     counts = Counter(outcome.state for outcome in outcomes)
     told = [

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pocketflow_otel.traces.text import Line
     from pocketflow_otel.traces.trace import Head
+    from pocketflow_otel.views.wording import Line
 
 
 _YEAR: Final = len("2026-")
@@ -73,14 +73,14 @@ def list_runs(
 def readable_heads(directory: Path, since: float | None) -> Iterator[Head]:
     """Yield the heads of runs since then, the newest first; name the files that cannot be read."""
     from pocketflow_otel.cli.output import note
-    from pocketflow_otel.traces import runs
-    from pocketflow_otel.traces.model import TraceError
+    from pocketflow_otel.traces import run_directory
+    from pocketflow_otel.traces.records import TraceError
     from pocketflow_otel.traces.retention import started
 
-    paths = runs.files(directory)
+    paths = run_directory.files(directory)
     if since is not None:
         paths = [path for path in paths if started(path.name) >= int(since)]
-    for head in runs.heads(paths):
+    for head in run_directory.heads(paths):
         if isinstance(head, TraceError):
             note(f"Warning: {head}")
         elif since is None or head.start >= since:
@@ -89,7 +89,7 @@ def readable_heads(directory: Path, since: float | None) -> Iterator[Head]:
 
 def _lines(heads: Sequence[Head], columns: int | None) -> Sequence[Line]:
     """Return the table in as much detail as there is room for."""
-    from pocketflow_otel.traces.table import width_of_line
+    from pocketflow_otel.views.table import width_of_line
 
     for brief, gap in ((False, 2), (True, 2), (True, 1)):
         lines = list(_table(heads, columns, brief=brief, gap=gap))
@@ -100,11 +100,11 @@ def _lines(heads: Sequence[Head], columns: int | None) -> Sequence[Line]:
 
 def _table(heads: Sequence[Head], columns: int | None, *, brief: bool, gap: int) -> Iterator[Line]:
     """Return the table; in brief with the digits of run ids, times to the minute, signs for words."""
-    from pocketflow_otel.traces import text
-    from pocketflow_otel.traces.status import style_of
-    from pocketflow_otel.traces.table import table
-    from pocketflow_otel.traces.text import Part
-    from pocketflow_otel.traces.trouble import in_signs, in_words
+    from pocketflow_otel.views import wording
+    from pocketflow_otel.views.status import style_of
+    from pocketflow_otel.views.table import table
+    from pocketflow_otel.views.trouble import in_signs, in_words
+    from pocketflow_otel.views.wording import Part
 
     def status(head: Head) -> Part:
         trouble = head.trouble
@@ -128,13 +128,13 @@ def _table(heads: Sequence[Head], columns: int | None, *, brief: bool, gap: int)
         [
             (
                 head.run_id.partition("-")[2] or head.run_id if brief else head.run_id,
-                text.moment(head.start)[_YEAR:_MINUTE] if brief else text.moment(head.start),
-                text.escape(head.title),
+                wording.moment(head.start)[_YEAR:_MINUTE] if brief else wording.moment(head.start),
+                wording.escape(head.title),
                 status(head),
-                text.seconds(head.duration),
+                wording.seconds(head.duration),
                 f"{head.steps:,}",
                 f"{head.tokens:,}" if head.calls else "",
-                text.cost_of(head.sums()) if head.calls else "",
+                wording.cost_of(head.sums()) if head.calls else "",
             )
             for head in heads
         ],

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def path(*, run: str | None, directory: Path | None, as_json: bool) -> None:
     """Print where trace files are, or RUN's."""
     from pocketflow_otel.cli.output import print_json
-    from pocketflow_otel.traces import runs
+    from pocketflow_otel.traces import run_directory
 
     found = directory_of(directory).absolute()
     if run is not None:
-        found = runs.find(found, run)
+        found = run_directory.find(found, run)
         if not found.exists():
-            from pocketflow_otel.traces.model import TraceError
+            from pocketflow_otel.traces.records import TraceError
 
             raise TraceError(f"there is no file {found}")
     if as_json:

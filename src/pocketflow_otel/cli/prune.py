@@ -52,12 +52,12 @@ def prune(
     always stay. It happens after each run, too.
     """
     from pocketflow_otel.cli.output import note, print_json
-    from pocketflow_otel.traces import retention, store
-    from pocketflow_otel.traces.text import plural
+    from pocketflow_otel.traces import finalize, retention
+    from pocketflow_otel.views.wording import plural
 
     place = directory_of(directory)
     keep = _keep(keep_runs, keep_days, keep_bytes)
-    recovered = [] if dry_run else list(store.recover(place))
+    recovered = [] if dry_run else list(finalize.recover(place))
     try:
         gone = retention.prune(place, keep, dry=dry_run) if place.is_dir() else []
     except OSError as error:

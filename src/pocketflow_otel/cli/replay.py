@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pocketflow_otel.traces.text import Line
     from pocketflow_otel.traces.trace import Trace
+    from pocketflow_otel.views.wording import Line
 
 
 @click.command()
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def replay(*, run: str, speed: float, directory: Path | None, as_json: bool) -> None:
     """Print a run again, in its own tempo."""
     from pocketflow_otel.cli.output import print_json, print_lines
-    from pocketflow_otel.traces.text import render
+    from pocketflow_otel.views.wording import render
 
     trace = load(directory, run)
     if as_json:
@@ -45,8 +45,8 @@ def replay(*, run: str, speed: float, directory: Path | None, as_json: bool) -> 
 
 def told(trace: Trace) -> Iterator[tuple[float, Line]]:
     """Yield the lines of a run, and after how many seconds each was told."""
-    from pocketflow_otel.traces.narrator import Narrator
-    from pocketflow_otel.traces.retell import ending, retell
+    from pocketflow_otel.views.live import Narrator
+    from pocketflow_otel.views.replay import ending, retell
 
     start = trace.root.start if trace.root is not None else 0
     narrator = Narrator(trace.head.run_id, start)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pocketflow_otel.export.otlp.endpoints import Endpoint
-    from pocketflow_otel.traces.model import SpanRecord
+    from pocketflow_otel.traces.records import SpanRecord
     from pocketflow_otel.traces.trace import Trace
 
 MOST_BYTES: Final = 4_000_000
@@ -59,14 +59,14 @@ def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) ->
     A long run goes in several requests. Exits with 1 if the receiver rejected spans.
     """
     from pocketflow_otel.cli.output import note, print_json
-    from pocketflow_otel.traces import exchange
-    from pocketflow_otel.traces.text import plural
+    from pocketflow_otel.formats import chrome
+    from pocketflow_otel.views.wording import plural
 
     to = _endpoint(url)
     endpoint = to.target
     trace = load(directory, run)
     sender = GrpcSender(to) if to.protocol == "grpc" else Sender(endpoint, _headers())
-    for spans in exchange.requests(trace):
+    for spans in chrome.requests(trace):
         sender.send(trace, spans)
     sent = sender.sent
     if as_json:
@@ -228,9 +228,9 @@ def encode(trace: Trace, spans: Sequence[SpanRecord]) -> bytes:
     from google.protobuf.json_format import ParseDict
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    from pocketflow_otel.traces import exchange
+    from pocketflow_otel.formats import chrome
 
-    content = exchange.request(trace, spans)
+    content = chrome.request(trace, spans)
     for resource in content["resourceSpans"]:
         for group in resource["scopeSpans"]:
             for span in group["spans"]:

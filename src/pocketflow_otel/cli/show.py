@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pocketflow_otel.traces.text import Line
     from pocketflow_otel.traces.trace import Trace
+    from pocketflow_otel.views.wording import Line
 
 
 @click.command()
@@ -35,7 +35,7 @@ def show(
     RUN is `last`, the default, a run id, any part of one that no other has, or a file.
     """
     from pocketflow_otel.cli.output import note, print_json, print_lines
-    from pocketflow_otel.traces.outline import LIMIT
+    from pocketflow_otel.views.tree import LIMIT
 
     trace = load(directory, run)
     if values and not any(row["values"] for row in _rows(trace)):
@@ -47,7 +47,7 @@ def show(
 
 
 def _rows(trace: Trace) -> Iterator[dict[str, Any]]:
-    from pocketflow_otel.traces.rows import rows
+    from pocketflow_otel.analysis.rows import rows
 
     return rows(trace)
 
@@ -61,11 +61,11 @@ def _more(trace: Trace, view: str | None) -> dict[str, Any]:
 
 def _lines(trace: Trace, view: str | None, *, values: bool, limit: int | None) -> Iterator[Line]:
     from pocketflow_otel.cli.output import columns
-    from pocketflow_otel.traces.events import event_lines
-    from pocketflow_otel.traces.gantt import gantt
-    from pocketflow_otel.traces.markdown import markdown
-    from pocketflow_otel.traces.outline import outline
-    from pocketflow_otel.traces.text import Part
+    from pocketflow_otel.views.gantt import gantt
+    from pocketflow_otel.views.markdown import markdown
+    from pocketflow_otel.views.timeline import event_lines
+    from pocketflow_otel.views.tree import outline
+    from pocketflow_otel.views.wording import Part
 
     if view == "gantt":
         return gantt(trace, width=columns(), limit=limit)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from pocketflow_otel.traces.stats import Group
-    from pocketflow_otel.traces.text import Line
+    from pocketflow_otel.analysis.stats import Group
     from pocketflow_otel.traces.trace import Head
+    from pocketflow_otel.views.wording import Line
 
 
 @click.command()
@@ -33,8 +33,8 @@ def stats(*, by: str, since: float | None, directory: Path | None, as_json: bool
     failed, and not for the durations; running ones not at all. What went on from a failure in it, or
     fell back, is troubled.
     """
+    from pocketflow_otel.analysis.stats import by_flow, by_model, by_node
     from pocketflow_otel.cli.output import note, print_json, print_lines, room
-    from pocketflow_otel.traces.stats import by_flow, by_model, by_node
 
     place = directory_of(directory)
     heads = (head for head in readable_heads(place, since) if head.status != "running")
@@ -56,7 +56,7 @@ def stats(*, by: str, since: float | None, directory: Path | None, as_json: bool
 def _timelines(heads: Iterator[Head]) -> Iterator[tuple[Head, Sequence[Mapping[str, Any]]]]:
     from pocketflow_otel.cli.output import note
     from pocketflow_otel.traces import reader
-    from pocketflow_otel.traces.model import TraceError
+    from pocketflow_otel.traces.records import TraceError
 
     for head in heads:
         try:
@@ -67,12 +67,12 @@ def _timelines(heads: Iterator[Head]) -> Iterator[tuple[Head, Sequence[Mapping[s
 
 def _lines(by: str, groups: Sequence[tuple[str, Group]], columns: int | None) -> Iterator[Line]:
     from pocketflow_otel import semconv
-    from pocketflow_otel.traces import text
-    from pocketflow_otel.traces.table import table
-    from pocketflow_otel.traces.text import BAD, WARN, Part
+    from pocketflow_otel.views import wording
+    from pocketflow_otel.views.table import table
+    from pocketflow_otel.views.wording import BAD, WARN, Part
 
     def took(seconds: float | None) -> str:
-        return "" if seconds is None else text.seconds(seconds)
+        return "" if seconds is None else wording.seconds(seconds)
 
     counted = {"flow": "runs", "node": "steps", "model": "calls"}[by]
     rows = []
@@ -83,14 +83,14 @@ def _lines(by: str, groups: Sequence[tuple[str, Group]], columns: int | None) ->
             cost[semconv.COST] = said["cost"]
         rows.append(
             (
-                text.escape(name),
+                wording.escape(name),
                 f"{group.count:,}",
                 Part(f"{group.failed:,}" if group.failed else "", BAD),
                 Part(f"{group.troubled:,}" if group.troubled else "", WARN),
                 took(said["p50"]),
                 took(said["p95"]),
                 f"{group.tokens:,}" if group.calls else "",
-                text.cost_of(cost) if group.calls else "",
+                wording.cost_of(cost) if group.calls else "",
             )
         )
     head = (by, f">{counted}", ">failed", ">troubled", ">p50", ">p95", ">tokens", ">cost")

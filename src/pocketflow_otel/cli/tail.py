@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pocketflow_otel.traces.text import Line
+    from pocketflow_otel.views.wording import Line
 
 
 @click.command()
@@ -25,14 +25,14 @@ def tail(*, run: str | None, directory: Path | None, as_json: bool) -> None:
     It is told from its beginning until it ends. RUN is by default the newest that is running.
     """
     from pocketflow_otel.cli.output import print_lines
-    from pocketflow_otel.traces import reader, runs
-    from pocketflow_otel.traces.model import TraceError
+    from pocketflow_otel.traces import reader, run_directory
+    from pocketflow_otel.traces.records import TraceError
 
     place = directory_of(directory)
     if run is not None:
-        path = runs.find(place, run)
+        path = run_directory.find(place, run)
     else:
-        going = runs.running(place)
+        going = run_directory.running(place)
         if not going:
             raise TraceError(f"no run is going on in {place}")
         path = going[0]
@@ -45,7 +45,7 @@ def tail(*, run: str | None, directory: Path | None, as_json: bool) -> None:
 
 
 def _followed(path: Path) -> Iterator[Line]:
-    from pocketflow_otel.traces.tailing import tail as follow
+    from pocketflow_otel.views.tail import tail as follow
 
     try:
         yield from follow(path)
@@ -64,7 +64,7 @@ def _told(path: Path) -> Iterator[Line]:
 def _print_json_lines(lines: Iterator[Line]) -> None:
     import json
 
-    from pocketflow_otel.traces.text import render
+    from pocketflow_otel.views.wording import render
 
     for line in lines:
         click.echo(json.dumps({"line": render(line)}))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from pocketflow_otel.traces.model import SpanRecord
+    from pocketflow_otel.traces.records import SpanRecord
 
 _MAX_TRACES: Final = 1_000
 """Traces of which spans are kept while their run has not ended; the oldest go first."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from pocketflow_otel.runtime.run import Event, Run, Scope
-    from pocketflow_otel.traces.model import SpanRecord
+    from pocketflow_otel.traces.records import SpanRecord
 
 _STARTING: Final = guard("show that a span started")
 _HAPPENING: Final = guard("show what happened in a step")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.traces.model import EventRecord, LinkRecord, ScopeRecord, SpanRecord
+from pocketflow_otel.traces.records import EventRecord, LinkRecord, ScopeRecord, SpanRecord
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

@@ -1,1 +1,1 @@
-"""The reading side: files to model to text."""
+"""A run as data and files: records, the journal, the trace file, the directory they lie in."""

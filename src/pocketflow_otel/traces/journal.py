@@ -10,14 +10,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.traces import otlp
-from pocketflow_otel.traces.model import TraceError
+from pocketflow_otel.traces import otlp_json
+from pocketflow_otel.traces.records import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pocketflow_otel.traces.model import Attributes, SpanRecord
+    from pocketflow_otel.traces.records import Attributes, SpanRecord
 
 FORMAT: Final = "pocketflow-otel-journal/1"
 
@@ -53,17 +53,17 @@ def header_line(header: Header) -> bytes:
 
 def resource_json(attributes: Attributes) -> dict[str, Any]:
     """Return the OTLP/JSON of a resource."""
-    return {"attributes": otlp.encode_attributes(attributes)}
+    return {"attributes": otlp_json.encode_attributes(attributes)}
 
 
 def start_line(span: SpanRecord) -> bytes:
     """Return the line of a span that started."""
-    return _line({"start": otlp.encode_span(span), "scope": otlp.encode_scope(span.scope)})
+    return _line({"start": otlp_json.encode_span(span), "scope": otlp_json.encode_scope(span.scope)})
 
 
 def end_line(span: SpanRecord) -> bytes:
     """Return the line of a span that ended."""
-    line: dict[str, Any] = {"end": otlp.encode_span(span), "scope": otlp.encode_scope(span.scope)}
+    line: dict[str, Any] = {"end": otlp_json.encode_span(span), "scope": otlp_json.encode_scope(span.scope)}
     if span.scope.schema_url:
         line["schema_url"] = span.scope.schema_url
     return _line(line)

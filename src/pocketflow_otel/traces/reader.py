@@ -9,17 +9,17 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.traces import journal, lock
-from pocketflow_otel.traces.documents import load_object, open_regular
-from pocketflow_otel.traces.model import TraceError
-from pocketflow_otel.traces.spans import read_span
-from pocketflow_otel.traces.timeline import FORMAT, Timeline, follow
+from pocketflow_otel.traces.fold import FORMAT, Timeline, follow
+from pocketflow_otel.traces.json_file import load_object, open_regular
+from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.traces.trace import Head, Trace, read_head, tree
+from pocketflow_otel.traces.validation import read_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pocketflow_otel.traces.model import SpanRecord
+    from pocketflow_otel.traces.records import SpanRecord
 
 _EVENTS: Final = b'\n "events": ['
 """How the field after the head begins in a file as we write it."""

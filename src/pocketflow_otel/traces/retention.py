@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.traces import lock
-from pocketflow_otel.traces.runs import NAME
+from pocketflow_otel.traces.run_directory import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.traces.model import ENDED, Trouble, flow_name
+from pocketflow_otel.traces.records import ENDED, Trouble, flow_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pocketflow_otel.traces.model import SpanRecord
+    from pocketflow_otel.traces.records import SpanRecord
 
 STATUSES: Final = (*ENDED, "interrupted", "running")
 """How a run ended: `interrupted` by the end of its process, `running` until then.

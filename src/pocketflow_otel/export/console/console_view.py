@@ -17,13 +17,13 @@ from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.run_assembler import FinishedRuns
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
-from pocketflow_otel.traces import runs
-from pocketflow_otel.traces.model import TraceError
-from pocketflow_otel.traces.narrator import Narrator
-from pocketflow_otel.traces.repeats import MOMENT
-from pocketflow_otel.traces.retell import retell
-from pocketflow_otel.traces.summary import path_line
-from pocketflow_otel.traces.text import DIM, Part, escape, folded, raised, short_path
+from pocketflow_otel.traces import run_directory
+from pocketflow_otel.traces.records import TraceError
+from pocketflow_otel.views.live import Narrator
+from pocketflow_otel.views.repeats import MOMENT
+from pocketflow_otel.views.replay import retell
+from pocketflow_otel.views.summary import path_line
+from pocketflow_otel.views.wording import DIM, Part, escape, folded, raised, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pocketflow_otel.config import ConsoleMode
     from pocketflow_otel.export.run_processor import OpenRun
     from pocketflow_otel.runtime.run import Event
-    from pocketflow_otel.traces.model import SpanRecord
-    from pocketflow_otel.traces.text import Line
+    from pocketflow_otel.traces.records import SpanRecord
+    from pocketflow_otel.views.wording import Line
 
 _EXPORTING: Final = guard("print finished spans")
 _TELLING: Final = guard("say how many more attempts failed")
@@ -170,9 +170,9 @@ class ConsoleView:
 
 def _command_to_show(path: Path) -> str:
     """Return what to type to see a run: `last` may be another, in another directory."""
-    directory, run = path.parent, runs.LAST
+    directory, run = path.parent, run_directory.LAST
     with suppress(TraceError):
-        newest = next(iter(runs.files(directory)), path)
+        newest = next(iter(run_directory.files(directory)), path)
         if newest.stem != path.stem:
             run = path.stem.partition("-")[2]  # Its digits, which no other has.
     command = f"pocketflow-otel show {run}"

@@ -19,10 +19,10 @@ from pocketflow_otel.export.run_assembler import FinishedRuns
 from pocketflow_otel.export.run_processor import OpenRun
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run import run_id
-from pocketflow_otel.traces import journal, lock, store
-from pocketflow_otel.traces.retell import in_order
+from pocketflow_otel.traces import finalize, journal, lock
 from pocketflow_otel.traces.retention import Keep, prune
-from pocketflow_otel.traces.text import WARN, Part, escape
+from pocketflow_otel.views.replay import in_order
+from pocketflow_otel.views.wording import WARN, Part, escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.config import FileMode
     from pocketflow_otel.runtime.run import Event
-    from pocketflow_otel.traces.model import SpanRecord
+    from pocketflow_otel.traces.records import SpanRecord
 
 _EXPORTING: Final = guard("save finished spans")
 _LONG: Final = 1_000_000
@@ -128,7 +128,7 @@ class FileView:
 
     def _finish(self, opened: _Journal) -> Path | None:
         try:
-            made = store.finish(opened.path)
+            made = finalize.finish(opened.path)
         except (OSError, ValueError) as error:
             self._warn(f"no trace file made of {opened.path.name}", error)
             made = None

@@ -1,0 +1,1 @@
+"""Many steps or runs as numbers: rows, sums, differences, paths."""

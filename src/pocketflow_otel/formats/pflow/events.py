@@ -1,0 +1,235 @@
+"""Read one event of a pflow trace: what a node did, and the items and workflows in it.
+
+All formats are read alike, from 1.2 (pflow 0.8) to 2.8 (0.16). What differs: until 0.13 an event says
+`success` and `cached`, from 0.14 on `status`; until 0.10 what a node wrote stands in `shared_after`,
+from 0.11 on in `node_output`; only from 0.11 on are the items of a batch and the steps of a nested
+workflow there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from pocketflow_otel import pflow_names, semconv
+from pocketflow_otel.formats.pflow import values
+from pocketflow_otel.formats.pflow.model import Batch, Child, Item, Problem, Step
+from pocketflow_otel.formats.pflow.values import mapping, members
+from pocketflow_otel.traces.records import TraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Event = dict[str, Any]
+
+_CODE: Final = "PythonCodeNode"
+_RAISED: Final = re.compile(r"([A-Za-z_]\w*): ")
+"""How the error of a code node begins that catches what the code raises: with the class of that."""
+_DEEPEST: Final = 50
+"""Workflows in workflows; pflow itself allows ten."""
+_MOST_PLACES: Final = 1000
+
+
+class Scope:
+    """One execution of a workflow, as far as its steps depend on each other.
+
+    Args:
+        blobs: Long strings by their ids.
+        depth: How many workflows it lies in.
+    """
+
+    def __init__(self, blobs: Mapping[str, str], depth: int = 0) -> None:
+        self.blobs = blobs
+        self.depth = depth
+        self._written: dict[str, dict[str, int]] = defaultdict(dict)
+
+    def within(self, place: str) -> Scope:
+        """Return the scope of a workflow in this one.
+
+        Raises:
+            TraceError: It is too deep.
+        """
+        if self.depth == _DEEPEST:
+            raise TraceError(f"{place} is nested too deeply")
+        return Scope(self.blobs, self.depth + 1)
+
+    def changes(self, node_id: str, output: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the types of the names that a node has added, and has modified since it ran last."""
+        added, modified, before = {}, {}, self._written[node_id]
+        for name, (kind, mark) in values.types_and_marks(output).items():
+            known = before.get(name)
+            if known is None:
+                added[name] = kind
+            elif known != mark:
+                modified[name] = kind
+            before[name] = mark
+        return added, modified
+
+
+def read_start(line: Mapping[str, Any], place: str) -> Step:
+    """Read the line that pflow writes, from 0.14 on, when a step begins.
+
+    Args:
+        line: The line.
+        place: What to call it in a sentence.
+
+    Raises:
+        TraceError: It is of no step.
+    """
+    node_id, node_type = _identity(line, place)
+    begun = values.moment(line.get("timestamp"))
+    return Step(node_id=node_id, node_type=node_type, begun=begun, running=True)
+
+
+def _identity(said: Mapping[str, Any], place: str) -> tuple[str, str]:
+    """Return the id and the type of a step's node."""
+    node_id = values.name(said.get("node_id"))
+    if not node_id:
+        raise TraceError(f"{place} is no step: it has no node_id")
+    return node_id, values.name(said.get("node_type"))
+
+
+def read_step(event: object, place: str, scope: Scope) -> Step:
+    """Read an event, with all that lies in it.
+
+    Args:
+        event: The event.
+        place: Where it stands, for the sentence that says what is wrong.
+        scope: The workflow it is of; it takes note of what the step wrote.
+
+    Raises:
+        TraceError: It is no event.
+    """
+    said = mapping(event)
+    node_id, node_type = _identity(said, place)
+    output = _output(said, node_id)
+    status = _status(said)
+    step = Step(
+        node_id=node_id,
+        node_type=node_type,
+        ended=values.moment(said.get("timestamp")),
+        duration=values.nanoseconds(said.get("duration_ms")),
+        cached=status == "cached",
+        iteration=values.count(said.get("iteration")),
+        problem=_problem(said, status, output, node_type, scope.blobs),
+    )
+    step.added, step.modified = scope.changes(node_id, output)
+    inner = members(said.get("sub_workflow_events"))
+    is_workflow = node_type == pflow_names.SUB_WORKFLOW
+    if inner or is_workflow:
+        file = _child_file(said, output, node_id)
+        step.child = _child(file, inner, f"{place}.sub_workflow_events", scope)
+    step.batch = _batch(said, output, step, place, scope)
+    if step.cached:
+        step.cache_source = values.name(_usage(said, output).get(pflow_names.CACHE_SOURCE))
+    elif not is_workflow and step.batch is None:
+        step.usages = pflow_names.read_calls(_usage(said, output))
+    elif not is_workflow and not said.get("batch_items"):
+        # Of a batch that gave up at its first failure, 0.11 to 0.13 tell the results alone.
+        results = map(mapping, members(output.get("results")))
+        step.usages = [call for result in results for call in pflow_names.read_calls(_usage({}, result))]
+    return step
+
+
+def _status(said: Mapping[str, Any]) -> str:
+    """Return `success`, `cached` or `failed`."""
+    status = said.get("status")
+    if isinstance(status, str):
+        return status
+    if said.get("cached") is True:
+        return "cached"
+    return "failed" if said.get("success") is False else "success"
+
+
+def _output(said: Mapping[str, Any], node_id: str) -> Mapping[str, Any]:
+    """Return what a node wrote."""
+    output = said.get("node_output")
+    return mapping(mapping(said.get("shared_after")).get(node_id) if output is None else output)
+
+
+def _problem(
+    said: Mapping[str, Any], status: str, output: Mapping[str, Any], node_type: str, blobs: Mapping[str, str]
+) -> Problem | None:
+    if status != "failed":
+        return None
+    # What a node returned as an error, it wrote. Of what was raised, pflow keeps the text, and until
+    # 0.11 of nothing else.
+    returned = "error" in output or "error" not in said
+    category = pflow_names.returned_category(node_type) if returned else pflow_names.EXCEPTION
+    text = values.words(said.get("error") or output.get("error"), blobs)
+    raised = _RAISED.match(text) if returned and node_type == _CODE else None
+    return Problem(category, category if raised is None else values.name(raised[1]), text, returned)
+
+
+def _batch(
+    said: Mapping[str, Any], output: Mapping[str, Any], step: Step, place: str, scope: Scope
+) -> Batch | None:
+    about, told = mapping(output.get("batch_metadata")), members(said.get("batch_items"))
+    if not about and not told:
+        return None
+    items = [
+        _item(item, number, f"{place}.batch_items[{number}]", step, scope) for number, item in enumerate(told)
+    ]
+    size = values.count(output.get("count"))
+    if size is None:
+        size = sum(item.index >= 0 for item in items)
+    parallel = about.get("parallel") is True
+    places = (values.count(about.get("max_concurrent")) or size) if parallel else 1
+    return Batch(size, parallel, max(1, min(places, _MOST_PLACES)), items)
+
+
+def _item(said: object, number: int, place: str, host: Step, scope: Scope) -> Item:
+    item = mapping(said)
+    output = mapping(item.get("node_output"))
+    status = _status(item)
+    index = item.get("index")
+    # -1 is a call that warmed a cache up, before the items.
+    index = -1 if index == -1 and type(index) is int else values.count(index)
+    found = Item(
+        index=number if index is None else index,
+        duration=values.nanoseconds(item.get("duration_ms")),
+        problem=_problem(item, status, output, host.node_type, scope.blobs),
+    )
+    inner = members(item.get("events"))
+    if inner:
+        file = _child_file(item, output, host.node_id) or (host.child.file if host.child is not None else "")
+        found.child = _child(file, inner, f"{place}.events", scope)
+    elif status != "cached" and host.node_type != pflow_names.SUB_WORKFLOW:
+        found.usages = pflow_names.read_calls(_usage(item, output))
+    return found
+
+
+def _child(file: str, events: list[Any], place: str, scope: Scope) -> Child:
+    within = scope.within(place)
+    return Child(file, [read_step(event, f"{place}[{n}]", within) for n, event in enumerate(events)])
+
+
+def _child_file(said: Mapping[str, Any], output: Mapping[str, Any], node_id: str) -> str:
+    """Return the file of the workflow in a step or an item, or the name it is saved under."""
+    resolved = mapping(mapping(said.get("template_resolutions")).get("workflow")).get("resolved")
+    given = mapping(said.get("node_params"))
+    for path in (
+        mapping(output.get("_pflow_child_workflow_paths")).get(node_id),
+        said.get("workflow_path"),
+        resolved,
+        given.get("workflow"),
+        given.get("workflow_ref"),
+        given.get("workflow_name"),
+    ):
+        found = values.base_name(path)
+        if found:
+            return found
+    return ""
+
+
+def _usage(said: Mapping[str, Any], output: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the usage that a step or an item tells of.
+
+    What it wrote has each call by itself. `llm_call` has the calls of an agent's retries added up,
+    and them once more.
+    """
+    written = output.get(semconv.LLM_USAGE)
+    if isinstance(written, dict):
+        return written
+    return {key: value for key, value in mapping(said.get("llm_call")).items() if key != "retries"}

@@ -1,0 +1,313 @@
+"""Tell a run of pflow as spans, by the names that tracing it would have given them.
+
+Ids follow from pflow's id of the run: the same trace always makes the same spans.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from pocketflow_otel import __version__, pflow_names, semconv
+from pocketflow_otel.formats.pflow import times
+from pocketflow_otel.formats.pflow.times import Interval
+from pocketflow_otel.store.snapshot import MAX_NAMES
+from pocketflow_otel.traces.records import ERROR, UNSET, EventRecord, ScopeRecord, SpanRecord
+from pocketflow_otel.usage import span_attributes
+from pocketflow_otel.usage.totals import Call, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pocketflow_otel.formats.pflow.model import Batch, Child, Item, Notice, Run, Step, Work
+    from pocketflow_otel.usage.payloads import Usage
+    from pocketflow_otel.usage.pricing import PriceBook
+
+_ERROR: Final = "error"
+"""The action of a node that returns a failure."""
+_FAILED: Final = "failed"
+_INTERRUPTED: Final = "interrupted"
+_UNKNOWN: Final = "unknown"
+_FLAGS: Final = 0x100
+"""OTLP's: it is known that the parent is not remote."""
+_SCOPE: Final = ScopeRecord(semconv.SCOPE_NAME, __version__)
+
+
+def spans(run: Run, prices: PriceBook, *, texts: bool = False) -> list[SpanRecord]:
+    """Return the spans of a run, the root first; what never ended has no end.
+
+    Args:
+        run: The run.
+        prices: For the calls of which pflow does not say what they cost.
+        texts: Whether the texts of failures and warnings come along, which hold data.
+    """
+    teller = _Teller(run, prices, texts=texts)
+    teller.tell()
+    return teller.told[::-1]
+
+
+def run_id(run: Run) -> str:
+    """Return the id that a run gets: its start in UTC and eight hex digits of its root's span id."""
+    start = datetime.fromtimestamp(run.start // 1_000_000_000, UTC)
+    return f"{start:%Y%m%dT%H%M%SZ}-{root_id(run)[:8]}"
+
+
+def root_id(run: Run) -> str:
+    """Return the id of a run's root span."""
+    return _span_id(run, 0)
+
+
+def _span_id(run: Run, number: int) -> str:
+    return _id(run, f"span {number}")[:16]
+
+
+def _id(run: Run, what: str) -> str:
+    return sha256(f"{what} of {run.identity}".encode()).hexdigest()[:32]
+
+
+@dataclass(slots=True)
+class _Part:
+    """A span that is being told.
+
+    Attributes:
+        tally: The calls in it.
+        steps: How many steps were executed in it, itself included.
+        failure: Its `error.type`; empty if it has not failed.
+        failed_below: That of what failed last in it; empty if it went on from there.
+    """
+
+    span_id: str
+    when: Interval
+    attributes: dict[str, Any]
+    events: list[EventRecord] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    steps: int = 0
+    failure: str = ""
+    failed_below: str = ""
+    message: str = ""
+
+    def take(self, inner: _Part) -> None:
+        """Add up a part of it that has been told."""
+        self.tally.add(inner.tally)
+        self.steps += inner.steps
+        self.failed_below = inner.failure
+
+
+class _Teller:
+    """Makes the spans of one run.
+
+    Attributes:
+        told: The spans, each after what it contains.
+    """
+
+    def __init__(self, run: Run, prices: PriceBook, *, texts: bool) -> None:
+        self.told: list[SpanRecord] = []
+        self._run, self._prices, self._texts = run, prices, texts
+        self._trace_id = _id(run, "trace")
+        self._begun = 0
+        self._notices: dict[str, list[Notice]] = {}
+        for notice in run.notices:
+            if not notice.late:
+                self._notices.setdefault(notice.node_id, []).append(notice)
+
+    def tell(self) -> None:
+        run = self._run
+        end = times.last_moment(run.steps, run.start) if run.end is None else run.end
+        flow = self._begin(semconv.INVOKE_WORKFLOW, Interval(run.start, end))
+        # A run that goes on begins where the first one did; whether `--only` skips nodes is not said.
+        nodes = [*run.restored, *(step.node_id for step in run.steps[:1])]
+        self._describe_flow(flow, run.name, run.file, nodes[0] if nodes and not run.only_node else "")
+        optional: dict[str, Any] = {
+            semconv.EXECUTION_ID: run.execution_id,
+            semconv.RESUMED_FROM: run.resumed_from,
+            semconv.FLOW_ONLY_NODE: run.only_node,
+            semconv.FLOW_STATUS: run.status,
+            semconv.FLOW_RESTORED_NODES: tuple(run.restored)[:MAX_NAMES],
+            semconv.SHARED_SCHEMA: _schema(run.inputs) if run.inputs else "",
+        }
+        flow.attributes |= {name: value for name, value in optional.items() if value}
+        self._tell_steps(run.steps, flow, outermost=True)
+        if run.strays:
+            flow.tally.add(self._tally(run.strays, flow.when.end))
+        left = [notice for notices in self._notices.values() for notice in notices]
+        left += [notice for notice in run.notices if notice.late]
+        flow.events += [self._warning(notice, end, notice.node_id) for notice in left]
+        if run.failed:
+            self._fail(flow, flow.failed_below or _FAILED, told=bool(flow.failed_below))
+        self._end(flow, None, is_open=run.end is None)
+
+    def _tell_steps(self, steps: Sequence[Step], flow: _Part, *, outermost: bool = False) -> None:
+        visits: Counter[str] = Counter()
+        last = {step.node_id: number for number, step in enumerate(steps)}
+        for number, (step, when) in enumerate(times.of_steps(steps, flow.when)):
+            visits[step.node_id] += 1
+            notices = (
+                self._notices.pop(step.node_id, ()) if outermost and last[step.node_id] == number else ()
+            )
+            flow.take(self._tell_step(step, when, flow, visits[step.node_id], notices))
+        flow.attributes[semconv.FLOW_STEPS] = flow.steps
+
+    def _tell_step(
+        self, step: Step, when: Interval, flow: _Part, visit: int, notices: Sequence[Notice]
+    ) -> _Part:
+        part = self._begin(semconv.INVOKE_NODE, when)
+        part.attributes |= {
+            semconv.NODE_NAME: step.node_id,
+            semconv.NODE_CLASS: step.node_type or _UNKNOWN,
+            semconv.NODE_VISIT: visit,
+            **_of_step(step),
+        }
+        is_open = step.running and self._run.end is None
+        self._tell_inside(step, part, is_open=is_open)
+        if step.batch is not None:
+            self._tell_batch(step.batch, part, cached=step.cached)
+        if step.problem is not None:
+            part.attributes[semconv.FAILURE_CATEGORY] = step.problem.category
+            kind = step.problem.kind
+            if step.problem.returned:
+                part.attributes[semconv.NODE_ACTION] = _ERROR
+                kind = part.failed_below or kind
+            self._fail(part, kind, step.problem.text, told=bool(part.failed_below))
+        elif step.running and not is_open:
+            self._fail(part, _INTERRUPTED)
+        part.steps += 1
+        part.events += [self._warning(notice, when.end) for notice in notices]
+        self._end(part, flow, is_open=is_open)
+        return part
+
+    def _tell_batch(self, batch: Batch, part: _Part, *, cached: bool) -> None:
+        part.attributes[semconv.BATCH_MODE] = semconv.PARALLEL if batch.parallel else semconv.SEQUENTIAL
+        if cached:  # Its items did not run.
+            return
+        part.attributes[semconv.BATCH_SIZE] = batch.size
+        if batch.size and not batch.items:
+            part.attributes[semconv.BATCH_UNTRACED] = batch.size
+        failed = ""
+        for item, when in times.of_items(batch, part.when):
+            told = self._tell_item(item, when, batch, part)
+            part.take(told)
+            failed = told.failure or failed
+        part.failed_below = failed
+
+    def _tell_item(self, item: Item, when: Interval, batch: Batch, host: _Part) -> _Part:
+        part = self._begin(semconv.BATCH_ITEM, when)
+        part.attributes |= {semconv.BATCH_INDEX: item.index, semconv.BATCH_SIZE: batch.size}
+        self._tell_inside(item, part)
+        if item.problem is not None:
+            kind = part.failed_below or item.problem.kind
+            self._fail(part, kind, item.problem.text, told=bool(part.failed_below))
+        self._end(part, host)
+        return part
+
+    def _tell_inside(self, work: Work, part: _Part, *, is_open: bool = False) -> None:
+        """Tell of the calls and the workflow in a step or an item."""
+        if work.usages:
+            part.tally.add(self._tally(work.usages, part.when.end))
+            part.attributes |= span_attributes.of_calls(_calls(work.usages, part.when.end), self._prices)
+        if work.child is not None and work.child.steps:
+            part.take(self._tell_child(work.child, part, failed=work.problem is not None, is_open=is_open))
+
+    def _tell_child(self, child: Child, host: _Part, *, failed: bool, is_open: bool) -> _Part:
+        flow = self._begin(semconv.INVOKE_WORKFLOW, host.when)
+        flow.attributes[semconv.FLOW_NESTED] = True
+        self._describe_flow(flow, pflow_names.stem(child.file), child.file, child.steps[0].node_id)
+        self._tell_steps(child.steps, flow)
+        if failed and flow.failed_below:
+            self._fail(flow, flow.failed_below)
+        self._end(flow, host, is_open=is_open)
+        return flow
+
+    def _describe_flow(self, flow: _Part, name: str, file: str, first: str) -> None:
+        optional = {
+            semconv.GEN_AI_WORKFLOW_NAME: name,
+            semconv.FLOW_CLASS: pflow_names.WORKFLOW,
+            semconv.FLOW_FILE: file,
+            semconv.RUN_ID: run_id(self._run),
+            semconv.FLOW_START_NODE: first,
+        }
+        flow.attributes |= {name: value for name, value in optional.items() if value}
+
+    def _tally(self, usages: Sequence[Usage], at: int) -> Tally:
+        """Add up calls, with their prices; the first that needs the table waits for it."""
+        prices = self._prices
+        if not all(map(prices.knows_without_table, usages)):
+            prices.wait()
+        tally = Tally()
+        for call in _calls(usages, at):
+            tally.count(call, prices)
+        tally.settle(prices)
+        return tally
+
+    def _fail(self, part: _Part, kind: str, text: str = "", *, told: bool = True) -> None:
+        """Say that it failed; where nothing in it has told of that yet, as of an exception."""
+        text = text if self._texts else ""
+        part.failure = part.attributes[semconv.ERROR_TYPE] = kind
+        part.message = text or kind
+        if not told:
+            said = {semconv.EXCEPTION_TYPE: kind} | ({semconv.EXCEPTION_MESSAGE: text} if text else {})
+            part.events.append(EventRecord(semconv.EXCEPTION_EVENT, part.when.end, said))
+
+    def _warning(self, notice: Notice, at: int, node_id: str = "") -> EventRecord:
+        said = {semconv.WARNING_CATEGORY: notice.category, semconv.WARNING_SEVERITY: notice.severity}
+        if node_id:
+            said[semconv.WARNING_NODE] = node_id
+        if notice.text and self._texts:
+            said[semconv.WARNING_MESSAGE] = notice.text
+        return EventRecord(semconv.WARNING, at, said)
+
+    def _begin(self, operation: str, when: Interval) -> _Part:
+        span_id = _span_id(self._run, self._begun)
+        self._begun += 1
+        return _Part(span_id, when, {semconv.GEN_AI_OPERATION_NAME: operation})
+
+    def _end(self, part: _Part, parent: _Part | None, *, is_open: bool = False) -> None:
+        said = part.attributes
+        if part.tally.models:
+            said |= span_attributes.sums(part.tally, by_model=parent is None)
+        operation = said[semconv.GEN_AI_OPERATION_NAME]
+        title = said.get(semconv.NODE_NAME) or said.get(semconv.GEN_AI_WORKFLOW_NAME)
+        span = SpanRecord(
+            trace_id=self._trace_id,
+            span_id=part.span_id,
+            parent_id="" if parent is None else parent.span_id,
+            name=f"{operation} {title}" if title else operation,
+            start=part.when.start,
+            end=0 if is_open else part.when.end,
+            flags=_FLAGS,
+            attributes=said,
+            events=tuple(part.events),
+            status=ERROR if part.failure else UNSET,
+            status_message=part.message,
+            scope=_SCOPE,
+        )
+        self.told.append(span)
+
+
+def _calls(usages: Sequence[Usage], at: int) -> list[Call]:
+    moment = datetime.fromtimestamp(at // 1_000_000_000, UTC)
+    return [Call(usage, moment) for usage in usages]
+
+
+def _of_step(step: Step) -> dict[str, Any]:
+    """Return the attributes of a step that it has by itself."""
+    optional: dict[str, Any] = {
+        semconv.NODE_CACHED: step.cached,
+        semconv.NODE_CACHE_SOURCE: step.cache_source,
+        semconv.LOOP_ITERATION: step.iteration,
+        semconv.GATE_OUTCOME: step.gate,
+        semconv.SHARED_ADDED_KEYS: tuple(step.added)[:MAX_NAMES],
+        semconv.SHARED_ADDED_TYPES: tuple(step.added.values())[:MAX_NAMES],
+        semconv.SHARED_MODIFIED_KEYS: tuple(step.modified)[:MAX_NAMES],
+        semconv.SHARED_MODIFIED_TYPES: tuple(step.modified.values())[:MAX_NAMES],
+        semconv.SHARED_TRUNCATED: max(len(step.added), len(step.modified)) > MAX_NAMES,
+    }
+    return {name: value for name, value in optional.items() if value}
+
+
+def _schema(types: Mapping[str, str]) -> str:
+    """Return names and types as `pocketflow.shared.schema` has them."""
+    return json.dumps(dict(list(types.items())[:MAX_NAMES]), ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,150 @@
+"""Make the trace file of a journal: when the run ends, or when its process is found gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from contextlib import ExitStack, suppress
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from pocketflow_otel.traces import journal, lock, otlp_json
+from pocketflow_otel.traces.fold import FORMAT, Timeline, follow
+from pocketflow_otel.traces.records import TraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["FORMAT", "finish", "recover"]
+
+_IN_MEMORY: Final = 4_000_000
+"""Bytes of a part of a trace file that are kept in memory; a larger part waits on disk."""
+
+_json: Final = partial(json.dumps, ensure_ascii=False)
+
+
+def finish(path: Path, status: str | None = None) -> Path:
+    """Make the trace file of a journal, put it in its place at once, and remove the journal.
+
+    Works in bounded memory, however long the run was.
+
+    Args:
+        path: The journal.
+        status: The run's, when its root's end does not tell (`interrupted`).
+
+    Returns:
+        The trace file.
+
+    Raises:
+        OSError: The disk is full, or the directory is gone; the journal is still there.
+        TraceError: The journal has no readable first line.
+    """
+    target = path.with_suffix(".json")
+    # Of its own name: two processes may recover one journal, and then make the same file.
+    draft = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
+    with ExitStack() as stack:
+        timeline, spans = (stack.enter_context(_part(path.parent)) for _ in range(2))
+        head = _write_parts(path, timeline, spans, status)
+        stack.callback(draft.unlink, missing_ok=True)
+        with open(draft, "w", encoding="utf-8", errors="replace", opener=_private) as file:
+            file.write(_json(head, indent=1)[:-2])
+            file.write(',\n "events": [\n')
+            _append(timeline, file)
+            file.write('\n ],\n "resourceSpans": [')
+            _append(spans, file)
+            file.write("]\n}\n")
+        draft.replace(target)
+    path.unlink(missing_ok=True)
+    return target
+
+
+def _part(directory: Path) -> SpooledTemporaryFile[str]:
+    """Return a file for a part. A lone surrogate, which no collector would take, becomes a `?`."""
+    return SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", errors="replace", dir=str(directory))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _append(part: IO[str], file: IO[str]) -> None:
+    part.seek(0)
+    shutil.copyfileobj(part, file)
+
+
+def _write_parts(path: Path, timeline: IO[str], spans: IO[str], status: str | None) -> dict[str, Any]:
+    """Write the events and the spans of a journal; return the fields before them."""
+    damaged: list[int] = []
+    lines = journal.read_lines(path, damaged)
+    try:
+        header = journal.read_header(next(lines, None))
+    except TraceError as error:
+        raise TraceError(f"{path}: {error}") from None
+    run = Timeline(header["root_id"], header["start"])
+    events, groups = _Events(timeline), _Groups(spans, header)
+    for line, _, told in follow(lines, run):
+        events.write(told)
+        if "end" in line:
+            groups.write(line["end"], line)
+    run.damaged += len(damaged)
+    if not run.complete:
+        for span in run.interrupt():
+            groups.write(otlp_json.encode_span(span), {"scope": otlp_json.encode_scope(span.scope)})
+    groups.close()
+    return run.head(header, status)
+
+
+class _Events:
+    """Writes events as the elements of a JSON list, one a line."""
+
+    def __init__(self, part: IO[str]) -> None:
+        self._part = part
+        self._separator = ""
+
+    def write(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            self._part.write(f"{self._separator}  {_json(event)}")
+            self._separator = ",\n"
+
+
+class _Groups:
+    """Writes spans as the elements of `resourceSpans`, one a line; a new group for a new scope."""
+
+    def __init__(self, part: IO[str], header: dict[str, Any]) -> None:
+        self._part = part
+        self._resource = _json(header["resource"])
+        self._schema = _json(header.get("schema_url", ""))
+        self._scope: object = None
+
+    def write(self, span: dict[str, Any], line: dict[str, Any]) -> None:
+        scope = (line.get("scope", {}), line.get("schema_url", ""))
+        if scope == self._scope:
+            self._part.write(",\n")
+        else:
+            self._part.write(
+                f'\n  {{"resource": {self._resource}, "schemaUrl": {self._schema}, "scopeSpans": [{{"scope": '
+                if self._scope is None
+                else '\n  ]},\n  {"scope": '
+            )
+            self._part.write(f'{_json(scope[0])}, "schemaUrl": {_json(scope[1])}, "spans": [\n')
+        self._scope = scope
+        self._part.write(f"   {_json(span)}")
+
+    def close(self) -> None:
+        if self._scope is not None:
+            self._part.write("\n  ]}]}")
+
+
+def recover(directory: Path) -> Iterator[Path]:
+    """Make trace files of the journals whose process is gone, and yield them.
+
+    What cannot be written or read stays as it is: readers take journals too.
+    """
+    for path in sorted(directory.glob("*.jsonl")):
+        with suppress(OSError, TraceError):
+            if path.stat().st_size and not lock.is_running(path):
+                yield finish(path)

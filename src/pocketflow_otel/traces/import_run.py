@@ -1,0 +1,125 @@
+"""Put a run that was recorded elsewhere among those that ran here.
+
+Its trace file is made as that of any run, from a journal; in a folder of its own, so that nobody ever
+sees half of it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from pocketflow_otel import semconv
+from pocketflow_otel.traces import finalize, journal, retention, run_directory
+from pocketflow_otel.traces.records import UNSET
+from pocketflow_otel.views import replay
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pocketflow_otel.traces.records import Attributes, SpanRecord
+
+_EXECUTION: Final = re.compile(
+    rb'"%b",\s?"value":\s?\{"stringValue":\s?"([^"\\]*)"' % re.escape(semconv.EXECUTION_ID).encode()
+)
+
+_TOLD_AT_START: Final = (
+    semconv.GEN_AI_OPERATION_NAME, semconv.GEN_AI_WORKFLOW_NAME, semconv.NODE_NAME, semconv.NODE_CLASS,
+    semconv.NODE_VISIT, semconv.FLOW_VISIT, semconv.SHARED_SCHEMA,
+)  # fmt: skip
+"""What the event of a start is made of."""
+
+
+class Known:
+    """The runs of a directory, by what tells whether a run is there already.
+
+    A run that was traced while pflow wrote its own trace says pflow's id of it; one that was adopted
+    has an id that follows from that.
+
+    Args:
+        directory: Where trace files are.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._runs: set[str] = set()
+        self._executions: set[str] = set()
+        for path in run_directory.files(directory):
+            self._runs.add(_digits(path.stem))
+            self._executions.update(_executions(path))
+
+    def has(self, run_id: str, execution_id: str) -> bool:
+        """Tell whether a run is there."""
+        return _digits(run_id) in self._runs or execution_id in self._executions
+
+    def add(self, run_id: str) -> None:
+        """Take note of a run that is there from now on."""
+        self._runs.add(_digits(run_id))
+
+
+def _digits(run_id: str) -> str:
+    """Return the part of a run's id that does not depend on the time zone its start was read in."""
+    return run_id.partition("-")[2]
+
+
+def _executions(path: Path) -> set[str]:
+    """Return pflow's ids in a file of ours; none of one that cannot be read."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return {found.decode(errors="replace") for found in _EXECUTION.findall(content)}
+    except (OSError, ValueError):  # ValueError: an empty file
+        return set()
+
+
+def adopt(directory: Path, run_id: str, spans: Sequence[SpanRecord], resource: Attributes) -> Path:
+    """Make the trace file of a run.
+
+    Args:
+        directory: Where trace files are; made if need be.
+        run_id: The run's id.
+        spans: Its spans, the root first; one without an end makes it an interrupted run.
+        resource: What is said of where it ran.
+
+    Returns:
+        The trace file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=retention.ADOPTING, dir=directory) as folder:
+        path = Path(folder) / f"{run_id}.jsonl"
+        with open(path, "wb", opener=_private) as file:
+            root = spans[0]
+            header = journal.Header(
+                run_id=run_id,
+                trace_id=root.trace_id,
+                root_id=root.span_id,
+                start=root.start,
+                pid=0,
+                resource=journal.resource_json(resource),
+            )
+            file.write(journal.header_line(header))
+            for _, kind, span, _ in replay.in_order(spans):
+                if kind == "start":
+                    file.write(journal.start_line(_at_start(span)))
+                elif kind == "end":
+                    file.write(journal.end_line(span))
+        made = finalize.finish(path)
+        return made.replace(directory / made.name)
+
+
+def _at_start(span: SpanRecord) -> SpanRecord:
+    """Return as much of a span as its start has to say; one that never ends is not told of again."""
+    if not span.end:
+        return span
+    said = {name: span.attributes[name] for name in _TOLD_AT_START if name in span.attributes}
+    return replace(span, end=0, attributes=said, events=(), status=UNSET, status_message="")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

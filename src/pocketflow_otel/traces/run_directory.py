@@ -1,0 +1,124 @@
+"""The runs of a directory: their files, by the names people type."""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pocketflow_otel.traces import lock, reader
+from pocketflow_otel.traces.records import TraceError
+from pocketflow_otel.views.wording import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pocketflow_otel.traces.trace import Head
+
+NAME: Final = re.compile(
+    r"(?P<run>\d{8}T\d{6}Z-[0-9a-f]{8}(?:-\d+)?)(?:\.[0-9a-f]{8})?\.(?P<kind>jsonl?|tmp)"
+)
+"""The files of ours; a directory may hold others, which are not looked at."""
+
+_SECOND: Final = len("20261122T193012Z")
+LAST: Final = "last"
+_TOLD: Final = 5
+"""Run ids in the sentence that says that several fit."""
+
+
+def files(directory: Path) -> list[Path]:
+    """Return the trace files, and the journals without one, the newest run first.
+
+    Raises:
+        TraceError: The directory cannot be read.
+    """
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - names are enough, and ten thousand are many
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise TraceError(f"{directory} cannot be read: {error.strerror}") from None
+    found: dict[str, str] = {}
+    for name in sorted(names, reverse=True):  # .jsonl comes before .json, which wins
+        match = NAME.fullmatch(name)
+        if match is not None and match["kind"] != "tmp":
+            found[match["run"]] = name
+    paths: list[Path] = []
+    for _, same_second in groupby(found.items(), key=lambda item: item[0][:_SECOND]):
+        tied = [directory / name for _, name in same_second]
+        paths += sorted(tied, key=_changed, reverse=True) if len(tied) > 1 else tied
+    return paths
+
+
+def _changed(path: Path) -> int:
+    """Return when a file was last written: the later of two runs that began in one second."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def heads(paths: Iterable[Path]) -> Iterator[Head | TraceError]:
+    """Yield what each file says of its run, or what is wrong with it.
+
+    A file that went in the meantime, and a journal without a line yet, are passed over.
+    """
+    for path in paths:
+        try:
+            yield reader.head(path)
+        except TraceError as error:
+            if path.suffix == ".jsonl" and _is_new(path):
+                continue
+            if path.exists():
+                yield error
+
+
+def _is_new(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False
+
+
+def find(directory: Path, wanted: str) -> Path:
+    """Return the file of a run.
+
+    Args:
+        directory: Where trace files are.
+        wanted: `last`, a run id, any part of one that no other has, or a file.
+
+    Raises:
+        TraceError: None fits, or several do.
+    """
+    if os.sep in wanted or wanted.endswith((".json", ".jsonl")):
+        return Path(wanted)
+    found = files(directory)
+    if wanted == LAST:
+        if not found:
+            raise TraceError(f"there is no run in {directory} yet")
+        return found[0]
+    fitting = [path for path in found if wanted in path.stem]
+    exact = [path for path in fitting if path.stem == wanted]
+    if len(fitting) == 1 or exact:
+        return (exact or fitting)[0]
+    if not fitting:
+        if Path(wanted).exists():
+            return Path(wanted)
+        raise TraceError(f"no run in {directory} has {wanted!r} in its id")
+    names = ", ".join(path.stem for path in fitting[:_TOLD])
+    more = ", ..." if len(fitting) > _TOLD else ""
+    raise TraceError(f"{wanted!r} fits {plural(len(fitting), 'run')}: {names}{more}")
+
+
+def running(directory: Path) -> list[Path]:
+    """Return the journals of runs that still go, the newest first."""
+    found = []
+    for path in files(directory):
+        try:
+            if path.suffix == ".jsonl" and lock.is_running(path):
+                found.append(path)
+        except OSError:  # It has ended just now.
+            continue
+    return found

@@ -1,0 +1,360 @@
+"""Tell a run as lines: the same ones while it goes and afterwards.
+
+A `Narrator` is given what happens, in order, as plain values; it knows no clock and no stream.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from pocketflow_otel import semconv
+from pocketflow_otel.views import wording
+from pocketflow_otel.views.open_span import OpenSpan
+from pocketflow_otel.views.repeats import MOMENT, Repeats, drained, likeness
+from pocketflow_otel.views.status import mark_of
+from pocketflow_otel.views.summary import RunTotals, name_of
+from pocketflow_otel.views.wording import BAD, DIM, NAME, WARN, Line, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pocketflow_otel.traces.records import Attributes, SpanRecord
+
+_INDENT: Final = "  "
+NARROW: Final = 60
+"""Columns below which lines must be short."""
+_RUN_COLUMN: Final = 64
+"""Where the run's id stands in the first line, if the flow's name leaves room."""
+
+
+class Narrator:
+    """The lines of one run.
+
+    Args:
+        run_id: The run's id.
+        start: When it started, in nanoseconds since the epoch.
+        columns: The terminal's width, if it is for one. Below 60 lines are kept short: no times,
+            counts of keys, costs alone.
+    """
+
+    def __init__(self, run_id: str, start: int, *, columns: int | None = None) -> None:
+        self._run_id = run_id
+        self._start = start
+        self._narrow = columns is not None and columns < NARROW
+        self._run_column = _RUN_COLUMN if columns is None else min(_RUN_COLUMN, columns - len(run_id) - 4)
+        self._open: dict[str, OpenSpan] = {}
+        self._held: deque[tuple[OpenSpan, list[Line], bool]] = deque()
+        self._repeats: dict[tuple[str, ...], tuple[OpenSpan, Repeats]] = {}
+        self._totals = RunTotals()
+
+    def started(self, span: SpanRecord) -> Iterator[Line]:
+        """Tell that a span started; items, and spans that are not ours, have no line for that."""
+        yield from self._overdue(span.start)
+        parent = self._open.get(span.parent_id)
+        depth, label = (parent.inner_depth, parent.label) if parent is not None else (0, "")
+        inner_depth = depth + 1
+        if span.role == "item":
+            label += f"[{span.attributes.get(semconv.BATCH_INDEX, '?')}] "
+            if parent is not None and parent.span.role == "flow":
+                inner_depth = depth  # A round's nodes stand where the flow's would.
+        elif not span.role:
+            inner_depth = depth
+        entry = self._open[span.span_id] = OpenSpan(span, depth, label, inner_depth)
+        if parent is not None:
+            entry.within = parent if span.role == "item" else parent.within
+            entry.flow = parent.flow or parent
+            parent.steps += bool(span.role)
+            yield from self._tell(parent)
+        if span.role == "flow" and entry.within is None:
+            entry.flow = entry
+        if span.role in ("flow", "node"):
+            entry.told = False
+            entry.crowd.size = span.attributes.get(semconv.BATCH_SIZE)
+            if semconv.BATCH_MODE not in span.attributes or entry.crowd.size is not None:
+                yield from self._tell(entry)
+
+    def batch_begun(self, span_id: str, size: int | None) -> Iterator[Line]:
+        """Tell that a batch begins, with its size if that is known."""
+        entry = self._open.get(span_id)
+        if entry is not None:
+            entry.crowd.size = size
+            yield from self._tell(entry)
+
+    def _tell(self, entry: OpenSpan) -> Iterator[Line]:
+        """Tell an entry's start, unless that has been done."""
+        if entry.told or entry.hidden:
+            return
+        entry.told = True
+        span = entry.span
+        name = [Part(name_of(span), NAME)]
+        mode = span.attributes.get(semconv.BATCH_MODE)
+        if mode is not None and entry.crowd.size is not None:
+            name.append(Part(f" ×{entry.crowd.size}"))
+        if mode == semconv.PARALLEL:
+            name.append(Part(" parallel", DIM))
+        name.append(Part(wording.visit(span.attributes), DIM))
+        line = self._line(entry, span.start, Part("→ ", DIM), *name)
+        if entry.depth == 0 and not self._narrow:
+            gap = max(2, self._run_column - sum(len(part.text) for part in line))
+            line += (Part(" " * gap), Part(f"run {self._run_id}", DIM))
+        yield line
+
+    def attempt_failed(
+        self,
+        span_id: str,
+        time: int,
+        *,
+        attempt: int,
+        most: int,
+        error: str,
+        wait: float,
+        place: str = "",
+        item: int | None = None,
+    ) -> Iterator[Line]:
+        """Tell that an attempt failed and will be repeated, after `wait` seconds.
+
+        `item` is the index of a batch item, where that has no span of its own.
+        """
+        yield from self._overdue(time)
+        entry = self._open.get(span_id)
+        if entry is None:
+            return
+        if item is not None and entry.span.role == "node":
+            entry = OpenSpan(entry.span, entry.depth + 1, f"{entry.label}[{item}] ", 0, within=entry)
+        batch = entry.within
+        if batch is not None and self._is_repeated(entry, batch, time, f"{attempt}/{most}", error + place):
+            return
+        yield from self._tell(entry)
+        waiting = f"; waiting {wait:g}s" if wait else ""
+        message = wording.cut(wording.escape(error), wording.MAX_MESSAGE) + wording.where(semconv.EXEC, place)
+        said = Part(f"attempt {attempt}/{most} failed: {message}{waiting}")
+        yield self._line(entry, time, Part("↻ ", WARN), said)
+
+    def _is_repeated(self, entry: OpenSpan, batch: OpenSpan, time: int, attempt: str, error: str) -> bool:
+        """Tell whether a failed attempt of an item goes without a line; those alike are counted.
+
+        Rounds that have lines of their own tell all that happened in them.
+        """
+        if batch.span.role == "flow" and not batch.crowd.collapsed:
+            return not batch.crowd.shows_attempt()
+        label = entry.label[len(batch.label) :].rstrip()
+        key = (batch.span.span_id, entry.span.title, attempt, likeness(error))
+        if key in self._repeats:
+            self._repeats[key][1].add(label)
+            batch.crowd.repeat_attempt()
+            return True
+        if not batch.crowd.shows_attempt():
+            return True
+        which = "" if attempt.startswith("1/") else attempt
+        self._repeats[key] = batch, Repeats(label, which, time + round(MOMENT * 1e9))
+        return False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether failed attempts have been counted that no line tells of yet."""
+        return any(repeats.waiting for _, repeats in list(self._repeats.values()))
+
+    def more(self) -> Iterator[Line]:
+        """Tell what waits for something to happen, since nothing does; any thread may ask."""
+        for _, lines, _ in drained(self._held):
+            yield from lines
+        for batch, repeats in list(self._repeats.values()):
+            yield from self._tell_repeats(batch, repeats)
+
+    def _overdue(self, time: int, ended: OpenSpan | None = None) -> Iterator[Line]:
+        """Tell what has waited until now: something else happens.
+
+        Args:
+            time: When it happens.
+            ended: The step that has ended, and with it what it had to say.
+        """
+        for _, lines, _ in drained(self._held):
+            yield from lines
+        if self._repeats:
+            for key, (batch, repeats) in list(self._repeats.items()):
+                if repeats.until <= time or batch is ended or (ended is not None and not self._open):
+                    del self._repeats[key]
+                    yield from self._tell_repeats(batch, repeats)
+
+    def _tell_repeats(self, batch: OpenSpan, repeats: Repeats) -> Iterator[Line]:
+        told = repeats.tell()
+        if told:
+            yield *self._margin(batch, batch.span.start), Part("… ", DIM), Part(told)
+
+    def unmatched(self, span_id: str, time: int, action: str, known: Sequence[str]) -> Iterator[Line]:
+        """Tell that a step's action leads nowhere."""
+        yield from self._overdue(time)
+        entry = self._open.get(span_id)
+        if entry is not None and not entry.hidden:
+            ways = ", ".join(wording.escape(way) for way in known)
+            said = f"action '{wording.escape(action)}' leads nowhere (known: {ways}): flow ends here"
+            yield self._line(entry, time, Part("⚠ ", WARN), Part(said))
+
+    def progressed(self, span_id: str, done: float, total: float | None) -> None:
+        """Take note of a step's progress; it is told when the step has been silent for long."""
+        entry = self._open.get(span_id)
+        if entry is not None:
+            entry.progress = f"{done:,g}" + ("" if total is None else f"/{total:,g}")
+
+    def item_done(self, span_id: str, time: int) -> Iterator[Line]:
+        """Tell that an item of a batch, which has no span of its own, went well."""
+        yield from self._overdue(time)
+        entry = self._open.get(span_id)
+        if entry is not None:
+            entry.crowd.end(None)
+            yield from self._report(entry, time, entry.crowd.report(entry.seconds(time)))
+
+    def _report(self, batch: OpenSpan, time: int, said: str | None) -> Iterator[Line]:
+        """Tell how far a large batch is."""
+        if said is not None and not batch.hidden:
+            yield self._line(batch, time, Part("· ", DIM), Part(said), below=1)
+
+    def ended(self, span: SpanRecord) -> Iterator[Line]:
+        """Tell how a span ended."""
+        entry = self._open.pop(span.span_id, None)
+        step = self._only_step(entry, span) if entry is not None and span.role == "item" else []
+        yield from self._overdue(span.end, entry)
+        if entry is None:
+            return
+        parent = self._open.get(span.parent_id)
+        if parent is not None:  # What is in a span of others is as if it were not.
+            parent.failed_inside += span.failed if span.role else entry.failed_inside
+        if not span.role:
+            return
+        self._totals.add(span, parent.span if parent is not None else None)
+        if span.role == "item" and parent is not None:
+            yield from self._item_ended(entry, span, parent, step)
+            return
+        untraced = span.attributes.get(semconv.BATCH_UNTRACED, 0)
+        yield from self._report(entry, span.end, entry.crowd.last_report(entry.seconds(span.end), untraced))
+        lines = list(self._step_ended(entry, span, parent))
+        if lines and parent is not None and parent.ended_by(span):
+            self._held.append((parent, lines, span.failed))
+        else:
+            yield from lines
+
+    def _step_ended(self, entry: OpenSpan, span: SpanRecord, parent: OpenSpan | None) -> Iterator[Line]:
+        if span.failed or not entry.hidden:
+            yield from self._tell(entry)
+            yield self._end_line(entry, span, parent)
+            yield from self._hint(entry, span)
+
+    def _item_ended(
+        self, entry: OpenSpan, span: SpanRecord, batch: OpenSpan, step: list[Line]
+    ) -> Iterator[Line]:
+        """Tell how an item ended: of a round that was one step, the step's lines do, and are held."""
+        batch.crowd.end(span)
+        if step:
+            yield step[0] + tuple(part for piece in _progress(span, batch) for part in (Part("  "), piece))
+            yield from step[1:]
+        elif batch.crowd.shows(span) and not batch.hidden:
+            yield self._end_line(entry, span, batch)
+        yield from self._report(batch, span.end, batch.crowd.report(batch.seconds(span.end)))
+
+    def _only_step(self, round_: OpenSpan, span: SpanRecord) -> list[Line]:
+        """Return the lines of the step that a round was which ends now, and as the step did."""
+        if self._held and self._held[0][0] is round_ and self._held[0][2] == span.failed:
+            return next((lines for _, lines, _ in drained(self._held)), [])
+        return []
+
+    def _end_line(self, entry: OpenSpan, span: SpanRecord, parent: OpenSpan | None) -> Line:
+        name = [] if span.role == "item" else [Part(name_of(span), NAME), Part(" ")]
+        mark = mark_of(span, "failed" if span.failed else "ok", failed_inside=entry.failed_inside)
+        line = self._line(entry, span.end, mark, *name, Part(wording.seconds(span.duration)))
+        for piece in (*_overlapped(entry, span), *self._outcome(entry, span), *_progress(span, parent)):
+            line += (Part("  "), piece)
+        return line
+
+    def _hint(self, entry: OpenSpan, span: SpanRecord) -> Iterator[Line]:
+        """Say what the store had, where a step missed a key."""
+        attributes = span.attributes
+        if attributes.get(semconv.ERROR_TYPE) != "KeyError" or semconv.ERROR_PLACE not in attributes:
+            return
+        names = json.loads(attributes.get(semconv.SHARED_SCHEMA, "{}"))
+        if span.status_message.removeprefix("KeyError: ") not in map(repr, names):
+            keys = ", ".join(map(wording.escape, list(names)[: wording.MAX_KEYS])) or "no keys"
+            more = f" (+{len(names) - wording.MAX_KEYS} more)" if len(names) > wording.MAX_KEYS else ""
+            yield *self._margin(entry, span.end), Part(f"shared has: {keys}{more}", DIM)
+
+    def _margin(self, entry: OpenSpan, time: int) -> Line:
+        """Return what stands before a line below an entry's that does not show its time."""
+        margin = " " * len(self._elapsed(time)) + _INDENT * (entry.depth + 1)
+        return Part(margin), Part(entry.label, DIM)
+
+    def still_running(self, time: int) -> Line:
+        """Tell which steps are open, and for how long: what to say after a long silence."""
+        entries = list(self._open.values())  # At once: a thread of its own asks, while others go on.
+        holders = {entry.span.parent_id for entry in entries}
+        innermost = [entry for entry in entries if entry.span.role and entry.span.span_id not in holders]
+        said = [
+            " ".join(
+                filter(None, (self._title(entry), entry.progress, f"{(time - entry.span.start) / 1e9:.0f}s"))
+            )
+            for entry in innermost[: wording.MAX_KEYS]
+        ]
+        more = f" (+{len(innermost) - wording.MAX_KEYS} more)" if len(innermost) > wording.MAX_KEYS else ""
+        return Part("… still running: ", DIM), Part(", ".join(said) + more)
+
+    def _title(self, entry: OpenSpan) -> str:
+        """Return what an open step is called: `Summarize [4]`."""
+        node = entry
+        if entry.span.role == "item":
+            node = self._open.get(entry.span.parent_id, entry)
+        return f"{name_of(node.span)} {entry.label}".rstrip()
+
+    def _outcome(self, entry: OpenSpan, span: SpanRecord) -> Iterator[Part]:
+        attributes = span.attributes
+        if span.failed:
+            message = wording.failure(span.status_message, attributes)
+            yield Part(message + wording.where(attributes.get(semconv.ERROR_PHASE), span.error_place), BAD)
+            return
+        action = attributes.get(semconv.NODE_ACTION)
+        if semconv.FLOW_NESTED in attributes:
+            action = attributes.get(semconv.FLOW_ACTION)
+        if action is not None:
+            yield Part(f"→ {wording.escape(str(action))}")
+        for circumstance in wording.circumstances(attributes, entry.failed_inside):
+            yield Part(circumstance, WARN)
+        for kind in wording.warnings(span.events) if span.role == "node" else ():
+            yield Part(f"warning {kind}".rstrip(), WARN)
+        changes = wording.diff(attributes, counts=self._narrow) if span.role == "node" else ""
+        if changes:
+            yield Part(changes + self._others_wrote(entry, attributes))
+        usage = wording.cost_of(attributes) if self._narrow else wording.usage(attributes)
+        if usage and not (span.role == "flow" and semconv.FLOW_NESTED not in attributes):
+            yield Part(usage, DIM)
+
+    def _others_wrote(self, entry: OpenSpan, attributes: Attributes) -> str:
+        """Say that the changes of a step may be those of others: once a flow."""
+        flow = entry.flow or entry
+        if flow.others_wrote or self._narrow or semconv.SHARED_CONCURRENT not in attributes:
+            return ""
+        flow.others_wrote = True
+        return f" {wording.OTHERS_WROTE}"
+
+    def _line(self, entry: OpenSpan, time: int, *parts: Part, below: int = 0) -> Line:
+        """Return a line at an entry's place, or so many levels `below` it."""
+        margin = Part(_INDENT * (entry.depth + below))
+        return (Part(self._elapsed(time), DIM), margin, Part(entry.label, DIM), *parts)
+
+    def _elapsed(self, time: int) -> str:
+        return "" if self._narrow else f"{max(time - self._start, 0) / 1e9:6.2f}s "
+
+    def summary(self, root: SpanRecord, *, late: int = 0) -> Iterator[Line]:
+        """Tell how the run ended: see `RunTotals.lines`."""
+        return self._totals.lines(root, late=late)
+
+
+def _overlapped(entry: OpenSpan, span: SpanRecord) -> Iterator[Part]:
+    """Say that a batch ran items at once, where nobody knew that when it began."""
+    mode = span.attributes.get(semconv.BATCH_MODE)
+    if mode == semconv.PARALLEL and entry.span.attributes.get(semconv.BATCH_MODE) != mode:
+        yield Part("parallel", DIM)
+
+
+def _progress(span: SpanRecord, parent: OpenSpan | None) -> Iterator[Part]:
+    """Tell how many items of a batch are done, at the end of one."""
+    if span.role == "item" and parent is not None and parent.crowd.size is not None:
+        yield Part(f"({parent.crowd.ended}/{parent.crowd.size})", DIM)

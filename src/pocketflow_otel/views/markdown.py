@@ -1,0 +1,84 @@
+"""A run to be pasted into an issue, or into a chat with a model."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pocketflow_otel import semconv
+from pocketflow_otel.views import tree, wording
+from pocketflow_otel.views.trouble import steps_with
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pocketflow_otel.traces.trace import Trace
+
+
+def markdown(trace: Trace, *, values: bool = False, limit: int | None = tree.LIMIT) -> Iterator[str]:
+    """Yield the lines of a Markdown text: facts, the tree, errors with their tracebacks.
+
+    Args:
+        trace: The run.
+        values: Whether to show the values that were recorded of the store's keys.
+        limit: As for `outline.walk`.
+    """
+    head = trace.head
+    yield f"## Run of {_code(head.title)}: {head.status}"
+    yield ""
+    duration = wording.seconds(head.duration)
+    yield f"- run {_code(head.run_id)}, {duration}, {steps_with(head.steps, head.trouble)}"
+    if head.calls:
+        yield f"- {tree.bill(trace)}"
+    for note in tree.notes(trace):
+        yield f"- {note}"
+    yield ""
+    lines = [wording.render(line) for line in tree.outline(trace, values=values, limit=limit)]
+    skipped = len(list(tree.facts(trace)))
+    yield from _fenced(lines[skipped:])
+    if head.models:
+        yield from _models(trace)
+    yield from _errors(trace)
+
+
+def _models(trace: Trace) -> Iterator[str]:
+    yield ""
+    yield "| model | calls | tokens | cost |"
+    yield "|---|--:|--:|--:|"
+    for model, said in trace.head.models.items():
+        cost = {semconv.COST: said["cost"], semconv.COST_UNPRICED_CALLS: said["unpriced_calls"]}
+        shown = wording.cost_of({key: value for key, value in cost.items() if value is not None})
+        cell = _code(model).replace("|", "\\|")
+        yield f"| {cell} | {said['calls']:,} | {said['tokens']:,} | {shown} |"
+
+
+def _errors(trace: Trace) -> Iterator[str]:
+    for step in trace.walk():
+        for event in step.span.events:
+            if event.name == semconv.EXCEPTION_EVENT:
+                phase = step.span.attributes.get(semconv.ERROR_PHASE)
+                place = tree.name(step) + (f".{phase}" if phase else "")
+                yield ""
+                yield f"### Error in {_code(place)}"
+                yield ""
+                kind = event.attributes.get(semconv.EXCEPTION_TYPE, "error")
+                message = event.attributes.get(semconv.EXCEPTION_MESSAGE)
+                trace_text = event.attributes.get(semconv.EXCEPTION_STACKTRACE) or wording.raised(
+                    kind, message
+                )
+                yield from _fenced([wording.escape(line) for line in str(trace_text).splitlines()])
+
+
+def _code(content: str) -> str:
+    """Return text as code, which cannot end it whatever it holds."""
+    content = wording.escape(content)
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", content)), default=0))
+    return f"{ticks} {content} {ticks}" if "`" in content else f"`{content}`"
+
+
+def _fenced(lines: list[str]) -> Iterator[str]:
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield f"{fence}text"
+    yield from lines
+    yield fence

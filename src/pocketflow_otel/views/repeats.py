@@ -1,0 +1,81 @@
+"""Failed attempts in a batch that say nearly the same: one of them has a line, the others are counted."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from pocketflow_otel.views.wording import MAX_KEYS, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOMENT: Final = 0.1
+"""Seconds within which what says nearly the same is not said again."""
+
+_VARYING: Final = re.compile(r"(?<!\d)(?!\b[45]\d\d\b)(?:\b(?=[\w-]*\d)[\w-]{8,}|\d+)")
+"""Numbers, and long words with digits, such as ids of requests; but no status of HTTP."""
+
+T = TypeVar("T")
+
+
+def likeness(message: str) -> str:
+    """Return what two messages have in common that differ in numbers and ids alone.
+
+    >>> likeness("429: item 7 of req_7f3a91c2"), likeness("503: item 8 of req_8b12ff00")
+    ('429: item # of #', '503: item # of #')
+    """
+    return _VARYING.sub("#", message)
+
+
+def drained(queue: deque[T]) -> Iterator[T]:
+    """Yield what is in a queue, each thing to one of the threads that empty it."""
+    with suppress(IndexError):
+        while True:
+            yield queue.popleft()
+
+
+class Repeats:
+    """A failed attempt that has a line, and the items that failed like it shortly after.
+
+    Another thread may tell of them, when nothing else happens: so they wait in a queue.
+
+    Args:
+        label: The item whose attempt has the line: `[3]`.
+        attempt: Which attempt it was, and of how many: `2/3`; empty for a first one.
+        until: When the moment is over, in nanoseconds since the epoch.
+    """
+
+    __slots__ = ("_attempt", "_label", "_more", "until")
+
+    def __init__(self, label: str, attempt: str, until: int) -> None:
+        self._label = label
+        self._attempt = f", attempt {attempt}" if attempt else ""
+        self._more: deque[str] = deque()
+        self.until = until
+
+    def add(self, label: str) -> None:
+        """Take note of an item that failed in the same way."""
+        self._more.append(label)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are items that have not been told of."""
+        return bool(self._more)
+
+    def tell(self) -> str:
+        """Return which items have been added since the last time; empty if none has.
+
+        >>> repeats = Repeats("[3]", "2/3", 0)
+        >>> repeats.add("[5]")
+        >>> repeats.tell(), repeats.tell()
+        ('1 more item like [3], attempt 2/3: [5]', '')
+        """
+        labels = list(drained(self._more))
+        if not labels:
+            return ""
+        more = f" (+{len(labels) - MAX_KEYS} more)" if len(labels) > MAX_KEYS else ""
+        count = plural(len(labels), "more item")
+        return f"{count} like {self._label}{self._attempt}: {' '.join(labels[:MAX_KEYS])}{more}"

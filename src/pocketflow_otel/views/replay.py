@@ -1,0 +1,105 @@
+"""Tell a run that is on disk, or has just ended, in the words of the live view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from pocketflow_otel import semconv
+from pocketflow_otel.traces.records import ENDED
+from pocketflow_otel.traces.trace import tree
+from pocketflow_otel.views import wording
+from pocketflow_otel.views.summary import path_line
+from pocketflow_otel.views.wording import WARN, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pocketflow_otel.traces.records import EventRecord, SpanRecord
+    from pocketflow_otel.traces.trace import Trace
+    from pocketflow_otel.views.live import Narrator
+    from pocketflow_otel.views.wording import Line
+
+_BETWEEN: Final = 1_000_000
+"""More than the depth of any span: sorts events after starts and before ends."""
+
+Happening = tuple[int, Literal["start", "event", "end"], "SpanRecord", "EventRecord | None"]
+"""When, what, to which span; the event itself."""
+
+_RUNNING: Final = 3
+"""Steps that are named as having been running."""
+
+
+def retell(spans: Sequence[SpanRecord], narrator: Narrator) -> Iterator[tuple[int, Line]]:
+    """Yield a run's lines and when each was told, in nanoseconds since the epoch: by the times.
+
+    What never ended has no line for that.
+    """
+    for time, kind, span, event in in_order(spans):
+        if event is not None:
+            lines = tell_event(narrator, span, event)
+        else:
+            lines = narrator.started(span) if kind == "start" else narrator.ended(span)
+        for line in lines:
+            yield time, line
+
+
+def in_order(spans: Sequence[SpanRecord]) -> Iterator[Happening]:
+    """Yield the starts, events and ends of a run's spans by their times; what never ended has no end."""
+    happenings: list[tuple[int, Happening]] = []
+    for root in tree(spans):
+        for step in root.walk():
+            span, depth = step.span, step.depth
+            # What starts or ends in one instant is told from outside in, and from inside out.
+            happenings.append((depth, (span.start, "start", span, None)))
+            happenings += [(_BETWEEN, (event.time, "event", span, event)) for event in span.events]
+            if span.end and not step.interrupted:
+                happenings.append((2 * _BETWEEN - depth, (span.end, "end", span, None)))
+    happenings.sort(key=lambda happening: (happening[1][0], happening[0]))
+    return (happening for _, happening in happenings)
+
+
+def tell_event(narrator: Narrator, span: SpanRecord, event: EventRecord) -> Iterable[Line]:
+    """Return the lines of what happened in a span."""
+    said = event.attributes
+    if event.name == semconv.ATTEMPT_FAILED:
+        return narrator.attempt_failed(
+            span.span_id,
+            event.time,
+            attempt=said[semconv.ATTEMPT],
+            most=said[semconv.ATTEMPT_MAX],
+            error=wording.raised(said[semconv.EXCEPTION_TYPE], said.get(semconv.EXCEPTION_MESSAGE)),
+            wait=said[semconv.ATTEMPT_WAIT],
+            place=str(said.get(semconv.ATTEMPT_PLACE, "")),
+        )
+    if event.name == semconv.ACTION_UNMATCHED:
+        known = said[semconv.UNMATCHED_KNOWN]
+        return narrator.unmatched(span.span_id, event.time, str(said[semconv.UNMATCHED_ACTION]), known)
+    return ()
+
+
+def ending(trace: Trace, narrator: Narrator) -> Iterator[Line]:
+    """Tell how a run on disk ended."""
+    head, root = trace.head, trace.root
+    if root is not None and head.status in ENDED:
+        yield from narrator.summary(root, late=head.late)
+        yield path_line(head.path)
+        return
+    facts = wording.joined(
+        [wording.seconds(head.duration), wording.plural(head.steps, "step"), was_running(trace)]
+    )
+    yield Part(head.status.upper(), WARN), Part(f" · {facts}")
+    yield path_line(head.path)
+
+
+def was_running(trace: Trace) -> str:
+    """Say which steps had begun and not ended; of a batch its items, not what holds them."""
+    open_steps = [
+        wording.escape(step.span.title)
+        for step in trace.walk()
+        if (step.interrupted or not step.span.end) and step.span.role == "node"
+    ]
+    if not open_steps:
+        return ""
+    more = ", ..." if len(open_steps) > _RUNNING else ""
+    verb = "running" if trace.head.status == "running" else "was running"
+    return f"{verb} {', '.join(open_steps[:_RUNNING])}{more}"

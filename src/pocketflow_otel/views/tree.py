@@ -1,0 +1,267 @@
+"""The tree of a run, as lines; long ones are shown in part, and say what they leave out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pocketflow_otel import semconv
+from pocketflow_otel.analysis.rows import status
+from pocketflow_otel.views import wording
+from pocketflow_otel.views.replay import was_running
+from pocketflow_otel.views.status import mark_of, style_of
+from pocketflow_otel.views.trouble import steps_with
+from pocketflow_otel.views.wording import BAD, DIM, NAME, WARN, Line, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pocketflow_otel.traces.trace import Head, Step, Trace
+
+LIMIT: Final = 100
+"""Steps shown of what one step contains: the first and the last, and the failed ones between."""
+_FAILED: Final = 20
+"""Failed ones shown between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A step in its place, or, without one, what was left out there.
+
+    Attributes:
+        step: The step.
+        parent: What it lies in.
+        branches: For each level above, and its own, whether more follow there.
+        left_out: The steps that are not shown.
+    """
+
+    step: Step | None
+    parent: Step | None
+    branches: tuple[bool, ...]
+    left_out: tuple[Step, ...] = ()
+
+    @property
+    def prefix(self) -> str:
+        """The lines of the tree before it."""
+        if not self.branches:
+            return ""
+        above = "".join("│  " if more else "   " for more in self.branches[:-1])
+        return above + ("├─ " if self.branches[-1] else "└─ ")
+
+    @property
+    def indent(self) -> str:
+        """The lines of the tree before what is said below it."""
+        below = "│  " if self.step is not None and self.step.children else "   "
+        return "".join("│  " if more else "   " for more in self.branches) + below
+
+
+def walk(trace: Trace, limit: int | None = LIMIT) -> Iterator[Shown]:
+    """Yield what is shown of a trace, each step before what it contains.
+
+    Args:
+        trace: The run.
+        limit: Steps shown of what one step contains; `None` for all.
+    """
+    for root in trace.roots:
+        waiting = [Shown(root, None, ())]
+        while waiting:
+            shown = waiting.pop()
+            yield shown
+            if shown.step is not None:
+                waiting += reversed(_below(shown, shown.step, limit))
+
+
+def _below(shown: Shown, step: Step, limit: int | None) -> list[Shown]:
+    children = step.children
+    parts: list[tuple[Step | None, tuple[Step, ...]]] = [(child, ()) for child in children]
+    if limit is not None and len(children) > limit:
+        half = limit // 2
+        parts = [(child, ()) for child in children[:half]]
+        between = children[half:-half]
+        failed = [child for child in between if child.span.failed][:_FAILED]
+        parts += [(child, ()) for child in failed]
+        told = {child.span.span_id for child in failed}
+        parts.append((None, tuple(child for child in between if child.span.span_id not in told)))
+        parts += [(child, ()) for child in children[-half:]]
+    last = len(parts) - 1
+    return [
+        Shown(child, step, (*shown.branches, place < last), left_out)
+        for place, (child, left_out) in enumerate(parts)
+    ]
+
+
+def outline(trace: Trace, *, values: bool = False, limit: int | None = LIMIT) -> Iterator[Line]:
+    """Yield a run's facts and its tree.
+
+    Args:
+        trace: The run.
+        values: Whether to show the values that were recorded of the store's keys.
+        limit: As for `walk`.
+    """
+    yield from facts(trace)
+    remarks = _Remarks()
+    for shown in walk(trace, limit):
+        if shown.step is None:
+            yield Part(shown.prefix, DIM), Part(left_out(shown), DIM)
+            continue
+        yield (
+            Part(shown.prefix, DIM),
+            *_step_line(shown.step, shown.parent, remarks.of(shown.step, shown.parent)),
+        )
+        for line in _happened(shown.step):
+            yield (Part(shown.indent, DIM), *line)
+        if values:
+            for name, value in recorded(shown.step).items():
+                yield Part(shown.indent, DIM), Part(f"{wording.escape(name)} = {wording.escape(value)}")
+
+
+def facts(trace: Trace) -> Iterator[Line]:
+    """Yield what is to be known of a run as a whole."""
+    head = trace.head
+    yield run_line(head)
+    pieces = [
+        f"began {wording.moment(head.start)} UTC",
+        wording.seconds(head.duration),
+        steps_with(head.steps, head.trouble),
+        bill(trace),
+    ]
+    yield (Part(wording.joined(pieces), DIM),)
+    for note in notes(trace):
+        yield (Part(note, WARN),)
+
+
+def run_line(head: Head) -> Line:
+    """Return which run it is, and how it ended."""
+    status = Part(head.status, style_of(head.status))
+    return Part(wording.escape(head.title), NAME), Part("  "), status, Part(f"  {head.run_id}")
+
+
+def bill(trace: Trace) -> str:
+    """Return what the calls of a run came to; empty without calls."""
+    head, root = trace.head, trace.root
+    if root is not None and semconv.SUM_BY_MODEL in root.attributes:
+        return wording.bill(root.attributes)
+    if not head.calls:
+        return ""
+    cost = wording.cost_of(head.sums())
+    tokens = f"{head.tokens:,} tokens"
+    return wording.joined([wording.plural(head.calls, "LLM call"), tokens, f"cost {cost}" if cost else ""])
+
+
+def notes(trace: Trace) -> Iterator[str]:
+    """Yield what a reader must know to trust the rest."""
+    if trace.head.status == "interrupted":
+        yield wording.joined(["its process ended before the run did", was_running(trace)])
+    elif trace.head.status == "running":
+        yield wording.joined(["it still goes", was_running(trace)])
+    if trace.head.late:
+        yield f"{wording.plural(trace.head.late, 'span')} still open when the run ended, not in the file"
+    if trace.head.damaged:
+        yield f"{wording.plural(trace.head.damaged, 'line')} of the journal could not be read"
+
+
+def left_out(shown: Shown) -> str:
+    """Say what is not shown."""
+    failed = sum(step.span.failed for step in shown.left_out)
+    count = f"{len(shown.left_out) - failed:,} ok" + (f", {failed:,} failed" if failed else "")
+    return f"… {len(shown.left_out):,} more left out ({count}); --all shows them"
+
+
+def name(step: Step) -> str:
+    """Return what a step is called: `Flow: qa`, `Answer`, `[2]`, or a foreign span's name."""
+    span = step.span
+    if span.role == "item":
+        return f"[{span.attributes.get(semconv.BATCH_INDEX, '?')}]"
+    called = wording.escape(span.label or span.name)
+    return f"Flow: {called}" if span.role == "flow" and span.title else called
+
+
+class _Remarks:
+    """Remarks that steps ran beside others on one store: one a flow, at the first step."""
+
+    def __init__(self) -> None:
+        self._homes: dict[str, tuple[str, bool]] = {}  # The flow of a step, and whether in a batch.
+        self._made: set[str] = set()
+
+    def of(self, step: Step, parent: Step | None) -> str:
+        """Return the remark on a step, empty for most; each is asked for after its parent."""
+        span = step.span
+        flow, batched = (span.span_id, False) if parent is None else self._homes[parent.span.span_id]
+        batched = batched or span.role == "item"
+        if span.role == "flow" and not batched:
+            flow = span.span_id
+        self._homes[span.span_id] = flow, batched
+        said = span.attributes
+        if semconv.SHARED_CONCURRENT not in said or flow in self._made or not wording.diff(said):
+            return ""
+        self._made.add(flow)
+        return f" {wording.OTHERS_WROTE}"
+
+
+def _step_line(step: Step, parent: Step | None, remark: str) -> Line:
+    span, said = step.span, step.span.attributes
+    mark = mark_of(span, status(step), failed_inside=step.failed_inside) if span.role else Part("· ", DIM)
+    line: Line = (mark, Part(name(step), NAME if span.role else DIM))
+    if span.role in ("node", "flow"):
+        line += (Part(wording.visit(said), DIM),)
+    if semconv.BATCH_SIZE in said and semconv.BATCH_MODE in said:
+        line += (Part(f" ×{said[semconv.BATCH_SIZE]}", DIM),)
+    if said.get(semconv.BATCH_MODE) == semconv.PARALLEL:
+        line += (Part(" parallel", DIM),)
+    for piece in _pieces(step, parent, remark):
+        line += (Part("  "), piece)
+    return line
+
+
+def _pieces(step: Step, parent: Step | None, remark: str) -> Iterator[Part]:
+    span, said = step.span, step.span.attributes
+    if span.end:
+        share = span.duration / parent.span.duration if parent is not None and parent.span.duration else None
+        yield Part(wording.seconds(span.duration) + (f" ({share:.0%})" if share is not None else ""))
+    if step.interrupted or not span.end:
+        yield Part("interrupted" if span.end else "running", WARN)
+    elif span.failed:
+        message = wording.failure(span.status_message, said)
+        yield Part(message + wording.where(said.get(semconv.ERROR_PHASE), span.error_place), BAD)
+    action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION))
+    if action is not None and not (span.role == "flow" and parent is None):
+        yield Part(f"→ {wording.escape(str(action))}")
+    for circumstance in wording.circumstances(said, step.failed_inside):
+        yield Part(circumstance, WARN)
+    changes = wording.diff(said)
+    if changes:
+        yield Part(changes + remark)
+    usage = _usage(step)
+    if usage:
+        yield Part(usage, DIM)
+
+
+def _usage(step: Step) -> str:
+    said = step.span.attributes
+    needed = (semconv.SUM_INPUT_TOKENS, semconv.SUM_OUTPUT_TOKENS)
+    return wording.usage(said) if all(key in said for key in needed) else ""
+
+
+def _happened(step: Step) -> Iterator[Line]:
+    for event in step.span.events:
+        said = event.attributes
+        if event.name == semconv.ATTEMPT_FAILED:
+            raised = wording.raised(said[semconv.EXCEPTION_TYPE], said.get(semconv.EXCEPTION_MESSAGE))
+            error = wording.error(raised, "error")
+            wait = said[semconv.ATTEMPT_WAIT]
+            waited = f"; waited {wait:g}s" if wait else ""
+            said_of = f"attempt {said[semconv.ATTEMPT]}/{said[semconv.ATTEMPT_MAX]} failed: {error}{waited}"
+            yield Part("↻ ", WARN), Part(said_of)
+        elif event.name == semconv.ACTION_UNMATCHED:
+            action = wording.escape(str(said[semconv.UNMATCHED_ACTION]))
+            known = ", ".join(wording.escape(way) for way in said[semconv.UNMATCHED_KNOWN])
+            yield Part("⚠ ", WARN), Part(f"action '{action}' leads nowhere (known: {known}): the flow ended")
+        elif event.name == semconv.WARNING:
+            yield Part("⚠ ", WARN), Part(wording.warning(event))
+
+
+def recorded(step: Step) -> dict[str, str]:
+    """Return the values that were recorded of the store's keys, as JSON."""
+    values = json.loads(step.span.attributes.get(semconv.SHARED_VALUES, "{}"))
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}

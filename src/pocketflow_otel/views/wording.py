@@ -1,0 +1,384 @@
+"""The wording of everything people read: durations, diffs, errors, the parts of a line.
+
+A line is a sequence of styled parts; text from a flow is only ever a part's text, so it can
+neither be markup nor drive the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pocketflow_otel import semconv
+from pocketflow_otel.traces.records import PFLOW_STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pocketflow_otel.traces.records import Attributes, EventRecord
+
+MAX_KEYS: Final = 5
+_CHANGES: Final = (
+    ("+", semconv.SHARED_ADDED_KEYS),
+    ("~", semconv.SHARED_MODIFIED_KEYS),
+    ("−", semconv.SHARED_REMOVED_KEYS),
+)
+OTHERS_WROTE: Final = "(others wrote too)"
+"""Behind the changes of a step that ran beside others: theirs may be among them."""
+_APPROVED: Final = "approved"
+_ADVICE: Final = "info"
+_NO_KIND: Final = "warning"
+_NO_CATEGORIES: Final = frozenset({"exception", "node_action_error"})
+"""Of pflow's categories of failures, those that say no more than that it failed."""
+_GATES: Final = {"choice": "answered", "non_interactive": "not answered", "error": "could not be asked"}
+MAX_MESSAGE: Final = 160
+_BETWEEN: Final = " · "
+"""What stands between the facts of a summary."""
+_HANGING: Final = "    "
+"""Before the facts that had no room on the line."""
+_CENT: Final = 0.01
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+
+PLAIN, DIM, GOOD, BAD, WARN, NAME = "plain", "dim", "good", "bad", "warn", "name"
+
+
+class Part(NamedTuple):
+    """A piece of a line, and what it is."""
+
+    text: str
+    style: str = PLAIN
+
+
+Line = tuple[Part, ...]
+
+_ANSI: Final = {DIM: "2", GOOD: "32", BAD: "31;1", WARN: "33", NAME: "1"}
+_ASCII: Final = str.maketrans(
+    {
+        "→": "->",
+        "✓": "ok",
+        "✗": "x",
+        "⚠": "!",
+        "↻": "retry",
+        "−": "-",
+        "×": "x",
+        "·": "|",
+        "…": "...",
+        "Σ": "sum",
+        "≥": ">=",
+        "├": "|",
+        "└": "`",
+        "│": "|",
+        "─": "-",
+        "█": "#",
+    }
+)
+
+
+def render(line: Iterable[Part], *, colour: bool = False, ascii_only: bool = False) -> str:
+    """Return a line as text, in colour with ANSI escapes, or without a character beyond ASCII."""
+    parts = []
+    for text, style in line:
+        shown = text.translate(_ASCII).encode("ascii", "backslashreplace").decode() if ascii_only else text
+        code = _ANSI.get(style) if colour and text else None
+        parts.append(f"\x1b[{code}m{shown}\x1b[0m" if code else shown)
+    return "".join(parts)
+
+
+def fitted(line: Iterable[Part], columns: int) -> Iterator[Part]:
+    """Yield a line cut to a terminal's width, so that it does not wrap."""
+    left = columns
+    for text, style in line:
+        wide = sum(map(width, text))
+        if wide <= left:
+            left -= wide
+            yield Part(text, style)
+            continue
+        kept = ""
+        for char in text:
+            left -= width(char)
+            if left < 1:
+                break
+            kept += char
+        yield Part(f"{kept}…", style)
+        return
+
+
+def folded(line: Iterable[Part], columns: int) -> Iterator[Line]:
+    """Yield a line of facts in as many as a terminal's width asks for: each begins with a whole fact."""
+    facts: list[list[Part]] = [[]]
+    for text, style in line:
+        first, *rest = text.split(_BETWEEN)
+        facts[-1].append(Part(first, style))
+        facts += [[Part(fact, style)] for fact in rest]
+    parts = facts[0]
+    left = columns - _wide(parts)
+    for fact in facts[1:]:
+        left -= len(_BETWEEN) + _wide(fact)
+        if left >= 0:
+            parts = [*parts, Part(_BETWEEN), *fact]
+            continue
+        yield tuple(parts)
+        parts = [Part(_HANGING), *fact]
+        left = columns - _wide(parts)
+    yield tuple(parts)
+
+
+def _wide(parts: Iterable[Part]) -> int:
+    return sum(width(char) for text, _ in parts for char in text)
+
+
+def width(char: str) -> int:
+    """Return how many columns a character takes: two for East Asian wide ones and most emoji."""
+    if char.isascii():
+        return 1
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def escape(text: str) -> str:
+    r"""Return text with control and formatting characters made visible: it cannot drive a terminal.
+
+    >>> escape("clear\x1b[2J\nscreen")
+    'clear\\x1b[2J\\nscreen'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in text
+    )
+
+
+def cut(text: str, limit: int) -> str:
+    """Return text in at most `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def seconds(duration: float) -> str:
+    """Return a duration for people.
+
+    >>> seconds(0.034), seconds(75), seconds(3700)
+    ('0.03s', '1m 15s', '1h 01m')
+    """
+    if round(duration, 2) < _MINUTE:
+        return f"{duration:.2f}s"
+    whole = round(duration)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m {whole % _MINUTE:02}s"
+    return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02}m"
+
+
+def moment(seconds: float) -> str:
+    """Return a moment in UTC, as run ids have it.
+
+    >>> moment(1795375812.481)
+    '2026-11-22 19:30:12'
+    """
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return `1 step`, `2,000 steps`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _survived(attributes: Attributes, failed_inside: int) -> Iterator[str]:
+    """Yield what a step or flow went on from: `20/30 fell back`, `2/5 failed`, `1 failed inside`."""
+    in_batch = semconv.BATCH_MODE in attributes
+    size = attributes.get(semconv.BATCH_SIZE) if in_batch else None
+    of = "" if size is None else f"/{size:,}"
+    fallbacks = attributes.get(semconv.BATCH_FALLBACKS)
+    if fallbacks:
+        yield f"{fallbacks:,}{of} fell back"
+    if failed_inside:
+        yield f"{failed_inside:,}{of} failed" + ("" if in_batch else " inside")
+
+
+def money(dollars: float) -> str:
+    """Return US dollars: from $1 two decimals, from a cent three, below that two digits.
+
+    >>> money(12.345), money(0.0123), money(0.000045), money(0)
+    ('$12.35', '$0.012', '$0.000045', '$0')
+    """
+    if dollars >= 1:
+        return f"${dollars:,.2f}"
+    if dollars >= _CENT:
+        return f"${dollars:.3f}"
+    if dollars <= 0:
+        return "$0"
+    digits = 1 - math.floor(math.log10(dollars))
+    return f"${dollars:.{digits}f}"
+
+
+def usage(attributes: Attributes) -> str:
+    """Return what the calls in a step came to: `$0.00023 · 1,200→200 tok (83% cached) · gpt-4o-mini`.
+
+    Of more than one call the sum: `Σ $0.00047 · 5 calls`. A price that is not known is `$?`, a sum
+    that misses one is `≥`; empty without calls.
+    """
+    calls = attributes.get(semconv.SUM_CALLS, 0)
+    if not calls:
+        return ""
+    cost = cost_of(attributes)
+    if calls > 1:
+        return f"Σ {joined([cost, plural(calls, 'call')])}"
+    tokens, cached = attributes[semconv.SUM_INPUT_TOKENS], attributes.get(semconv.SUM_CACHE_READ_TOKENS, 0)
+    counts = f"{tokens:,}→{attributes[semconv.SUM_OUTPUT_TOKENS]:,} tok"
+    if cached and tokens:
+        counts += f" ({cached / tokens:.0%} cached)"
+    model = ", ".join(escape(str(name)) for name in attributes.get(semconv.SUM_MODELS, ()))
+    unknown = " (no price)" if attributes.get(semconv.COST_UNPRICED_CALLS) else ""
+    return joined([cost, counts, model + unknown])
+
+
+def cost_of(attributes: Attributes) -> str:
+    """Return `$0.00023`, `≥ $0.00023` where some calls have no price, `$?` where none has."""
+    unpriced = attributes.get(semconv.COST_UNPRICED_CALLS, 0)
+    cost = attributes.get(semconv.COST)
+    if cost is None:
+        return "$?" if unpriced else ""
+    return f"≥ {money(cost)}" if unpriced else money(cost)
+
+
+def bill(attributes: Attributes) -> str:
+    """Return what a run's calls came to, for its summary; empty without calls."""
+    calls = attributes.get(semconv.SUM_CALLS, 0)
+    if not calls:
+        return ""
+    tokens = attributes[semconv.SUM_INPUT_TOKENS] + attributes[semconv.SUM_OUTPUT_TOKENS]
+    unpriced = attributes.get(semconv.COST_UNPRICED_CALLS, 0)
+    cost = cost_of(attributes)
+    if unpriced:
+        models = json.loads(attributes.get(semconv.SUM_BY_MODEL, "{}"))
+        names = ", ".join(escape(name) for name, said in models.items() if said.get("unpriced_calls"))
+        cost += f" ({plural(unpriced, 'call')} unpriced: {names})"
+    return joined([plural(calls, "LLM call"), f"{tokens:,} tokens", f"cost {cost}" if cost else ""])
+
+
+def where(phase: object, place: str) -> str:
+    """Return ` in prep (nodes.py:42)`, as far as it is known."""
+    return (f" in {escape(str(phase))}" if phase else "") + (f" ({escape(place)})" if place else "")
+
+
+def diff(attributes: Attributes, *, counts: bool = False) -> str:
+    """Return the changes of a step: `+html ~history −draft (+3 more)`; empty without any.
+
+    With `counts` their numbers alone: `+2 ~1`.
+    """
+    if counts:
+        return " ".join(
+            f"{mark}{len(attributes[attribute])}" for mark, attribute in _CHANGES if attributes.get(attribute)
+        )
+    names = [mark + escape(str(key)) for mark, attribute in _CHANGES for key in attributes.get(attribute, ())]
+    if not names:
+        return ""
+    more = [f"(+{len(names) - MAX_KEYS} more)"] if len(names) > MAX_KEYS else []
+    return " ".join([*names[:MAX_KEYS], *more])
+
+
+def visit(attributes: Attributes) -> str:
+    """Return ` (visit 2)` of a step that its flow has come to before; empty the first time."""
+    number = attributes.get(semconv.NODE_VISIT, attributes.get(semconv.FLOW_VISIT, 1))
+    return "" if number == 1 else f" (visit {number})"
+
+
+def is_doubtful(attributes: Attributes) -> bool:
+    """Tell whether a step or workflow that did not fail did not go as it should either."""
+    fell_back = attributes.get(semconv.NODE_FALLBACK) or attributes.get(semconv.BATCH_FALLBACKS)
+    otherwise = attributes.get(semconv.FLOW_STATUS) in PFLOW_STATUSES
+    return bool(fell_back) or was_stopped(attributes) or otherwise
+
+
+def was_stopped(attributes: Attributes) -> bool:
+    """Tell whether a gate of pflow stopped a step before it did anything."""
+    return str(attributes.get(semconv.GATE_OUTCOME, _APPROVED)) != _APPROVED
+
+
+def warnings(events: Iterable[EventRecord]) -> list[str]:
+    """Return the kinds of pflow's warnings of a step, each once; empty for one that names no kind.
+
+    Mere advice is none.
+    """
+    return list(
+        dict.fromkeys(
+            _kind(event)
+            for event in events
+            if event.name == semconv.WARNING and event.attributes.get(semconv.WARNING_SEVERITY) != _ADVICE
+        )
+    )
+
+
+def warning(event: EventRecord) -> str:
+    """Return a warning of pflow's for one line: the node, if it is another's, the kind, the text."""
+    said = event.attributes
+    node = escape(str(said.get(semconv.WARNING_NODE, "")))
+    message = escape(str(said.get(semconv.WARNING_MESSAGE, "")))
+    return ": ".join(filter(None, (f"warning {node}".rstrip(), _kind(event), message)))
+
+
+def _kind(event: EventRecord) -> str:
+    kind = str(event.attributes.get(semconv.WARNING_CATEGORY, ""))
+    return "" if kind == _NO_KIND else escape(kind)
+
+
+def circumstances(attributes: Attributes, failed_inside: int = 0) -> Iterator[str]:
+    """Yield what else is to be known of how a step went: `2 attempts`, `20/30 fell back`, `cached`.
+
+    Args:
+        attributes: Of a step, item or flow that did not fail.
+        failed_inside: How much in it failed.
+    """
+    attempts = attributes.get(semconv.NODE_ATTEMPTS, 1)
+    if attributes.get(semconv.NODE_FALLBACK):
+        yield f"fallback after {plural(attempts, 'attempt')}"
+    elif attempts > 1:
+        yield plural(attempts, "attempt")
+    yield from _survived(attributes, failed_inside)
+    if attributes.get(semconv.NODE_CACHED):
+        yield "cached"
+    outcome = attributes.get(semconv.GATE_OUTCOME)
+    if outcome is not None:
+        yield f"gate {_GATES.get(outcome, escape(str(outcome)))}"
+
+
+def raised(error_type: object, message: object) -> str:
+    """Return `KeyError: 'chunks'` of an exception's qualified type and its message, if that is known."""
+    name = str(error_type).rpartition(".")[2]
+    return f"{name}: {message}" if message else name
+
+
+def error(message: str, fallback: str) -> str:
+    """Return an error for one line: its text, or its type where the text was not recorded."""
+    return cut(escape(message.strip() or fallback), MAX_MESSAGE)
+
+
+def failure(message: str, attributes: Attributes) -> str:
+    """Return why a step failed, for one line; with pflow's category, where that says more.
+
+    >>> failure("ValueError", {"pocketflow.failure.category": "template_error"})
+    'template_error: ValueError'
+    """
+    said = error(message, str(attributes.get(semconv.ERROR_TYPE, "error")))
+    category = str(attributes.get(semconv.FAILURE_CATEGORY, ""))
+    if not category or category in _NO_CATEGORIES or said == category:
+        return said
+    return cut(f"{escape(category)}: {said}", MAX_MESSAGE)
+
+
+def short_path(path: Path) -> str:
+    """Return a path with the home directory as `~`."""
+    try:
+        return f"~/{path.relative_to(Path.home())}"
+    except (ValueError, RuntimeError):
+        return str(path)
+
+
+def joined(pieces: Sequence[str]) -> str:
+    """Join the facts of a summary line."""
+    return _BETWEEN.join(piece for piece in pieces if piece)
