@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tests.effort import examples
-from tests.needs import needs_program
+from tests.support.effort import examples
+from tests.support.needs import needs_program
 
 from pocketflow_otel.guard import set_strict
 

@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.processes import APP, BIN, PYTHON, environment, run, write
+from tests.support.processes import APP, BIN, PYTHON, environment, run, write
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.processes import PYTHON, run
-from tests.saved import create_flow, save
+from tests.support.processes import PYTHON, run
+from tests.support.saved import create_flow, save
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner
-from tests.processes import PYTHON
+from tests.support.processes import PYTHON
 
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.views import tail

@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.processes import APP, PYTHON, run, write
+from tests.support.processes import APP, PYTHON, run, write
 
 from pocketflow_otel.traces import finalize
 

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from tests.processes import environment, ours
+from tests.support.processes import environment, ours
 
 if TYPE_CHECKING:
     from pathlib import Path

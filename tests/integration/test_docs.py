@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.pages import PAGES, README, Reader, blocks, check_output
+from tests.support.pages import PAGES, README, Reader, blocks, check_output
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.pages import PAGES, blocks, check_output
-from tests.processes import BIN, PYTHON, write
-from tests.terminals import on_terminal
+from tests.support.pages import PAGES, blocks, check_output
+from tests.support.processes import BIN, PYTHON, write
+from tests.support.terminals import on_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.processes import environment, ours
+from tests.support.processes import environment, ours
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from tests.processes import APP, ours, write
-from tests.receiver import Receiver, free_port
+from tests.support.processes import APP, ours, write
+from tests.support.receiver import Receiver, free_port
 
 from pocketflow_otel import sdk
 from pocketflow_otel.cli.main import main

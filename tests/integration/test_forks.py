@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from tests.processes import APP, PYTHON, environment, run, write
-from tests.saved import create_flow, save_journal
+from tests.support.processes import APP, PYTHON, environment, run, write
+from tests.support.saved import create_flow, save_journal
 
 from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.otlp.batch_processor import Limits, SafeBatchProcessor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.processes import PYTHON, run
+from tests.support.processes import PYTHON, run
 
 HEAVY = ("click", "rich", "jinja2", "genai_prices", "pydantic", "pocketflow", "pflow")
 

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.processes import BIN, PYTHON, environment
-from tests.terminals import on_terminal
+from tests.support.processes import BIN, PYTHON, environment
+from tests.support.terminals import on_terminal
 
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 

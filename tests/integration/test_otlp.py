@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from tests.receiver import Receiver, free_port, hang_up, stay_silent, tcp_server
+from tests.support.receiver import Receiver, free_port, hang_up, stay_silent, tcp_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.processes import BIN, PYTHON, environment, ours, run, write
+from tests.support.processes import BIN, PYTHON, environment, ours, run, write
 
 if TYPE_CHECKING:
     import subprocess

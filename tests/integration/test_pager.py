@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pocketflow
 import pytest
-from tests.needs import needs_program
-from tests.processes import BIN, environment, write
-from tests.saved import create_flow, save
+from tests.support.needs import needs_program
+from tests.support.processes import BIN, environment, write
+from tests.support.saved import create_flow, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ import subprocess
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tests.processes import PYTHON
-from tests.retention import NOW, make
+from tests.support.processes import PYTHON
+from tests.support.retention import NOW, make
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.processes import (
+from tests.support.processes import (
     APP,
     BIN,
     ECHO,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.processes import PYTHON, environment, run, write
+from tests.support.processes import PYTHON, environment, run, write
 
 if TYPE_CHECKING:
     import subprocess
@@ -18,7 +18,7 @@ TESTS = Path(__file__).parents[1]
 
 def suite(folder: Path, tests: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Run tests as if they stood in tests/unit."""
-    for name in ("conftest.py", "effort.py", "needs.py", "unit/conftest.py"):
+    for name in ("conftest.py", "support/effort.py", "support/needs.py", "unit/conftest.py"):
         write(folder / "tests" / name, (TESTS / name).read_text(encoding="utf-8"))
     write(folder / "tests" / "unit" / "test_sample.py", tests)
     write(folder / "pytest.ini", "[pytest]\naddopts = --import-mode=importlib -W ignore\npythonpath = .\n")
@@ -62,7 +62,7 @@ def test_each_test_has_the_marker_of_its_folder(request: pytest.FixtureRequest) 
 
 NEEDS = """
 import pytest
-from tests.needs import needs_program
+from tests.support.needs import needs_program
 
 @pytest.mark.needs_program("surely-not-there")
 def test_marked(): pass

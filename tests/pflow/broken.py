@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from tests.functions import plain
 from tests.pflow.pairs import files_in, without_times
+from tests.support.functions import plain
 
 import pocketflow_otel.instrument
 from pocketflow_otel import Config, PflowInstrumentor

@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 import pytest
 from tests.pflow.environments import ENDS
 from tests.pflow.users import TRACED, User, outline, spans_of
-from tests.processes import APP, write
-from tests.receiver import Receiver, free_port
+from tests.support.processes import APP, write
+from tests.support.receiver import Receiver, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

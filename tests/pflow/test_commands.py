@@ -11,7 +11,7 @@ import pytest
 from tests.pflow.environments import NEWEST, VERSIONS, bin_of
 from tests.pflow.features import PROCESSES, SCENARIOS
 from tests.pflow.pairs import perform
-from tests.processes import write
+from tests.support.processes import write
 
 from pocketflow_otel import Config
 from pocketflow_otel.instrument.imports import ImportHooks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.pages import PAGES, Reader
 from tests.pflow.environments import NEWEST, bin_of
+from tests.support.pages import PAGES, Reader
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 from tests.pflow.environments import ENDS
 from tests.pflow.homes import register
 from tests.pflow.users import User, outline, spans_of
-from tests.receiver import Receiver, stay_silent, tcp_server
+from tests.support.receiver import Receiver, stay_silent, tcp_server
 
 from pocketflow_otel import semconv
 

@@ -14,7 +14,7 @@ import pytest
 from tests.pflow.environments import ENDS
 from tests.pflow.pipes import read_line
 from tests.pflow.users import TRACED, User, outline, spans_of
-from tests.receiver import Receiver, free_port, stay_silent, tcp_server
+from tests.support.receiver import Receiver, free_port, stay_silent, tcp_server
 
 from pocketflow_otel.traces.validation import read_span
 

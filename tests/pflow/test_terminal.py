@@ -20,8 +20,8 @@ from tests.pflow.environments import NEWEST, bin_of
 from tests.pflow.homes import furnish
 from tests.pflow.pairs import lay_out
 from tests.pflow.pipes import read_line
-from tests.processes import write
-from tests.views import viewed
+from tests.support.processes import write
+from tests.support.views import viewed
 
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.console.terminal import end_lines

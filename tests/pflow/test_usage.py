@@ -13,7 +13,7 @@ import pytest
 from tests.pflow.environments import NEWEST, VERSIONS, bin_of
 from tests.pflow.homes import furnish, with_models
 from tests.pflow.provider import Provider, Sold
-from tests.processes import write
+from tests.support.processes import write
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import reader

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pocketflow
 import pytest
 from click.testing import CliRunner
-from tests.pages import PAGES, README, blocks, names_in, prose, rows
+from tests.support.pages import PAGES, README, blocks, names_in, prose, rows
 
 from pocketflow_otel import Config, progress, record_usage, semconv, using
 from pocketflow_otel.cli.main import main

@@ -30,7 +30,7 @@ from pocketflow import (
     Flow,
     Node,
 )
-from tests.functions import plain
+from tests.support.functions import plain
 
 import pocketflow_otel.api
 import pocketflow_otel.instrument.scopes

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from opentelemetry.context import get_current
-from tests.effort import examples
-from tests.programs import FlowSpec, Item, NodeSpec, Performance, Program, Seen, Spec, programs
-from tests.variants import variant
+from tests.support.effort import examples
+from tests.support.programs import FlowSpec, Item, NodeSpec, Performance, Program, Seen, Spec, programs
+from tests.support.variants import variant
 
 from pocketflow_otel.runtime.run import run_id
 from pocketflow_otel.testing import capture_spans

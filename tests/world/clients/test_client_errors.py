@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tests.processes import BIN, environment, run, write
+from tests.support.processes import BIN, environment, run, write
 
 if TYPE_CHECKING:
     from pathlib import Path

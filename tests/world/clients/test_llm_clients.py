@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.processes import BIN, environment, run
+from tests.support.processes import BIN, environment, run
 from tests.world.clients.llm_server import LlmServer
 
 if TYPE_CHECKING:

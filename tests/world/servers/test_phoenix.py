@@ -13,7 +13,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from tests.processes import BIN, environment, run, write
+from tests.support.processes import BIN, environment, run, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,95 @@
+"""Traces that pflow wrote, and what becomes of them, for the tests of the import."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketflow_otel import semconv
+from pocketflow_otel.analysis.rows import status
+from pocketflow_otel.formats.pflow.reading import read
+from pocketflow_otel.formats.pflow.spans import spans
+from pocketflow_otel.traces import trace
+from pocketflow_otel.usage.pricing import PriceBook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pocketflow_otel.traces.trace import Step
+
+HERE = Path(__file__).parents[1] / "pflow" / "traces"
+ALL = sorted(HERE.glob("*/*.json"))
+
+_WORDS = {
+    semconv.NODE_VISIT: "visit {}",
+    semconv.LOOP_ITERATION: "round {}",
+    semconv.GATE_OUTCOME: "gate {}",
+    semconv.NODE_CACHED: "cached",
+    semconv.NODE_CACHE_SOURCE: "from {}",
+    semconv.BATCH_MODE: "{}",
+    semconv.BATCH_UNTRACED: "{} untraced",
+    semconv.FLOW_STATUS: "{}",
+    semconv.FLOW_RESTORED_NODES: "restored {}",
+    semconv.NODE_ACTION: "→ {}",
+    semconv.ERROR_TYPE: "{}",
+}
+
+
+def trace_of(name: str) -> Path:
+    """Return a trace by version and what it shows: `0.16.0/loop`."""
+    version, _, subject = name.partition("/")
+    return HERE / version / f"workflow-trace-{subject}.json"
+
+
+def steps_of(path: Path, **options: Any) -> list[Step]:
+    """Return the steps of a trace of pflow, each before what it contains."""
+    roots = trace.tree(spans(read(path), PriceBook(), **options))
+    return [step for root in roots for step in root.walk()]
+
+
+def told(path: Path, **options: Any) -> list[str]:
+    """Return a run in lines, without times."""
+    return ["  " * step.depth + " · ".join(_pieces(step)) for step in steps_of(path, **options)]
+
+
+def _pieces(step: Step) -> Iterator[str]:
+    span, said = step.span, step.span.attributes
+    index = said.get(semconv.BATCH_INDEX)
+    yield (
+        f"{span.name} {status(step) if span.end else 'open'}"
+        if index is None
+        else f"[{index}] {status(step)}"
+    )
+    for name, words in _WORDS.items():
+        value = said.get(name)
+        if value is not None and (name, value) != (semconv.NODE_VISIT, 1):
+            yield words.format(" ".join(value) if isinstance(value, tuple) else value)
+    keys = [
+        mark + key
+        for mark, kind in (("+", semconv.SHARED_ADDED_KEYS), ("~", semconv.SHARED_MODIFIED_KEYS))
+        for key in said.get(kind, ())
+    ]
+    if keys:
+        yield " ".join(keys if len(keys) < 4 else [*keys[:2], f"and {len(keys) - 2} more"])
+    if semconv.SUM_CALLS in said:
+        yield f"{said[semconv.SUM_CALLS]}× {said[semconv.SUM_INPUT_TOKENS]}→{said[semconv.SUM_OUTPUT_TOKENS]}"
+        yield f"${said[semconv.COST]:.6f}" if semconv.COST in said else "$?"
+    for event in span.events:
+        detail = event.attributes.get(semconv.WARNING_CATEGORY, event.attributes.get(semconv.EXCEPTION_TYPE))
+        yield f"({event.name.rpartition('.')[2]} {detail})"
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    """Return what a trace is made of: its lines, or the one document."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        return [json.loads(text)]
+    except ValueError:
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def write(path: Path, content: list[Any]) -> Path:
+    """Write what `documents` returned."""
+    path.write_text("".join(json.dumps(each) + "\n" for each in content), encoding="utf-8")
+    return path

@@ -1,0 +1,317 @@
+"""What the processor tells the views, and which spans belong to a run."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pocketflow
+import pytest
+from opentelemetry import trace
+from opentelemetry.context import attach, detach, get_current
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from tests.support.steps import Step, named
+from tests.support.views import told, viewed
+
+from pocketflow_otel import Config, PocketFlowInstrumentor, using
+from pocketflow_otel.export.console.console_view import ConsoleView
+from pocketflow_otel.export.file.file_view import FileView
+from pocketflow_otel.export.outputs import processor_of, show, shown
+from pocketflow_otel.export.run_processor import RunProcessor
+from pocketflow_otel.guard import set_strict
+from pocketflow_otel.sdk import adopt
+from pocketflow_otel.testing import capture_spans
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Told:
+    """A view that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.story: list[str] = []
+
+    def run_started(self, run: Any) -> None:
+        self.story.append("run started")
+
+    def span_started(self, run: Any, span: Any) -> None:
+        self.story.append(f"{span.name} started")
+
+    def happened(self, run: Any, span_id: str, time: int, event: Any) -> None:
+        self.story.append(type(event).__name__)
+
+    def span_ended(self, run: Any, span: Any) -> None:
+        self.story.append(f"{span.name} ended")
+
+    def run_ended(self, run: Any, root: Any) -> None:
+        self.story.append("run ended")
+
+    def shutdown(self) -> None:
+        self.story.append("shut down")
+
+
+def flow(name: str, *steps: Step) -> Any:
+    last = steps[0]
+    for step in steps[1:]:
+        last = last >> step
+    return named(pocketflow.Flow(start=steps[0]), name)
+
+
+def summaries(text: str) -> list[str]:
+    return [word for line in text.splitlines() for word in line.split()[:2] if word in ("ok", "FAILED")]
+
+
+def test_a_view_is_told_a_run_from_its_first_span_to_its_last() -> None:
+    def trace_too(shared: Any) -> str:
+        captured.provider.get_tracer("llm").start_span("chat").end()
+        return "nowhere"
+
+    step = Step("A", 0, trace_too)
+    step - "somewhere" >> Step("B")
+    view = Told()
+    with viewed(view) as captured:
+        flow("f", step).run({})
+        captured.provider.get_tracer("llm").start_span("outside any run").end()
+    captured.provider.shutdown()
+
+    assert view.story == [
+        "run started",
+        "invoke_workflow f started",
+        "invoke_node A started",
+        "chat started",
+        "chat ended",
+        "ActionUnmatched",
+        "invoke_node A ended",
+        "invoke_workflow f ended",
+        "run ended",
+        "shut down",
+    ]
+
+
+def test_a_view_that_fails_keeps_nothing_from_the_others_or_the_flow(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Fails(Told):
+        def span_started(self, run: Any, span: Any) -> None:
+            raise ZeroDivisionError
+
+        span_ended = run_ended = span_started  # type: ignore[assignment]
+
+    view, shared = Told(), {}
+    set_strict(False)
+    with viewed(Fails(), view):
+        flow("f", Step("A", 0, lambda shared: shared.update(done=True))).run(shared)
+
+    assert shared == {"done": True}
+    assert view.story[-1] == "run ended"
+    assert len(view.story) == 6
+    assert [record.getMessage() for record in caplog.records] == [
+        "pocketflow-otel could not show that a span started; the flow goes on (reported once)",
+        "pocketflow-otel could not show that a span ended; the flow goes on (reported once)",
+    ]
+
+
+def test_a_run_that_began_before_the_views_is_not_shown_in_part() -> None:
+    view = Told()
+    processor = RunProcessor()
+
+    def add(shared: Any) -> None:
+        processor.views = (view,)
+
+    with viewed() as captured:
+        captured.provider.add_span_processor(processor)
+        flow("f", Step("A", 0, add), Step("B")).run({})
+        began_before = list(view.story)
+        Step("C").run({})
+
+    assert began_before == []
+    assert view.story == ["run started", "invoke_node C started", "invoke_node C ended", "run ended"]
+
+
+def test_spans_that_begin_after_their_run_has_ended_are_left_out() -> None:
+    contexts: list[Any] = []
+    view = Told()
+    with viewed(view) as captured:
+        Step("A", 0, lambda shared: contexts.append(get_current())).run({})
+        token = attach(contexts[0])
+        try:
+            captured.provider.get_tracer("t").start_span("too late").end()
+        finally:
+            detach(token)
+
+    assert view.story == ["run started", "invoke_node A started", "invoke_node A ended", "run ended"]
+
+
+def test_a_run_that_is_sampled_out_has_no_view_and_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    show(provider, console="live", file="all", directory=tmp_path)
+    instrumentor = PocketFlowInstrumentor()
+    instrumentor.instrument(tracer_provider=provider, config=Config())
+    try:
+        flow("f", Step("A")).run({})
+    finally:
+        instrumentor.uninstrument()
+
+    assert (list(tmp_path.iterdir()), capsys.readouterr()) == ([], ("", ""))
+
+
+def test_a_run_below_a_span_of_others_is_a_run_of_its_own() -> None:
+    view = Told()
+    with viewed(view) as captured, captured.provider.get_tracer("http").start_as_current_span("GET /"):
+        flow("f", Step("A")).run({})
+        flow("g", Step("B")).run({})
+
+    assert view.story.count("run started") == view.story.count("run ended") == 2
+    assert len({span.context.trace_id for span in captured.spans}) == 1
+    assert "GET / started" not in view.story
+
+
+def test_runs_in_threads_are_told_apart() -> None:
+    together = threading.Barrier(3)
+    flows = [
+        flow(f"F{number}", Step(f"N{number}", 0, lambda shared: together.wait() and None))
+        for number in range(3)
+    ]
+
+    def run() -> None:
+        threads = [threading.Thread(target=each.run, args=({},)) for each in flows]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert summaries(told(run)) == ["ok", "ok", "ok"]
+
+
+# One processor of ours per provider.
+
+
+def test_asking_twice_gives_one_processor_and_one_view(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capture_spans() as captured:
+        for _ in range(2):
+            show(captured.provider, console="summary", file="all", directory=tmp_path)
+            adopt(captured.provider, Config(console="summary", file="all", dir=tmp_path))
+        flow("f", Step("A")).run({})
+
+    assert processor_of(captured.provider) is processor_of(captured.provider)
+    assert summaries(capsys.readouterr().err) == ["ok"]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_file_comes_first_whatever_was_asked_for_first(tmp_path: Path) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    show(provider, console="live", file=None, directory=tmp_path)
+    show(provider, console=None, file="all", directory=tmp_path)
+
+    assert [type(view) for view in processor_of(provider).views] == [FileView, ConsoleView]
+
+
+def test_a_view_can_be_changed_and_switched_off(tmp_path: Path) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    seen = [shown(provider)]
+    for console, file in (("live", "all"), ("summary", "failed"), ("off", None), (None, "off")):
+        show(provider, console=console, file=file, directory=tmp_path)  # type: ignore[arg-type]
+        seen.append(shown(provider))
+
+    assert seen == [(False, False), (True, True), (True, True), (False, True), (False, False)]
+
+
+def test_a_provider_has_its_own_views(tmp_path: Path) -> None:
+    one, other = (TracerProvider(shutdown_on_exit=False) for _ in range(2))
+    show(one, console="live", file=None, directory=tmp_path)
+
+    assert (shown(one), shown(other)) == ((True, False), (False, False))
+
+
+def test_a_run_is_told_to_its_end_by_the_views_it_began_with() -> None:
+    before, after = io.StringIO(), io.StringIO()
+    processor = RunProcessor()
+    processor.views = (ConsoleView("summary", before),)
+
+    def change(shared: Any) -> None:
+        processor.views = (ConsoleView("summary", after),)
+
+    with viewed() as captured:
+        captured.provider.add_span_processor(processor)
+        flow("f", Step("A", 0, change), Step("B")).run({})
+        flow("g", Step("C")).run({})
+
+    assert before.getvalue().splitlines()[0] == "ok  0.00s · 2 steps"
+    assert after.getvalue() == "ok  0.00s · 1 step\n"
+
+
+# using() reaches the spans of others.
+
+
+GIVEN = {
+    "session.id": "s",
+    "user.id": "u",
+    "tag.tags": ("a", "b"),
+    "metadata": '{"k": 1}',
+}
+
+
+@pytest.mark.parametrize("config", [Config(), Config(console="off", file="off"), Config(console="summary")])
+def test_what_using_gives_reaches_the_spans_of_other_tracers(config: Config) -> None:
+    def ask(shared: Any) -> None:
+        captured.provider.get_tracer("llm").start_span("chat").end()
+
+    with capture_spans() as captured:
+        adopt(captured.provider, config)
+        with using(session_id="s", user_id="u", tags=["a", "b"], metadata={"k": 1}):
+            Step("A", 0, ask).run({})
+            captured.provider.get_tracer("http").start_span("GET").end()
+        captured.provider.get_tracer("http").start_span("after").end()
+
+    def given(name: str) -> dict[str, Any]:
+        attributes = captured.one(name).attributes or {}
+        return {key: value for key, value in attributes.items() if key in GIVEN}
+
+    assert [given(name) for name in ("invoke_node A", "chat", "GET", "after")] == [GIVEN, GIVEN, GIVEN, {}]
+
+
+def test_what_using_gives_is_on_the_view_of_a_span_that_others_started() -> None:
+    seen: list[Any] = []
+
+    class Looks(Told):
+        def span_started(self, run: Any, span: Any) -> None:
+            seen.append(span.attributes.get("user.id"))
+
+    with viewed(Looks()) as captured, using(user_id="u"):
+        Step("A", 0, lambda shared: captured.provider.get_tracer("t").start_span("chat").end()).run({})
+
+    assert seen == ["u", "u"]
+
+
+def test_a_span_that_is_not_recorded_is_left_alone() -> None:
+    provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    adopt(provider, Config(console="summary"))
+    with using(user_id="u"):
+        span = provider.get_tracer("t").start_span("s")
+        span.end()
+
+    assert not span.is_recording()
+    assert isinstance(span, trace.NonRecordingSpan)
+
+
+def test_an_error_of_the_processor_does_not_reach_other_tracers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    set_strict(False)
+
+    class Fails(Told):
+        def run_started(self, run: Any) -> None:
+            raise ZeroDivisionError
+
+    with viewed(Fails()) as captured:
+        Step("A", 0, lambda shared: captured.provider.get_tracer("t").start_span("chat").end()).run({})
+
+    assert captured.tree() == "invoke_node A\n  chat"
+    assert len(caplog.records) == 1
