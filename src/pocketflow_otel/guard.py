@@ -18,7 +18,7 @@ logger: Final = logging.getLogger("pocketflow_otel")
 _reported: set[str] = set()
 
 
-class Deliberate(Exception):  # noqa: N818 - a kind of exception, not one
+class PassThroughError(Exception):
     """An exception of ours that a user asked for: guards let it through."""
 
 
@@ -50,7 +50,7 @@ class guard:  # noqa: N801 - reads as a statement: `with guard("open a span"):`
     ) -> bool:
         if exc_type is None or _strict or not issubclass(exc_type, Exception):
             return False
-        if issubclass(exc_type, Deliberate):
+        if issubclass(exc_type, PassThroughError):
             return False
         if self.place not in _reported:
             _reported.add(self.place)

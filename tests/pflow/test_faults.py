@@ -21,13 +21,13 @@ ROOT: Final = Path(__file__).parents[2]
 FEW: Final = {
     "pflow.hooks.Arguments.__init__",
     "pflow.scope.PflowScope.action_text",
-    "steps.StoreScope.look",
+    "steps.StoreScope.take_snapshot",
     "pflow.hooks.Arguments.__getitem__",
     "pflow.store.Notice.read",
     "pflow.store.book",
     "pflow.store.failure_of",
     "pflow.workflow.WorkflowScope.end_engine",
-    "steps.StoreScope.look_again",
+    "steps.StoreScope.record_changes",
 }
 """Functions that are called in more than one place: each place warns."""
 
@@ -76,7 +76,7 @@ LATE: Final = {
     "late pflow.store.WorkflowView.items",
     "late pflow.workflow.WorkflowScope.close",
     "late batch.BatchItem.open",
-    "late steps.StoreScope.look",
+    "late steps.StoreScope.take_snapshot",
 }
 OF_VERSION: Final = {
     "0.8.1": {

@@ -390,9 +390,9 @@ def test_nearly_everything_of_ours_that_runs_is_made_to_raise() -> None:
         "batch.BatchItem.end",
         "node.NodeScope.describe_end",
         "node.Preparation.end",
-        "observation.Watch.close",
+        "observation.StoreObservation.close",
         "snapshot.Snapshot.update",
-        "run.Scope.add_up",
+        "run.Scope.add_to_parent",
         "api.user_attributes",
     }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pocketflow_otel.guard import Deliberate, guard, logger, set_strict
+from pocketflow_otel.guard import PassThroughError, guard, logger, set_strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ def test_any_exception_of_ours_is_swallowed(error: Exception, caplog: pytest.Log
 
 
 def test_an_exception_the_user_asked_for_passes(caplog: pytest.LogCaptureFixture) -> None:
-    class Budget(Deliberate):
+    class Budget(PassThroughError):
         pass
 
     with pytest.raises(Budget):

@@ -16,7 +16,7 @@ from pocketflow_otel.runtime.run import scope_of
 from pocketflow_otel.semconv import SCOPE_NAME
 from pocketflow_otel.usage import pricing
 from pocketflow_otel.usage.payloads import Usage, cost_of, count_of
-from pocketflow_otel.usage.totals import Call, Witness
+from pocketflow_otel.usage.totals import Call, ClientSpanUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -159,7 +159,7 @@ class ClientUsageProcessor(SpanProcessor):
 def _give(scope: Scope, span: ReadableSpan, usage: Usage) -> None:
     start, of = span.start_time or 0, span.instrumentation_scope
     call = Call(usage, datetime.fromtimestamp(start / 1e9, UTC), _base_url(span.attributes or {}))
-    scope.count_client(call, Witness(of.name if of else "", start, span.end_time or start, usage))
+    scope.count_client(call, ClientSpanUsage(of.name if of else "", start, span.end_time or start, usage))
 
 
 def _base_url(attributes: Mapping[str, Any]) -> str | None:

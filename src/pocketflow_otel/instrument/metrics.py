@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.instrument.span_scope import TracedScope
     from pocketflow_otel.runtime.run import Scope
-    from pocketflow_otel.usage.totals import Tally
+    from pocketflow_otel.usage.totals import UsageTotals
 
 # Those the GenAI conventions ask for.
 # https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
@@ -76,7 +76,7 @@ class Metrics:
             semconv.METRIC_RUNS, unit="{run}", description="Runs that have ended."
         )
 
-    def record(self, scope: TracedScope, error: BaseException | None, total: Tally | None) -> None:
+    def record(self, scope: TracedScope, error: BaseException | None, total: UsageTotals | None) -> None:
         """Record a scope that ends.
 
         Args:
@@ -95,15 +95,15 @@ class Metrics:
         made = getattr(getattr(scope, "attempts", None), "made", 0)
         if made:
             self._attempts.add(made, names, context)
-        if scope.account is not None and scope.account.only_witness:
+        if scope.usage is not None and scope.usage.has_no_client_span:
             self._record_tokens(scope, names, context)
         if scope.parent is None:
             self._runs.add(1, outcome, context)
             self._record_cost(total, names, context)
 
     def _record_tokens(self, scope: TracedScope, names: Mapping[str, AttributeValue], context: Any) -> None:
-        assert scope.account is not None
-        for call in scope.account.explicit:
+        assert scope.usage is not None
+        for call in scope.usage.explicit:
             usage = call.usage
             attributes = {**names, semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_NODE}
             if usage.model:
@@ -114,7 +114,9 @@ class Metrics:
             for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
                 self._tokens.record(tokens, {**attributes, semconv.TOKEN_TYPE: kind}, context)
 
-    def _record_cost(self, total: Tally | None, names: Mapping[str, AttributeValue], context: Any) -> None:
+    def _record_cost(
+        self, total: UsageTotals | None, names: Mapping[str, AttributeValue], context: Any
+    ) -> None:
         """Record the money of a run when it ends: only then every price is known."""
         for model, found in total.models.items() if total is not None else ():
             if found.cost:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from pocketflow_otel.instrument.tracer import Tracing
-    from pocketflow_otel.usage.totals import Tally
+    from pocketflow_otel.usage.totals import UsageTotals
 
 MAX_ERRORS: Final = 16
 """Errors from below that a scope remembers: kept alive, they would keep frames and stores."""
@@ -168,12 +168,13 @@ class TracedScope(Scope, Around):
         with _DETACHING:
             leave(self._context, self._token, error)
         with _ADDING:
-            self.add_up()
+            self.add_to_parent()
         with _ENDING:
             self.finish()
         # What was the user's dies when it would without us: contexts outlive steps.
         self._errors.clear()
-        self._context = self._token = self.owner = self.shared = self.watch = self.method = self.result = None
+        self._context = self._token = self.method = self.result = None
+        self.owner = self.shared = self.observation = None
 
     def end(self, error: BaseException | None) -> None:
         if self.span.is_recording():
@@ -188,17 +189,17 @@ class TracedScope(Scope, Around):
     def close(self) -> None:
         """Let go of what it holds: its span ends next."""
 
-    def _describe_usage(self) -> Tally | None:
+    def _describe_usage(self) -> UsageTotals | None:
         """Say what the calls in this scope came to."""
-        total = self.settle()
-        if total is None or self.account is None or not total.models:
+        total = self.close_usage()
+        if total is None or self.usage is None or not total.models:
             return total
         attributes = span_attributes.sums(total, by_model=self.parent is None)
-        if self.account.only_witness:
-            attributes |= span_attributes.of_calls(self.account.explicit, self.run.prices)
+        if self.usage.has_no_client_span:
+            attributes |= span_attributes.of_calls(self.usage.explicit, self.run.prices)
             attributes |= backend_attributes.of_calls(self.tracing.config.compat)
-        elif not self.account.explicit:
-            attributes |= span_attributes.of_unseen(self.account.unseen)
+        elif not self.usage.explicit:
+            attributes |= span_attributes.without_own_span(self.usage.without_own_span)
         self.span.set_attributes(attributes)
         return total
 

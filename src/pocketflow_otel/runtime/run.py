@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from opentelemetry.context import create_key, get_current
 from opentelemetry.trace import INVALID_SPAN
 
-from pocketflow_otel.guard import Deliberate, logger
+from pocketflow_otel.guard import PassThroughError, logger
 from pocketflow_otel.semconv import PROGRESS, PROGRESS_DONE, PROGRESS_TOTAL
-from pocketflow_otel.usage.store_usage import Ledger
-from pocketflow_otel.usage.totals import Account, Tally
+from pocketflow_otel.usage.store_usage import CountedUsages
+from pocketflow_otel.usage.totals import ScopeUsage, UsageTotals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.store.observation import Watch
+    from pocketflow_otel.store.observation import StoreObservation
     from pocketflow_otel.usage.pricing import PriceBook
-    from pocketflow_otel.usage.totals import Call, Witness
+    from pocketflow_otel.usage.totals import Call, ClientSpanUsage
 
 SCOPE_KEY: Final = create_key("pocketflow-otel-scope")
 
@@ -101,7 +101,7 @@ class Progress:
 Event = Progress | AttemptFailed | BatchBegun | ItemUntraced | ActionUnmatched
 
 
-class BudgetExceeded(Deliberate):
+class BudgetExceeded(PassThroughError):  # noqa: N818 - a public name, as users catch it
     """A run has cost more than `POCKETFLOW_OTEL_MAX_COST`, and was asked to stop then."""
 
 
@@ -123,15 +123,15 @@ class Run:
     Attributes:
         id: See `run_id`; empty until the root's span has started.
         lock: Held while scopes add up.
-        ledger: Which usages in stores have been counted.
+        counted_usages: Which usages in stores have been counted.
     """
 
-    __slots__ = ("_budget", "_observers", "_spent", "_warned", "id", "ledger", "lock", "prices")
+    __slots__ = ("_budget", "_observers", "_spent", "_warned", "counted_usages", "id", "lock", "prices")
 
     def __init__(self, prices: PriceBook, budget: Budget | None = None) -> None:
         self.id = ""
         self.lock = threading.RLock()
-        self.ledger = Ledger()
+        self.counted_usages = CountedUsages()
         self.prices = prices
         self._budget = budget
         self._spent = Decimal(0)
@@ -180,16 +180,16 @@ class Scope:
         shared: The store it was given.
         parent: The scope it runs in; `None` for the root of a run.
         span: Its span; an invalid one until it starts, and for an item beyond the limit of spans.
-        watch: The innermost watch on the store, its own or an ancestor's.
+        observation: The innermost observation of the store, its own or an ancestor's.
         steps: Nodes executed below it so far.
         flows: Flows executed below it so far.
-        account: What is known of its calls; `None` while there is none.
+        usage: Usage of its calls; `None` while there is none.
         closed: Whether it has been added up: what comes later goes to its parent.
     """
 
     __slots__ = (
-        "_progressed", "account", "closed", "flows", "kind", "owner", "parent", "run", "shared", "span",
-        "steps", "watch",
+        "_progressed", "closed", "flows", "kind", "observation", "owner", "parent", "run", "shared", "span",
+        "steps", "usage",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, owner: Any, shared: object, parent: Scope | None, run: Run) -> None:
@@ -199,10 +199,10 @@ class Scope:
         self.parent = parent
         self.run = run
         self.span: Span = INVALID_SPAN
-        self.watch: Watch | None = None if parent is None else parent.watch
+        self.observation: StoreObservation | None = None if parent is None else parent.observation
         self.steps = 0
         self.flows = 0
-        self.account: Account | None = None
+        self.usage: ScopeUsage | None = None
         self.closed = False
         self._progressed = 0
 
@@ -227,31 +227,31 @@ class Scope:
             self.span.add_event(PROGRESS, attributes)
 
     def record(self, calls: Iterable[Call]) -> None:
-        """Count calls that the user's code told of: `record_usage`."""
+        """Count calls that the user's code reported: `record_usage`."""
         with self.run.lock:
             scope = self._first_open()
             if scope is not None:
-                scope._opened_account().recorded += self._expected(calls)
+                scope._opened_usage().recorded += self._expected(calls)
 
     def report(self, calls: Iterable[Call]) -> None:
         """Count calls that were found in the store."""
         with self.run.lock:
-            self._opened_account().reported += self._expected(calls)
+            self._opened_usage().reported += self._expected(calls)
 
-    def count_client(self, call: Call, witness: Witness) -> None:
+    def count_client(self, call: Call, client_span: ClientSpanUsage) -> None:
         """Count a call seen on the span of an LLM client; a stream's may come late."""
         with self.run.lock:
             scope: Scope | None = self
-            told = True  # Whether what the scope says of its calls is said of this one too.
+            own = True  # Whether what the scope reports of its calls covers this one too.
             while scope is not None and scope.closed:
-                account = scope.account
-                if account is not None and ((told and account.explicit) or not account.is_new(witness)):
+                usage = scope.usage
+                if usage is not None and ((own and usage.explicit) or not usage.is_new(client_span)):
                     return
-                told = scope.kind == "item"
+                own = scope.kind == "item"
                 scope = scope.parent
-            if scope is not None and scope._opened_account().is_new(witness):
+            if scope is not None and scope._opened_usage().is_new(client_span):
                 self._expected([call])
-                scope._opened_account().clients.count(call, self.run.prices)
+                scope._opened_usage().clients.count(call, self.run.prices)
 
     def _first_open(self) -> Scope | None:
         scope: Scope | None = self
@@ -259,10 +259,10 @@ class Scope:
             scope = scope.parent
         return scope
 
-    def _opened_account(self) -> Account:
-        if self.account is None:
-            self.account = Account()
-        return self.account
+    def _opened_usage(self) -> ScopeUsage:
+        if self.usage is None:
+            self.usage = ScopeUsage()
+        return self.usage
 
     def _expected(self, calls: Iterable[Call]) -> list[Call]:
         """Return the calls; begin to load the price table if one of them will need it."""
@@ -271,7 +271,7 @@ class Scope:
             self.run.prices.load()
         return found
 
-    def add_up(self) -> None:
+    def add_to_parent(self) -> None:
         """Add what this scope counted to its parent; called once, when it closes."""
         with self.run.lock:
             above = None if self.parent is None else self.parent._first_open()
@@ -279,40 +279,40 @@ class Scope:
                 above.steps += self.steps + (self.kind == "node")
                 above.flows += self.flows + (self.kind == "flow")
 
-    def settle(self) -> Tally | None:
-        """Close the account: return what the calls in this scope come to, and tell the parent.
+    def close_usage(self) -> UsageTotals | None:
+        """Return the usage of the calls in this scope, and add it to the parent's.
 
         Waits for the price table off an event loop, and at the end of a run; else what is not
-        priced yet waits in the parent's account.
+        priced yet waits in the parent's usage.
         """
-        account = self.account
-        if account is None:
+        usage = self.usage
+        if usage is None:
             self.closed = True
             return None
         prices = self.run.prices
         with self.run.lock:
             self.closed = True
-            own = account.own(prices)
-        if (own.waiting or account.below.waiting) and (self.parent is None or not _on_event_loop()):
+            own = usage.own(prices)
+        if (own.waiting or usage.below.waiting) and (self.parent is None or not _on_event_loop()):
             prices.wait()
         if prices.ready or self.parent is None:
-            own.settle(prices)
-            account.below.settle(prices)
-        total = Tally()
+            own.price_waiting(prices)
+            usage.below.price_waiting(prices)
+        total = UsageTotals()
         total.add(own)
-        total.add(account.below)
+        total.add(usage.below)
         with self.run.lock:
             cost = total.total.cost
-            self.run.spend(cost - account.spent)
+            self.run.spend(cost - usage.spent)
             # A step in a task may outlive the one that started it.
             scope = None if self.parent is None else self.parent._first_open()
             if scope is not None:
-                above = scope._opened_account()
+                above = scope._opened_usage()
                 above.spent += cost
                 (above.items if self.kind == "item" and scope is self.parent else above.below).add(own)
-                above.below.add(account.below)
-                if self.kind == "item" and not self.span.is_recording() and account.only_witness:
-                    above.unseen.add(own)
+                above.below.add(usage.below)
+                if self.kind == "item" and not self.span.is_recording() and usage.has_no_client_span:
+                    above.without_own_span.add(own)
         return total
 
 

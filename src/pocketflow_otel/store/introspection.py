@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_NAME_LENGTH: Final = 128
 
 
-class View:
+class StoreProxy:
     """A store as its framework shows it to a step: some of its names, or some under others.
 
     Args:
@@ -68,7 +68,7 @@ def store_of(shared: Any) -> Any:
     kind = type(shared)
     if issubclass(kind, dict):
         return shared
-    if issubclass(kind, View):
+    if issubclass(kind, StoreProxy):
         return store_of(shared.store)
     if kind is MappingProxyType:
         return store_of(gc.get_referents(shared)[0])
@@ -86,7 +86,7 @@ def list_items(shared: Any) -> dict[Any, object] | None:
     Dicts and their subclasses by what the dict itself holds; objects (dataclasses, namespaces) by
     their attributes; see `store_of` for the others.
     """
-    if issubclass(type(shared), View):
+    if issubclass(type(shared), StoreProxy):
         return shared.items()  # type: ignore[no-any-return]
     store = store_of(shared)
     kind = type(store)

@@ -1,7 +1,7 @@
 """Know which steps are open on which shared store.
 
 Two steps of one flow that follow each other share a snapshot: what the first left is what the
-second finds. Steps that overlap on one store see each other's writes; both are told.
+second finds. Steps that overlap on one store see each other's writes; both are marked.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class _Store:
-    """One store, from the first step that opens on it to the last that closes.
+    """A shared store, from the first step that opens on it to the last that closes.
 
     Attributes:
         open: The steps open on it.
-        alone: Those of them that have not overlapped with another.
-        left, left_for: The snapshot a step left, and what runs the step that may take it.
+        undisturbed: Those of them that have not overlapped with another.
+        handover, handover_to: The snapshot a step left, and what runs the step that may take it.
     """
 
-    __slots__ = ("alone", "left", "left_for", "open")
+    __slots__ = ("handover", "handover_to", "open", "undisturbed")
 
     def __init__(self) -> None:
-        self.open: set[Watch] = set()
-        self.alone: set[Watch] = set()
-        self.left: Snapshot | None = None
-        self.left_for: object = None
+        self.open: set[StoreObservation] = set()
+        self.undisturbed: set[StoreObservation] = set()
+        self.handover: Snapshot | None = None
+        self.handover_to: object = None
 
 
 # Reentrant: a garbage collection in here may close an abandoned coroutine, and the step in it.
@@ -39,13 +39,13 @@ _lock: Final = threading.RLock()
 _stores: Final[dict[int, _Store]] = {}
 
 
-class Watch:
-    """One step's view of its store, from `Watch(...)` to `close()`.
+class StoreObservation:
+    """One step's view of its store, from `StoreObservation(...)` to `close()`.
 
     Args:
         shared: The store.
-        parent: The watch of the step this one runs in, if any.
-        siblings: What runs this step and its neighbours one after the other with nothing
+        parent: The observation of the step this one runs in, if any.
+        sequencer: What runs this step and its neighbours one after the other with nothing
             between them that could write; `None` when that is not certain.
 
     Attributes:
@@ -53,12 +53,12 @@ class Watch:
         concurrent: Whether a step that is no ancestor or descendant was open at the same time.
     """
 
-    __slots__ = ("_holder", "_shared", "_siblings", "_store", "concurrent", "parent", "snapshot")
+    __slots__ = ("_holder", "_sequencer", "_shared", "_store", "concurrent", "parent", "snapshot")
 
-    def __init__(self, shared: object, parent: Watch | None, siblings: object) -> None:
+    def __init__(self, shared: object, parent: StoreObservation | None, sequencer: object) -> None:
         self._shared = shared
         self._holder = store_of(shared)
-        self._siblings = siblings
+        self._sequencer = sequencer
         self.parent = parent
         self.concurrent = False
         self.snapshot = self._open()
@@ -81,42 +81,42 @@ class Watch:
 
     def _open(self) -> Snapshot | None:
         """Join the steps open on the store; return the snapshot a neighbour left for this one."""
-        left = None
+        handover = None
         with _lock:
             store = _stores.get(id(self._holder))
             if store is None:
                 store = _stores[id(self._holder)] = _Store()
             self._store = store
-            around = {watch for watch in self._ancestors() if watch in store.open}
+            around = {outer for outer in self._ancestors() if outer in store.open}
             if len(store.open) > len(around):
                 self.concurrent = True
-                for other in store.alone - around:
+                for other in store.undisturbed - around:
                     other.concurrent = True
-                store.alone &= around
+                store.undisturbed &= around
             else:
-                store.alone.add(self)
-                if store.left_for is self._siblings:
-                    left = store.left
-            store.left = store.left_for = None
+                store.undisturbed.add(self)
+                if store.handover_to is self._sequencer:
+                    handover = store.handover
+            store.handover = store.handover_to = None
             store.open.add(self)
-        return left
+        return handover
 
     def _leave(self) -> None:
         """Leave them, and the snapshot to the neighbour that follows."""
         with _lock:
             store = self._store
             store.open.discard(self)
-            store.alone.discard(self)
+            store.undisturbed.discard(self)
             if not store.open:
                 _stores.pop(id(self._holder), None)
-            elif self._siblings is not None and not self.concurrent:
-                store.left, store.left_for = self.snapshot, self._siblings
+            elif self._sequencer is not None and not self.concurrent:
+                store.handover, store.handover_to = self.snapshot, self._sequencer
             if self.snapshot is None:  # Nothing is said about the store, so nobody disturbed it.
                 self.concurrent = False
             self.snapshot = None
 
-    def _ancestors(self) -> Iterator[Watch]:
-        watch = self.parent
-        while watch is not None:
-            yield watch
-            watch = watch.parent
+    def _ancestors(self) -> Iterator[StoreObservation]:
+        outer = self.parent
+        while outer is not None:
+            yield outer
+            outer = outer.parent

@@ -43,7 +43,7 @@ MAX_DEPTH: Final = 8
 MAX_ELEMENTS: Final = 1024
 MAX_VALUE: Final = 2048
 MAX_TOTAL: Final = 4096
-_LOOK_COST: Final = 16
+_OPENING_COST: Final = 16
 """What opening one container costs, in elements."""
 _SEPARATOR: Final = "\0"
 _SAMPLE: Final = 32
@@ -69,13 +69,13 @@ class Snapshot:
     It keeps the values alive until then: an identity means nothing once its object is gone.
     """
 
-    __slots__ = ("_cost", "_fragments", "_looks", "_names", "_schema", "_skipped", "items")
+    __slots__ = ("_cost", "_fingerprints", "_fragments", "_names", "_schema", "_skipped", "items")
 
     def __init__(self, items: dict[Any, object]) -> None:
         self.items = items
         self._names = _joined(items)
         self._schema: str | None = None
-        self._looks: dict[Any, _Look] = {}
+        self._fingerprints: dict[Any, _ContentFingerprint] = {}
         self._fragments: dict[Any, str] = {}
         self._cost = 0
         self._skipped = False
@@ -96,7 +96,7 @@ class Snapshot:
         if now is not None:
             added = list(islice(now, size, None))
             rebound = _rebound(was, now)
-            if not (added or rebound or self._looks):
+            if not (added or rebound or self._fingerprints):
                 self.items = now
                 return Diff(bounded=self._skipped)
         else:
@@ -107,7 +107,7 @@ class Snapshot:
             self._names = _joined(now)
         self.items = now
         gone = {*rebound, *removed}
-        mutated = self._look_again(gone) if self._looks else []
+        mutated = self._compare_contents(gone) if self._fingerprints else []
         for key in gone:
             self._fragments.pop(key, None)
         self._open((*added, *rebound))
@@ -117,7 +117,7 @@ class Snapshot:
         if mutated:
             changed = {*rebound, *mutated}
             modified = [key for key in now if key in changed]
-        bounded = self._skipped or any(look.bounded for look in self._looks.values())
+        bounded = self._skipped or any(each.bounded for each in self._fingerprints.values())
         return Diff(tuple(added), tuple(modified), tuple(removed), bounded)
 
     def _with_new_names(self, shared: Any) -> dict[Any, object] | None:
@@ -152,7 +152,7 @@ class Snapshot:
             if part is None:
                 value = items[key]
                 part = f"{encode_basestring(name_text(key))}:{encode_basestring(type_text(value))}"
-                if key in self._looks or id(type(value)) not in CONTAINERS:
+                if key in self._fingerprints or id(type(value)) not in CONTAINERS:
                     fragments[key] = part
             parts.append(part)
         schema = "{" + ",".join(parts) + "}"
@@ -175,30 +175,30 @@ class Snapshot:
             if self._cost > MAX_TOTAL:
                 self._skipped = True
                 return
-            look = _Look(value)
-            self._cost += look.cost
-            if look.mutable:
-                self._looks[key] = look
+            fingerprint = _ContentFingerprint(value)
+            self._cost += fingerprint.cost
+            if fingerprint.mutable:
+                self._fingerprints[key] = fingerprint
 
-    def _look_again(self, gone: set[object]) -> list[object]:
+    def _compare_contents(self, gone: set[object]) -> list[object]:
         """Look again into the containers that are still there, and return the changed keys."""
         changed, cost = [], 0
-        for key, before in list(self._looks.items()):
+        for key, before in list(self._fingerprints.items()):
             if key in gone or cost > MAX_TOTAL:
                 self._skipped |= key not in gone
-                del self._looks[key]
+                del self._fingerprints[key]
                 self._fragments.pop(key, None)
                 continue
-            look = self._looks[key] = _Look(self.items[key])
-            cost += look.cost
-            if not look.same_as(before):
+            fingerprint = self._fingerprints[key] = _ContentFingerprint(self.items[key])
+            cost += fingerprint.cost
+            if not fingerprint.same_as(before):
                 changed.append(key)
                 self._fragments.pop(key, None)
         self._cost = cost
         return changed
 
 
-class _Look:
+class _ContentFingerprint:
     """The content of one built-in container, to be compared without calling user code.
 
     `shape` holds what was met (types, lengths and built-in scalars, so `==` is safe), `leaves` every
@@ -211,7 +211,7 @@ class _Look:
     def __init__(self, value: object) -> None:
         self.shape: list[object] = []
         self.leaves: list[object] = []
-        self.cost = _LOOK_COST
+        self.cost = _OPENING_COST
         self.bounded = False
         self.mutable = type(value) is not tuple
         try:
@@ -222,7 +222,7 @@ class _Look:
             self.bounded = True
         self.mutable |= self.bounded
 
-    def same_as(self, other: _Look) -> bool:
+    def same_as(self, other: _ContentFingerprint) -> bool:
         if self.shape != other.shape or len(self.leaves) != len(other.leaves):
             return False
         differs = map(is_not, self.leaves, other.leaves)

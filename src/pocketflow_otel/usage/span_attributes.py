@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from pocketflow_otel.usage.pricing import PriceBook
-    from pocketflow_otel.usage.totals import Call, Sum, Tally
+    from pocketflow_otel.usage.totals import Call, ModelTotals, UsageTotals
 
 MAX_MODELS: Final = 32
 
 
-def sums(total: Tally, *, by_model: bool) -> dict[str, AttributeValue]:
+def sums(total: UsageTotals, *, by_model: bool) -> dict[str, AttributeValue]:
     """Return what the calls in a scope come to, for its span.
 
     Args:
@@ -46,17 +46,17 @@ def sums(total: Tally, *, by_model: bool) -> dict[str, AttributeValue]:
     return attributes
 
 
-def _model(found: Sum) -> dict[str, float]:
-    said: dict[str, float] = {
+def _model(found: ModelTotals) -> dict[str, float]:
+    fields: dict[str, float] = {
         "calls": found.calls,
         "input_tokens": found.input_tokens,
         "output_tokens": found.output_tokens,
     }
     if found.unpriced:
-        said["unpriced_calls"] = found.unpriced
+        fields["unpriced_calls"] = found.unpriced
     if found.unpriced < found.calls:
-        said["cost"] = float(found.cost)
-    return said
+        fields["cost"] = float(found.cost)
+    return fields
 
 
 def of_calls(calls: Sequence[Call], prices: PriceBook) -> dict[str, AttributeValue]:
@@ -86,9 +86,9 @@ def of_calls(calls: Sequence[Call], prices: PriceBook) -> dict[str, AttributeVal
     return attributes
 
 
-def of_unseen(unseen: Tally) -> dict[str, AttributeValue]:
-    """Return the usage that a batch's items beyond the limit of spans have told of, for the batch's own."""
-    whole = unseen.total
+def without_own_span(totals: UsageTotals) -> dict[str, AttributeValue]:
+    """Return the usage reported by batch items that have no span of their own, for the batch's span."""
+    whole = totals.total
     if not whole.calls:
         return {}
     attributes: dict[str, AttributeValue] = {
@@ -97,8 +97,8 @@ def of_unseen(unseen: Tally) -> dict[str, AttributeValue]:
     }
     if whole.cache_read_tokens:
         attributes[semconv.USAGE_CACHE_READ_TOKENS] = whole.cache_read_tokens
-    if len(unseen.models) == 1:
-        attributes[semconv.REQUEST_MODEL] = next(iter(unseen.models))
-    if not whole.unpriced and not unseen.waiting:
+    if len(totals.models) == 1:
+        attributes[semconv.REQUEST_MODEL] = next(iter(totals.models))
+    if not whole.unpriced and not totals.waiting:
         attributes[semconv.USAGE_COST] = float(whole.cost)
     return attributes

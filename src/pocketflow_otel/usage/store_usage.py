@@ -17,7 +17,7 @@ MAX_KNOWN: Final = 4096
 """Usages that are remembered, beside those that lie in the store looked at last."""
 
 
-class Ledger:
+class CountedUsages:
     """The usages in one run's stores, by the identity of the objects that tell of them."""
 
     __slots__ = ("_known", "_lock", "_opened")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pocketflow_otel.usage.payloads import Usage
     from pocketflow_otel.usage.pricing import PriceBook
 
-MAX_WITNESSES: Final = 256
-"""Spans of clients that are remembered, to know their twins."""
+MAX_CLIENT_SPANS: Final = 256
+"""Spans of clients that a scope remembers, to know their duplicates."""
 
 _DATE: Final = re.compile(r"[-@]20\d\d-?\d\d-?\d\d$")
 
@@ -34,37 +34,34 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """The span of an LLM client that told of a call.
+class ClientSpanUsage:
+    """Usage of a call, read from the span of an LLM client.
 
     Two instrumentations of one client make two spans of one call, side by side: they overlap in
     time and agree on the model and its input.
 
     Attributes:
-        source: The instrumentation that made it.
+        source: The instrumentation that made the span.
         start, end: Nanoseconds since the epoch.
-        seconded: The other instrumentations whose spans told of the same call.
+        duplicated_by: The other instrumentations whose spans reported the same call.
     """
 
     source: str
     start: int
     end: int
     usage: Usage
-    seconded: set[str] = field(default_factory=set)
+    duplicated_by: set[str] = field(default_factory=set)
 
-    def is_seconded_by(self, other: Witness) -> bool:
-        """Tell whether another span tells of the same call; each instrumentation does so once."""
-        if (
-            other.source != self.source
-            and other.source not in self.seconded
-            and other.start < self.end
-            and self.start < other.end
-            and other.usage.input_tokens == self.usage.input_tokens
-            and _undated(other.usage.model) == _undated(self.usage.model)
-        ):
-            self.seconded.add(other.source)
-            return True
-        return False
+    def is_duplicate_of(self, earlier: ClientSpanUsage) -> bool:
+        """Tell whether an earlier span reports the same call; each instrumentation reports it once."""
+        return (
+            self.source != earlier.source
+            and self.source not in earlier.duplicated_by
+            and self.start < earlier.end
+            and earlier.start < self.end
+            and self.usage.input_tokens == earlier.usage.input_tokens
+            and _undated(self.usage.model) == _undated(earlier.usage.model)
+        )
 
 
 def _undated(model: str | None) -> str:
@@ -73,8 +70,8 @@ def _undated(model: str | None) -> str:
 
 
 @dataclass(slots=True)
-class Sum:
-    """Tokens and dollars of some calls; `cost` leaves out the `unpriced` ones."""
+class ModelTotals:
+    """Tokens and dollars of the calls of one model, or of all; `cost` leaves out the `unpriced` ones."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -83,8 +80,8 @@ class Sum:
     cost: Decimal = Decimal(0)
     unpriced: int = 0
 
-    def add(self, other: Sum) -> None:
-        """Add another sum."""
+    def add(self, other: ModelTotals) -> None:
+        """Add other totals."""
         self.calls += other.calls
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
@@ -94,48 +91,48 @@ class Sum:
 
 
 @dataclass(slots=True)
-class Tally:
-    """Calls added up by model; those whose price is not known yet wait.
+class UsageTotals:
+    """Tokens and dollars of some calls, by model; calls whose price is not known yet wait.
 
     Attributes:
-        models: Sums by the model's name.
+        models: Totals by the model's name.
         waiting: Calls counted in `models`, but not yet in its costs: the price table is loading.
     """
 
-    models: dict[str, Sum] = field(default_factory=dict)
+    models: dict[str, ModelTotals] = field(default_factory=dict)
     waiting: list[Call] = field(default_factory=list)
 
     def count(self, call: Call, prices: PriceBook) -> None:
         """Add a call, with its price if that can be told at once."""
         usage = call.usage
-        self._of(usage).add(Sum(1, usage.input_tokens, usage.output_tokens, usage.cache_read_tokens))
+        self._of(usage).add(ModelTotals(1, usage.input_tokens, usage.output_tokens, usage.cache_read_tokens))
         if prices.knows_without_table(usage):
             self._price(call, prices)
         else:
             self.waiting.append(call)
 
-    def settle(self, prices: PriceBook) -> None:
+    def price_waiting(self, prices: PriceBook) -> None:
         """Price what waits. May take as long as the table takes to load."""
         waiting, self.waiting = self.waiting, []
         for call in waiting:
             self._price(call, prices)
 
-    def add(self, other: Tally) -> None:
-        """Add another tally."""
+    def add(self, other: UsageTotals) -> None:
+        """Add other totals, and what waits in them."""
         for model, found in other.models.items():
-            self.models.setdefault(model, Sum()).add(found)
+            self.models.setdefault(model, ModelTotals()).add(found)
         self.waiting += other.waiting
 
     @property
-    def total(self) -> Sum:
-        """The sum over all models."""
-        total = Sum()
+    def total(self) -> ModelTotals:
+        """The totals over all models."""
+        total = ModelTotals()
         for found in self.models.values():
             total.add(found)
         return total
 
-    def _of(self, usage: Usage) -> Sum:
-        return self.models.setdefault(usage.model or UNNAMED, Sum())
+    def _of(self, usage: Usage) -> ModelTotals:
+        return self.models.setdefault(usage.model or UNNAMED, ModelTotals())
 
     def _price(self, call: Call, prices: PriceBook) -> None:
         price = prices.price(call.usage, call.at, base_url=call.base_url)
@@ -146,8 +143,8 @@ class Tally:
             found.cost += price
 
 
-def without_twins(reported: Iterable[Usage], recorded: Iterable[Usage]) -> list[Usage]:
-    """Leave out of `reported` what `recorded` tells of too: the same call, seen in two ways.
+def drop_duplicates(reported: Iterable[Usage], recorded: Iterable[Usage]) -> list[Usage]:
+    """Return the `reported` usages without those of calls that are `recorded` too.
 
     Two usages are of one call when their counts are equal; a reported sum stands for all recorded.
     """
@@ -156,14 +153,14 @@ def without_twins(reported: Iterable[Usage], recorded: Iterable[Usage]) -> list[
         return reported
     if _whole(reported) == _whole(recorded):
         return []
-    twins = Counter(usage.tokens for usage in recorded)
-    left = []
+    duplicates = Counter(usage.tokens for usage in recorded)
+    kept = []
     for usage in reported:
-        if twins[usage.tokens] > 0:
-            twins[usage.tokens] -= 1
+        if duplicates[usage.tokens] > 0:
+            duplicates[usage.tokens] -= 1
         else:
-            left.append(usage)
-    return left
+            kept.append(usage)
+    return kept
 
 
 def _whole(usages: Sequence[Usage]) -> tuple[int, int]:
@@ -171,59 +168,63 @@ def _whole(usages: Sequence[Usage]) -> tuple[int, int]:
     return sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages)
 
 
-class Account:
-    """What one scope knows of its calls; the three ways they are seen are kept apart.
+class ScopeUsage:
+    """Usage of one scope's calls; the three ways in which calls are noticed are kept apart.
 
     Attributes:
         recorded: Calls given to `record_usage`.
         reported: Calls found in the store.
-        clients: Calls seen on the spans of LLM clients.
-        items: What the items of the scope's batch came to.
-        unseen: What those items came to that told of their calls themselves, and have no span.
-        below: What the flows and nodes in it came to.
+        clients: Usage on the spans of LLM clients.
+        items: Usage of the items of the scope's batch.
+        without_own_span: Usage reported by those of the items that have no span of their own.
+        below: Usage of the flows and nodes in the scope.
         spent: Dollars of `items` and `below` that the run's budget has counted.
     """
 
-    __slots__ = ("_witnesses", "below", "clients", "items", "recorded", "reported", "spent", "unseen")
+    __slots__ = (
+        "_client_spans", "below", "clients", "items", "recorded", "reported", "spent", "without_own_span",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.recorded: list[Call] = []
         self.reported: list[Call] = []
-        self.clients = Tally()
-        self.items = Tally()
-        self.unseen = Tally()
-        self.below = Tally()
+        self.clients = UsageTotals()
+        self.items = UsageTotals()
+        self.without_own_span = UsageTotals()
+        self.below = UsageTotals()
         self.spent = Decimal(0)
-        self._witnesses: deque[Witness] = deque(maxlen=MAX_WITNESSES)
+        self._client_spans: deque[ClientSpanUsage] = deque(maxlen=MAX_CLIENT_SPANS)
 
-    def is_new(self, witness: Witness) -> bool:
-        """Tell whether a client's span tells of a call that no other has told of."""
-        if any(known.is_seconded_by(witness) for known in self._witnesses):
-            return False
-        self._witnesses.append(witness)
+    def is_new(self, client_span: ClientSpanUsage) -> bool:
+        """Tell whether a client's span reports a call that no other span has reported."""
+        for earlier in self._client_spans:
+            if client_span.is_duplicate_of(earlier):
+                earlier.duplicated_by.add(client_span.source)
+                return False
+        self._client_spans.append(client_span)
         return True
 
     @property
     def explicit(self) -> list[Call]:
-        """The calls a user's code told of; they replace what clients' spans say.
+        """Calls that the user's code reported; they replace those on clients' spans.
 
-        None where they only sum up what the flows and nodes below came to.
+        None where they only sum up the usage of the flows and nodes below.
         """
         recorded = [call.usage for call in self.recorded]
-        kept = {id(usage) for usage in without_twins([call.usage for call in self.reported], recorded)}
-        told = self.recorded + [call for call in self.reported if id(call.usage) in kept]
+        kept = {id(usage) for usage in drop_duplicates([call.usage for call in self.reported], recorded)}
+        calls = self.recorded + [call for call in self.reported if id(call.usage) in kept]
         below = self.below.total
-        whole = _whole([call.usage for call in told])
-        return [] if below.calls and whole == (below.input_tokens, below.output_tokens) else told
+        whole = _whole([call.usage for call in calls])
+        return [] if below.calls and whole == (below.input_tokens, below.output_tokens) else calls
 
     @property
-    def only_witness(self) -> bool:
-        """Whether no other span than the scope's own tells of its calls."""
+    def has_no_client_span(self) -> bool:
+        """Whether the scope's own span is the only one with the usage of its calls."""
         return bool(self.explicit) and not self.clients.models and not self.items.models
 
-    def own(self, prices: PriceBook) -> Tally:
-        """Return what the scope's own calls come to."""
-        own = Tally()
+    def own(self, prices: PriceBook) -> UsageTotals:
+        """Return the usage of the scope's own calls."""
+        own = UsageTotals()
         explicit = self.explicit
         for call in explicit:
             own.count(call, prices)

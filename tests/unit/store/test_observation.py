@@ -22,7 +22,7 @@ from pocketflow import (
 
 from pocketflow_otel import semconv
 from pocketflow_otel.store import observation
-from pocketflow_otel.store.observation import Watch
+from pocketflow_otel.store.observation import StoreObservation
 from pocketflow_otel.store.snapshot import Diff, Snapshot
 from pocketflow_otel.testing import capture_spans
 
@@ -57,17 +57,17 @@ def takes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_a_step_is_told_what_changed_while_it_was_open() -> None:
     shared: dict[str, Any] = {"a": []}
-    watch = Watch(shared, None, None)
+    observed = StoreObservation(shared, None, None)
     shared["a"].append(1)
-    assert (watch.close(), watch.concurrent) == (Diff(modified=("a",)), False)
+    assert (observed.close(), observed.concurrent) == (Diff(modified=("a",)), False)
 
 
 def test_the_snapshot_after_one_step_serves_as_the_one_before_the_next(takes: list[Any]) -> None:
     shared: dict[str, Any] = {}
-    flow = Watch(shared, None, None)
+    flow = StoreObservation(shared, None, None)
     diffs = []
     for n in range(3):
-        step = Watch(shared, flow, FLOW)
+        step = StoreObservation(shared, flow, FLOW)
         shared[f"key{n}"] = n
         diffs.append(step.close())
     assert (diffs, flow.close(), len(takes)) == (
@@ -79,39 +79,39 @@ def test_the_snapshot_after_one_step_serves_as_the_one_before_the_next(takes: li
 
 def test_a_step_of_another_flow_looks_for_itself(takes: list[Any]) -> None:
     shared: dict[str, Any] = {}
-    flow = Watch(shared, None, None)
-    Watch(shared, flow, FLOW).close()
-    Watch(shared, flow, object()).close()
+    flow = StoreObservation(shared, None, None)
+    StoreObservation(shared, flow, FLOW).close()
+    StoreObservation(shared, flow, object()).close()
     flow.close()
     assert len(takes) == 3
 
 
 def test_steps_of_nobody_look_for_themselves(takes: list[Any]) -> None:
     shared: dict[str, Any] = {}
-    flow = Watch(shared, None, None)
+    flow = StoreObservation(shared, None, None)
     for _ in range(2):
-        Watch(shared, flow, None).close()
+        StoreObservation(shared, flow, None).close()
     flow.close()
     assert len(takes) == 3
 
 
 def test_a_snapshot_is_not_handed_past_a_step_between(takes: list[Any]) -> None:
     shared: dict[str, Any] = {}
-    flow = Watch(shared, None, None)
-    Watch(shared, flow, FLOW).close()
-    Watch(shared, flow, None).close()
-    Watch(shared, flow, FLOW).close()
+    flow = StoreObservation(shared, None, None)
+    StoreObservation(shared, flow, FLOW).close()
+    StoreObservation(shared, flow, None).close()
+    StoreObservation(shared, flow, FLOW).close()
     flow.close()
     assert len(takes) == 4
 
 
 def test_steps_that_overlap_are_concurrent_and_get_no_snapshot_from_each_other(takes: list[Any]) -> None:
     shared: dict[str, Any] = {}
-    flow = Watch(shared, None, None)
-    one, two = Watch(shared, flow, FLOW), Watch(shared, flow, FLOW)
+    flow = StoreObservation(shared, None, None)
+    one, two = StoreObservation(shared, flow, FLOW), StoreObservation(shared, flow, FLOW)
     shared["a"] = 1
     diffs = [one.close(), two.close()]
-    after = Watch(shared, flow, FLOW)
+    after = StoreObservation(shared, flow, FLOW)
     after.close()
     flow.close()
     assert (diffs, [w.concurrent for w in (flow, one, two, after)], len(takes)) == (
@@ -123,44 +123,44 @@ def test_steps_that_overlap_are_concurrent_and_get_no_snapshot_from_each_other(t
 
 def test_nested_steps_are_not_concurrent() -> None:
     shared: dict[str, Any] = {}
-    outer = Watch(shared, None, None)
-    middle = Watch(shared, outer, None)
-    inner = Watch(shared, middle, None)
-    watches = [inner, middle, outer]
-    assert [(watch.close(), watch.concurrent) for watch in watches] == [(Diff(), False)] * 3
+    outer = StoreObservation(shared, None, None)
+    middle = StoreObservation(shared, outer, None)
+    inner = StoreObservation(shared, middle, None)
+    observations = [inner, middle, outer]
+    assert [(observed.close(), observed.concurrent) for observed in observations] == [(Diff(), False)] * 3
 
 
 def test_a_nested_step_that_overlaps_with_a_stranger_makes_all_around_it_concurrent() -> None:
     shared: dict[str, Any] = {}
-    outer = Watch(shared, None, None)
-    inner = Watch(shared, outer, None)
-    stranger = Watch(shared, None, None)
-    assert [watch.concurrent for watch in (outer, inner, stranger)] == [True] * 3
-    for watch in (stranger, inner, outer):
-        watch.close()
+    outer = StoreObservation(shared, None, None)
+    inner = StoreObservation(shared, outer, None)
+    stranger = StoreObservation(shared, None, None)
+    assert [observed.concurrent for observed in (outer, inner, stranger)] == [True] * 3
+    for observed in (stranger, inner, outer):
+        observed.close()
 
 
 def test_a_task_that_outlives_its_step_is_concurrent_with_the_next() -> None:
     shared: dict[str, Any] = {}
-    flow = Watch(shared, None, None)
-    step = Watch(shared, flow, FLOW)
+    flow = StoreObservation(shared, None, None)
+    step = StoreObservation(shared, flow, FLOW)
     step.close()
-    following = Watch(shared, flow, FLOW)
-    task = Watch(shared, step, None)
-    assert [watch.concurrent for watch in (flow, step, following, task)] == [False, False, True, True]
-    for watch in (task, following, flow):
-        watch.close()
+    following = StoreObservation(shared, flow, FLOW)
+    task = StoreObservation(shared, step, None)
+    assert [observed.concurrent for observed in (flow, step, following, task)] == [False, False, True, True]
+    for observed in (task, following, flow):
+        observed.close()
 
 
 def test_steps_on_different_stores_are_not_concurrent() -> None:
-    one, two = Watch({}, None, None), Watch({}, None, None)
-    assert [(watch.close(), watch.concurrent) for watch in (one, two)] == [(Diff(), False)] * 2
+    one, two = StoreObservation({}, None, None), StoreObservation({}, None, None)
+    assert [(observed.close(), observed.concurrent) for observed in (one, two)] == [(Diff(), False)] * 2
 
 
 @pytest.mark.parametrize("shared", [None, 3, "text", [], object()], ids=lambda shared: type(shared).__name__)
 def test_what_cannot_be_listed_is_never_concurrent(shared: object) -> None:
-    one, two = Watch(shared, None, None), Watch(shared, None, None)
-    assert [(watch.close(), watch.concurrent) for watch in (one, two)] == [(None, False)] * 2
+    one, two = StoreObservation(shared, None, None), StoreObservation(shared, None, None)
+    assert [(observed.close(), observed.concurrent) for observed in (one, two)] == [(None, False)] * 2
 
 
 VIEWS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -175,15 +175,17 @@ VIEWS: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_two_views_of_one_store_are_one_store(view: Callable[[dict[str, Any]], Any]) -> None:
     shared: dict[str, Any] = {}
-    one, two = Watch(shared, None, None), Watch(view(shared), None, None)
+    one, two = StoreObservation(shared, None, None), StoreObservation(view(shared), None, None)
     shared["a"] = 1
-    assert [(watch.close(), watch.concurrent) for watch in (one, two)] == [(Diff(added=("a",)), True)] * 2
+    assert [(observed.close(), observed.concurrent) for observed in (one, two)] == [
+        (Diff(added=("a",)), True)
+    ] * 2
 
 
 def test_a_thousand_steps_at_once_are_all_told(takes: list[Any]) -> None:
     shared: dict[str, Any] = {}
-    flow = Watch(shared, None, None)
-    steps = [Watch(shared, flow, FLOW) for _ in range(1000)]
+    flow = StoreObservation(shared, None, None)
+    steps = [StoreObservation(shared, flow, FLOW) for _ in range(1000)]
     assert (flow.concurrent, {step.concurrent for step in steps}) == (False, {True})
     for step in (*steps, flow):
         step.close()
@@ -195,7 +197,7 @@ def test_a_look_that_fails_leaves_no_step_open(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Snapshot, "take", fail)
     with pytest.raises(MemoryError):
-        Watch({}, None, None)
+        StoreObservation({}, None, None)
     assert observation._stores == {}
 
 
@@ -203,17 +205,17 @@ def test_a_second_look_that_fails_leaves_no_step_open(monkeypatch: pytest.Monkey
     def fail(self: Snapshot, shared: object) -> None:
         raise MemoryError
 
-    watch = Watch({}, None, None)
+    observed = StoreObservation({}, None, None)
     monkeypatch.setattr(Snapshot, "update", fail)
     with pytest.raises(MemoryError):
-        watch.close()
+        observed.close()
     assert observation._stores == {}
 
 
 def test_a_step_that_the_garbage_collector_ends_while_another_opens_does_not_wait_for_itself() -> None:
     def collect() -> None:
         with observation._lock:
-            Watch({}, None, None).close()
+            StoreObservation({}, None, None).close()
 
     thread = threading.Thread(target=collect, daemon=True)
     thread.start()

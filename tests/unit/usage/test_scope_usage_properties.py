@@ -21,7 +21,7 @@ from tests.support.effort import examples
 from pocketflow_otel import Config, record_usage
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.usage.payloads import Usage, read_usage
-from pocketflow_otel.usage.store_usage import Ledger
+from pocketflow_otel.usage.store_usage import CountedUsages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -370,7 +370,7 @@ def test_whatever_lies_in_a_store_gives_sound_counts_or_none(junk: Any) -> None:
 def test_an_accumulator_looked_at_now_and_then_comes_to_its_last_value(
     increases: list[tuple[int, int]], data: st.DataObject
 ) -> None:
-    ledger, store, usage_ = Ledger(), object(), {"prompt_tokens": 0, "completion_tokens": 0}
+    ledger, store, usage_ = CountedUsages(), object(), {"prompt_tokens": 0, "completion_tokens": 0}
     ledger.open(store, None, None)
     found: list[Usage] = []
     for tokens, output in increases:

@@ -1,4 +1,4 @@
-"""The ledger: what lies in stores under `llm_usage` counts once, whatever becomes of it."""
+"""Counted usages: what lies in stores under `llm_usage` counts once, whatever becomes of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from pocketflow_otel.usage import store_usage as module
 from pocketflow_otel.usage.payloads import Usage
-from pocketflow_otel.usage.store_usage import Ledger
+from pocketflow_otel.usage.store_usage import CountedUsages
 
 
 def used(tokens: int, output: int = 0, **more: Any) -> dict[str, Any]:
@@ -20,15 +20,15 @@ def used(tokens: int, output: int = 0, **more: Any) -> dict[str, Any]:
 
 
 class Book:
-    """A ledger, and a store that it has seen at the start of a run."""
+    """Counted usages, and a store that it has seen at the start of a run."""
 
     def __init__(self, reported: Any = None) -> None:
-        self.ledger = Ledger()
+        self.counted = CountedUsages()
         self.store: dict[str, Any] = {}
-        self.ledger.open(self.store, reported, None)
+        self.counted.open(self.store, reported, None)
 
     def take(self, reported: Any, model: str | None = None) -> list[Usage]:
-        return self.ledger.take(self.store, reported, model)
+        return self.counted.take(self.store, reported, model)
 
 
 def test_what_an_earlier_run_left_is_not_counted() -> None:
@@ -119,11 +119,11 @@ def test_the_same_usage_in_two_stores_of_a_run_is_counted_once() -> None:
     # A node runs a flow on a store of its own, and hands its usage up.
     book, usage = Book(), used(100, 50)
     inner: dict[str, Any] = {}
-    book.ledger.open(inner, None, None)
-    assert book.ledger.take(inner, usage, None) == [Usage(100, 50)]
+    book.counted.open(inner, None, None)
+    assert book.counted.take(inner, usage, None) == [Usage(100, 50)]
     assert book.take(usage) == []
     usage["prompt_tokens"] += 1
-    assert (book.take(usage), book.ledger.take(inner, usage, None)) == ([Usage(1)], [])
+    assert (book.take(usage), book.counted.take(inner, usage, None)) == ([Usage(1)], [])
 
 
 def test_a_store_made_where_another_lay_brings_nothing_old() -> None:
@@ -133,8 +133,8 @@ def test_a_store_made_where_another_lay_brings_nothing_old() -> None:
         usage = used(100, 50)
         assert book.take(usage) == [Usage(100, 50)]
         copy = {"llm_usage": usage}
-        book.ledger.open(copy, usage, None)
-        assert book.ledger.take(copy, usage, None) == []
+        book.counted.open(copy, usage, None)
+        assert book.counted.take(copy, usage, None) == []
         del copy
 
 
@@ -144,27 +144,27 @@ def test_a_new_store_takes_nothing_from_an_accumulator() -> None:
     book.take(usage)
     usage["prompt_tokens"] += 10
     copy = {"llm_usage": usage}
-    book.ledger.open(copy, usage, None)
-    assert (book.ledger.take(copy, usage, None), book.take(usage)) == ([Usage(10)], [])
+    book.counted.open(copy, usage, None)
+    assert (book.counted.take(copy, usage, None), book.take(usage)) == ([Usage(10)], [])
 
 
 def test_two_stores_keep_their_usages_apart() -> None:
     book, other = Book(), {}
-    book.ledger.open(other, None, None)
+    book.counted.open(other, None, None)
     assert book.take(used(1)) == [Usage(1)]
-    assert book.ledger.take(other, used(1), None) == [Usage(1)]
+    assert book.counted.take(other, used(1), None) == [Usage(1)]
 
 
 def test_what_a_new_store_holds_is_not_counted() -> None:
     book, left = Book(), used(5)
     other = {"llm_usage": left}
-    book.ledger.open(other, left, None)
-    assert book.ledger.take(other, left, None) == []
+    book.counted.open(other, left, None)
+    assert book.counted.take(other, left, None) == []
 
 
 def test_what_came_between_two_steps_is_counted_by_the_second() -> None:
     book, usage = Book(), used(5)
-    book.ledger.open(book.store, usage, None)
+    book.counted.open(book.store, usage, None)
     assert book.take(usage) == [Usage(5)]
 
 
@@ -203,7 +203,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     book = Book()
     for _ in range(100):
         book.take(used(1))
-    assert len(book.ledger._known) == 10
+    assert len(book.counted._known) == 10
 
 
 def test_steps_that_overlap_count_a_usage_once_between_them() -> None:
@@ -223,7 +223,7 @@ def test_steps_that_overlap_count_a_usage_once_between_them() -> None:
 
 
 class Abandoned(dict):  # type: ignore[type-arg]
-    """Its end takes from the ledger again, as that of an abandoned coroutine does."""
+    """Its end takes from the counted usages again, as that of an abandoned coroutine does."""
 
     def __init__(self, book: Book) -> None:
         super().__init__(used(1))
@@ -234,7 +234,7 @@ class Abandoned(dict):  # type: ignore[type-arg]
         return super().get(*of)
 
 
-def test_a_collection_amid_the_ledger_does_not_lock_it() -> None:
+def test_a_collection_amid_the_counting_does_not_lock_it() -> None:
     book = Book()
     usage = Abandoned(book)
     taken: list[list[Usage]] = []

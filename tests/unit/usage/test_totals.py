@@ -10,7 +10,15 @@ import pytest
 
 from pocketflow_otel.usage.payloads import Usage
 from pocketflow_otel.usage.pricing import PriceBook
-from pocketflow_otel.usage.totals import MAX_WITNESSES, Account, Call, Sum, Tally, Witness, without_twins
+from pocketflow_otel.usage.totals import (
+    MAX_CLIENT_SPANS,
+    Call,
+    ClientSpanUsage,
+    ModelTotals,
+    ScopeUsage,
+    UsageTotals,
+    drop_duplicates,
+)
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -34,49 +42,49 @@ def calls(*usages: Usage) -> list[Call]:
     return [Call(usage, AT) for usage in usages]
 
 
-def tally(*usages: Usage, prices: Prices | None = None) -> Tally:
-    total = Tally()
+def totals(*usages: Usage, prices: Prices | None = None) -> UsageTotals:
+    total = UsageTotals()
     for call in calls(*usages):
         total.count(call, prices or Prices())
     return total
 
 
 def test_calls_add_up_by_model() -> None:
-    total = tally(
+    total = totals(
         Usage(10, 5, cache_read_tokens=4, model="cheap"),
         Usage(1, 1, model="dear"),
         Usage(20, 0, model="cheap"),
         Usage(7, 0),
     )
     assert total.models == {
-        "cheap": Sum(2, 30, 5, 4, Decimal("0.35"), 0),
-        "dear": Sum(1, 1, 1, 0, Decimal(0), 1),
-        "unknown": Sum(1, 7, 0, 0, Decimal(0), 1),
+        "cheap": ModelTotals(2, 30, 5, 4, Decimal("0.35"), 0),
+        "dear": ModelTotals(1, 1, 1, 0, Decimal(0), 1),
+        "unknown": ModelTotals(1, 7, 0, 0, Decimal(0), 1),
     }
-    assert (total.total, total.waiting) == (Sum(4, 38, 6, 4, Decimal("0.35"), 2), [])
+    assert (total.total, total.waiting) == (ModelTotals(4, 38, 6, 4, Decimal("0.35"), 2), [])
 
 
 def test_what_waits_for_its_price_counts_at_once_and_costs_later() -> None:
     prices = Prices(ready=False)
-    total = tally(Usage(10, 0, model="cheap"), Usage(1, 0, model="dear"), Usage(5), prices=prices)
-    assert total.total == Sum(3, 16, 0, 0, Decimal(0), 1)
+    total = totals(Usage(10, 0, model="cheap"), Usage(1, 0, model="dear"), Usage(5), prices=prices)
+    assert total.total == ModelTotals(3, 16, 0, 0, Decimal(0), 1)
     assert [call.usage.model for call in total.waiting] == ["cheap", "dear"]
-    total.settle(prices)
-    assert (total.total, total.waiting) == (Sum(3, 16, 0, 0, Decimal("0.10"), 2), [])
+    total.price_waiting(prices)
+    assert (total.total, total.waiting) == (ModelTotals(3, 16, 0, 0, Decimal("0.10"), 2), [])
 
 
 def test_what_waits_is_priced_once_wherever_it_went() -> None:
     prices = Prices(ready=False)
-    below = tally(Usage(10, 0, model="cheap"), prices=prices)
-    above = tally(Usage(5, 0, model="cheap"))
+    below = totals(Usage(10, 0, model="cheap"), prices=prices)
+    above = totals(Usage(5, 0, model="cheap"))
     above.add(below)
-    above.settle(prices)
-    above.settle(prices)
-    assert above.total == Sum(2, 15, 0, 0, Decimal("0.15"), 0)
+    above.price_waiting(prices)
+    above.price_waiting(prices)
+    assert above.total == ModelTotals(2, 15, 0, 0, Decimal("0.15"), 0)
 
 
 def test_adding_leaves_the_added_alone() -> None:
-    below, above = tally(Usage(1, 0, model="cheap")), Tally()
+    below, above = totals(Usage(1, 0, model="cheap")), UsageTotals()
     above.add(below)
     above.add(below)
     assert (below.total.calls, above.total.calls) == (1, 2)
@@ -104,102 +112,108 @@ A, B = Usage(100, 50, model="a"), Usage(7, 3, model="b")
 def test_a_call_reported_and_recorded_is_one(
     reported: list[Usage], recorded: list[Usage], left: list[Usage]
 ) -> None:
-    assert without_twins(reported, recorded) == left
+    assert drop_duplicates(reported, recorded) == left
 
 
-def witness(source: str = "openai", start: int = 0, end: int = 10, **usage: Any) -> Witness:
-    return Witness(source, start, end, Usage(100, 50, **{"model": "gpt-4o-mini", **usage}))
+def client_span(source: str = "openai", start: int = 0, end: int = 10, **usage: Any) -> ClientSpanUsage:
+    return ClientSpanUsage(source, start, end, Usage(100, 50, **{"model": "gpt-4o-mini", **usage}))
 
 
 @pytest.mark.parametrize(
     ("other", "new"),
     [
-        pytest.param(witness("openinference"), False, id="at-the-same-time"),
-        pytest.param(witness("openinference", 2, 9), False, id="inside"),
-        pytest.param(witness("openinference", -5, 1), False, id="began-before"),
-        pytest.param(witness("openinference", 9, 15), False, id="ended-after"),
-        pytest.param(witness("openinference", model="gpt-4o-mini-2024-07-18"), False, id="dated"),
-        pytest.param(witness("openinference", 10, 20), True, id="after-it"),
-        pytest.param(witness("openai"), True, id="the-same-instrumentation"),
-        pytest.param(witness("openinference", model="gpt-4o"), True, id="another-model"),
+        pytest.param(client_span("openinference"), False, id="at-the-same-time"),
+        pytest.param(client_span("openinference", 2, 9), False, id="inside"),
+        pytest.param(client_span("openinference", -5, 1), False, id="began-before"),
+        pytest.param(client_span("openinference", 9, 15), False, id="ended-after"),
+        pytest.param(client_span("openinference", model="gpt-4o-mini-2024-07-18"), False, id="dated"),
+        pytest.param(client_span("openinference", 10, 20), True, id="after-it"),
+        pytest.param(client_span("openai"), True, id="the-same-instrumentation"),
+        pytest.param(client_span("openinference", model="gpt-4o"), True, id="another-model"),
         pytest.param(
-            Witness("openinference", 0, 10, Usage(99, 50, model="gpt-4o-mini")), True, id="other-input"
+            ClientSpanUsage("openinference", 0, 10, Usage(99, 50, model="gpt-4o-mini")),
+            True,
+            id="other-input",
         ),
         pytest.param(
-            Witness("openinference", 0, 10, Usage(100, 0, model="gpt-4o-mini")), False, id="output-not-told"
+            ClientSpanUsage("openinference", 0, 10, Usage(100, 0, model="gpt-4o-mini")),
+            False,
+            id="output-not-told",
         ),
     ],
 )
-def test_two_spans_of_one_call_are_told_from_two_calls(other: Witness, *, new: bool) -> None:
-    account = Account()
-    assert account.is_new(witness("openai", 0, 10))
-    assert account.is_new(other) is new
+def test_two_spans_of_one_call_are_told_from_two_calls(other: ClientSpanUsage, *, new: bool) -> None:
+    usage = ScopeUsage()
+    assert usage.is_new(client_span("openai", 0, 10))
+    assert usage.is_new(other) is new
 
 
 @pytest.mark.parametrize("dated", ["gpt-4o-mini-2024-07-18", "gpt-4o-mini-20240718", "gpt-4o-mini@20240718"])
 def test_the_date_of_a_model_is_no_other_model(dated: str) -> None:
-    account = Account()
-    assert (account.is_new(witness(model=dated)), account.is_new(witness("other"))) == (True, False)
+    usage = ScopeUsage()
+    assert (usage.is_new(client_span(model=dated)), usage.is_new(client_span("other"))) == (True, False)
 
 
-def test_each_instrumentation_seconds_a_call_once() -> None:
+def test_each_instrumentation_reports_a_call_once() -> None:
     # Two equal calls at the same time, each seen by two instrumentations.
-    account = Account()
-    found = [account.is_new(witness(source)) for source in ("a", "a", "b", "b", "c", "c")]
+    usage = ScopeUsage()
+    found = [usage.is_new(client_span(source)) for source in ("a", "a", "b", "b", "c", "c")]
     assert found == [True, True, False, False, False, False]
-    assert account.is_new(witness("b"))
+    assert usage.is_new(client_span("b"))
 
 
-def test_witnesses_are_remembered_up_to_a_bound() -> None:
-    account = Account()
-    for start in range(MAX_WITNESSES + 1):
-        account.is_new(witness("openai", start, start + 1))
-    assert (account.is_new(witness("b", 0, 1)), account.is_new(witness("b", 9, 10))) == (True, False)
+def test_client_spans_are_remembered_up_to_a_bound() -> None:
+    usage = ScopeUsage()
+    for start in range(MAX_CLIENT_SPANS + 1):
+        usage.is_new(client_span("openai", start, start + 1))
+    assert (usage.is_new(client_span("b", 0, 1)), usage.is_new(client_span("b", 9, 10))) == (True, False)
 
 
-def account(
+def scope_usage(
     *,
     recorded: tuple[Usage, ...] = (),
     reported: tuple[Usage, ...] = (),
     clients: tuple[Usage, ...] = (),
     items: tuple[Usage, ...] = (),
     below: tuple[Usage, ...] = (),
-) -> Account:
-    made = Account()
+) -> ScopeUsage:
+    made = ScopeUsage()
     made.recorded += calls(*recorded)
     made.reported += calls(*reported)
-    made.clients = tally(*clients)
-    made.items = tally(*items)
-    made.below = tally(*below)
+    made.clients = totals(*clients)
+    made.items = totals(*items)
+    made.below = totals(*below)
     return made
 
 
 @pytest.mark.parametrize(
-    ("of", "comes_to", "only_witness"),
+    ("of", "comes_to", "has_no_client_span"),
     [
-        pytest.param(account(), (0, 0), False, id="nothing"),
-        pytest.param(account(clients=(A,)), (1, 100), False, id="a-client"),
-        pytest.param(account(items=(A, B)), (2, 107), False, id="items"),
-        pytest.param(account(clients=(A,), items=(B,)), (2, 107), False, id="a-client-and-items"),
-        pytest.param(account(recorded=(A,)), (1, 100), True, id="recorded"),
-        pytest.param(account(reported=(A,)), (1, 100), True, id="reported"),
-        pytest.param(account(recorded=(A,), reported=(A,)), (1, 100), True, id="recorded-and-reported"),
+        pytest.param(scope_usage(), (0, 0), False, id="nothing"),
+        pytest.param(scope_usage(clients=(A,)), (1, 100), False, id="a-client"),
+        pytest.param(scope_usage(items=(A, B)), (2, 107), False, id="items"),
+        pytest.param(scope_usage(clients=(A,), items=(B,)), (2, 107), False, id="a-client-and-items"),
+        pytest.param(scope_usage(recorded=(A,)), (1, 100), True, id="recorded"),
+        pytest.param(scope_usage(reported=(A,)), (1, 100), True, id="reported"),
+        pytest.param(scope_usage(recorded=(A,), reported=(A,)), (1, 100), True, id="recorded-and-reported"),
         pytest.param(
-            account(recorded=(A,), reported=(B,)), (2, 107), True, id="recorded-one-reported-another"
+            scope_usage(recorded=(A,), reported=(B,)), (2, 107), True, id="recorded-one-reported-another"
         ),
-        pytest.param(account(reported=(B,), clients=(A,)), (1, 7), False, id="reported-replaces-clients"),
-        pytest.param(account(recorded=(B,), clients=(A, A)), (1, 7), False, id="recorded-replaces-clients"),
-        pytest.param(account(reported=(B,), items=(A,)), (1, 7), False, id="reported-replaces-items"),
-        pytest.param(account(below=(A,)), (0, 0), False, id="below-is-not-its-own"),
-        pytest.param(account(reported=(B,), below=(A,)), (1, 7), True, id="reported-beside-below"),
+        pytest.param(scope_usage(reported=(B,), clients=(A,)), (1, 7), False, id="reported-replaces-clients"),
         pytest.param(
-            account(reported=(Usage(107, 53),), below=(A, B)),
+            scope_usage(recorded=(B,), clients=(A, A)), (1, 7), False, id="recorded-replaces-clients"
+        ),
+        pytest.param(scope_usage(reported=(B,), items=(A,)), (1, 7), False, id="reported-replaces-items"),
+        pytest.param(scope_usage(below=(A,)), (0, 0), False, id="below-is-not-its-own"),
+        pytest.param(scope_usage(reported=(B,), below=(A,)), (1, 7), True, id="reported-beside-below"),
+        pytest.param(
+            scope_usage(reported=(Usage(107, 53),), below=(A, B)),
             (0, 0),
             False,
             id="reported-is-the-sum-of-below",
         ),
         pytest.param(
-            account(recorded=(Usage(107, 53),), clients=(B,), below=(A, B)),
+            scope_usage(recorded=(Usage(107, 53),), clients=(B,), below=(A, B)),
             (1, 7),
             False,
             id="recorded-is-the-sum-of-below",
@@ -207,7 +221,7 @@ def account(
     ],
 )
 def test_what_a_step_says_replaces_what_clients_say(
-    of: Account, comes_to: tuple[int, int], *, only_witness: bool
+    of: ScopeUsage, comes_to: tuple[int, int], *, has_no_client_span: bool
 ) -> None:
     own = of.own(Prices()).total
-    assert ((own.calls, own.input_tokens), of.only_witness) == (comes_to, only_witness)
+    assert ((own.calls, own.input_tokens), of.has_no_client_span) == (comes_to, has_no_client_span)

@@ -18,7 +18,7 @@ from pocketflow_otel.formats.pflow.times import Interval
 from pocketflow_otel.store.snapshot import MAX_NAMES
 from pocketflow_otel.traces.records import ERROR, UNSET, EventRecord, ScopeRecord, SpanRecord
 from pocketflow_otel.usage import span_attributes
-from pocketflow_otel.usage.totals import Call, Tally
+from pocketflow_otel.usage.totals import Call, UsageTotals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ class _Part:
     """A span that is being told.
 
     Attributes:
-        tally: The calls in it.
+        totals: The calls in it.
         steps: How many steps were executed in it, itself included.
         failure: Its `error.type`; empty if it has not failed.
         failed_below: That of what failed last in it; empty if it went on from there.
@@ -84,7 +84,7 @@ class _Part:
     when: Interval
     attributes: dict[str, Any]
     events: list[EventRecord] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
+    totals: UsageTotals = field(default_factory=UsageTotals)
     steps: int = 0
     failure: str = ""
     failed_below: str = ""
@@ -92,7 +92,7 @@ class _Part:
 
     def take(self, inner: _Part) -> None:
         """Add up a part of it that has been told."""
-        self.tally.add(inner.tally)
+        self.totals.add(inner.totals)
         self.steps += inner.steps
         self.failed_below = inner.failure
 
@@ -132,7 +132,7 @@ class _Teller:
         flow.attributes |= {name: value for name, value in optional.items() if value}
         self._tell_steps(run.steps, flow, outermost=True)
         if run.strays:
-            flow.tally.add(self._tally(run.strays, flow.when.end))
+            flow.totals.add(self._totals(run.strays, flow.when.end))
         left = [notice for notices in self._notices.values() for notice in notices]
         left += [notice for notice in run.notices if notice.late]
         flow.events += [self._warning(notice, end, notice.node_id) for notice in left]
@@ -206,7 +206,7 @@ class _Teller:
     def _tell_inside(self, work: Work, part: _Part, *, is_open: bool = False) -> None:
         """Tell of the calls and the workflow in a step or an item."""
         if work.usages:
-            part.tally.add(self._tally(work.usages, part.when.end))
+            part.totals.add(self._totals(work.usages, part.when.end))
             part.attributes |= span_attributes.of_calls(_calls(work.usages, part.when.end), self._prices)
         if work.child is not None and work.child.steps:
             part.take(self._tell_child(work.child, part, failed=work.problem is not None, is_open=is_open))
@@ -231,16 +231,16 @@ class _Teller:
         }
         flow.attributes |= {name: value for name, value in optional.items() if value}
 
-    def _tally(self, usages: Sequence[Usage], at: int) -> Tally:
+    def _totals(self, usages: Sequence[Usage], at: int) -> UsageTotals:
         """Add up calls, with their prices; the first that needs the table waits for it."""
         prices = self._prices
         if not all(map(prices.knows_without_table, usages)):
             prices.wait()
-        tally = Tally()
+        totals = UsageTotals()
         for call in _calls(usages, at):
-            tally.count(call, prices)
-        tally.settle(prices)
-        return tally
+            totals.count(call, prices)
+        totals.price_waiting(prices)
+        return totals
 
     def _fail(self, part: _Part, kind: str, text: str = "", *, told: bool = True) -> None:
         """Say that it failed; where nothing in it has told of that yet, as of an exception."""
@@ -266,8 +266,8 @@ class _Teller:
 
     def _end(self, part: _Part, parent: _Part | None, *, is_open: bool = False) -> None:
         said = part.attributes
-        if part.tally.models:
-            said |= span_attributes.sums(part.tally, by_model=parent is None)
+        if part.totals.models:
+            said |= span_attributes.sums(part.totals, by_model=parent is None)
         operation = said[semconv.GEN_AI_OPERATION_NAME]
         title = said.get(semconv.NODE_NAME) or said.get(semconv.GEN_AI_WORKFLOW_NAME)
         span = SpanRecord(

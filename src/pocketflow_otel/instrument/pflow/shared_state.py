@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from pocketflow_otel import pflow_names
-from pocketflow_otel.store.introspection import View, list_items, store_of
+from pocketflow_otel.store.introspection import StoreProxy, list_items, store_of
 
 CACHE_HITS: Final = "__cache_hits__"
 EXECUTION: Final = "__execution__"
@@ -61,7 +61,7 @@ def file_of(shared: object, default: object = None) -> str | None:
     return file if isinstance(file, str) and pflow_names.is_file(file) else None
 
 
-class WorkflowView(View):
+class WorkflowView(StoreProxy):
     """A workflow's store: its inputs, and the outputs of its nodes by their ids."""
 
     __slots__ = ()

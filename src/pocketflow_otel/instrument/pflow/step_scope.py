@@ -122,7 +122,7 @@ class StepScope(NodeScope, PflowScope):
         if facts.parallel is not None:
             self.batch = Batch(parallel=facts.parallel)
             attributes[semconv.BATCH_MODE] = self.batch.mode
-        self.look(attributes)
+        self.take_snapshot(attributes)
         self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
 
     def _count_visit(self) -> int:
@@ -158,7 +158,7 @@ class StepScope(NodeScope, PflowScope):
         with _NOTICING:
             self._tell_warnings(after)
         self._describe_phases(attributes)
-        self.look_again(attributes)
+        self.record_changes(attributes)
         self.span.set_attributes(attributes)
 
     def _describe_gate(self, error: BaseException | None, attributes: dict[str, AttributeValue]) -> None:

@@ -120,7 +120,7 @@ class WorkflowScope(StoreScope, PflowScope):
             attributes[semconv.FLOW_START_NODE] = start
         if only is not None:
             attributes[semconv.FLOW_ONLY_NODE] = only
-        self.look(attributes)
+        self.take_snapshot(attributes)
         self.span.set_attributes(attributes)
         self._told = dict(shared_state.book(shared, shared_state.WARNINGS))
 
@@ -149,7 +149,7 @@ class WorkflowScope(StoreScope, PflowScope):
                 for node_id, warning in shared_state.book(shared, shared_state.WARNINGS).items():
                     if not self.has_told(node_id, warning):
                         self.notice(warning, str(node_id))
-        self.look_again(attributes)
+        self.record_changes(attributes)
         self.span.set_attributes(attributes)
 
     def _count_usage(self, items: Mapping[Any, object]) -> None:

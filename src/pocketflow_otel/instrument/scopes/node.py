@@ -16,7 +16,7 @@ from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.runtime.run import ActionUnmatched, scope_of
 from pocketflow_otel.store.introspection import name_text, type_text
-from pocketflow_otel.store.observation import Watch
+from pocketflow_otel.store.observation import StoreObservation
 from pocketflow_otel.store.redaction import value_text
 from pocketflow_otel.store.snapshot import MAX_NAMES, Diff
 from pocketflow_otel.usage.totals import Call
@@ -70,21 +70,22 @@ def _types(keys: tuple[object, ...], items: Mapping[Any, object]) -> list[str]:
 class StoreScope(TracedScope):
     """A flow or node: it is given a store, and its span says what became of that."""
 
-    __slots__ = ("_mine",)
+    __slots__ = ("_own_observation",)
 
     def __init__(self, kind: Any, owner: Any, shared: object, parent: Any, tracing: Any) -> None:
         super().__init__(kind, owner, shared, parent, tracing)
-        self._mine: Watch | None = None
+        self._own_observation: StoreObservation | None = None
 
-    def look(self, attributes: dict[str, AttributeValue]) -> None:
+    def take_snapshot(self, attributes: dict[str, AttributeValue]) -> None:
         """Take a snapshot before the step; its names and types go on the span."""
         with _LOOKING:
-            siblings = self.parent if orchestrates(self.parent) and self.parent.stock else None
-            self.watch = self._mine = Watch(self.shared, self.watch, siblings)
-            snapshot = self._mine.snapshot
+            sequencer = self.parent if orchestrates(self.parent) and self.parent.stock else None
+            observation = StoreObservation(self.shared, self.observation, sequencer)
+            self.observation = self._own_observation = observation
+            snapshot = observation.snapshot
             if snapshot is not None:
                 items = snapshot.items
-                self.run.ledger.open(self.shared, items.get(semconv.LLM_USAGE), _model_in(items))
+                self.run.counted_usages.open(self.shared, items.get(semconv.LLM_USAGE), _model_in(items))
                 attributes[semconv.SHARED_SCHEMA] = snapshot.schema()
                 if snapshot.truncated:
                     attributes[semconv.SHARED_TRUNCATED] = True
@@ -96,14 +97,14 @@ class StoreScope(TracedScope):
                             backend_attributes.of_input(config.compat, values) if values else {}
                         )
 
-    def look_again(self, attributes: dict[str, AttributeValue]) -> None:
+    def record_changes(self, attributes: dict[str, AttributeValue]) -> None:
         """Compare the store with what it was."""
-        watch, self._mine = self._mine, None
-        if watch is None:
+        observation, self._own_observation = self._own_observation, None
+        if observation is None:
             return
         with _LOOKING:
-            snapshot, diff = watch.snapshot, watch.close()
-            if watch.concurrent:
+            snapshot, diff = observation.snapshot, observation.close()
+            if observation.concurrent:
                 attributes[semconv.SHARED_CONCURRENT] = True
             if snapshot is not None and diff is not None:
                 self._describe(diff, snapshot.items, attributes)
@@ -114,7 +115,7 @@ class StoreScope(TracedScope):
         """Count the usage that came into the store during the step."""
         if semconv.LLM_USAGE in items:
             now = datetime.now(UTC)
-            new = self.run.ledger.take(self.shared, items[semconv.LLM_USAGE], _model_in(items))
+            new = self.run.counted_usages.take(self.shared, items[semconv.LLM_USAGE], _model_in(items))
             if new:
                 self.report(Call(usage, now) for usage in new)
 
@@ -167,9 +168,9 @@ class StoreScope(TracedScope):
         return ways.get(way)
 
     def close(self) -> None:
-        watch, self._mine = self._mine, None
-        if watch is not None:  # The description failed half-way.
-            watch.close()
+        observation, self._own_observation = self._own_observation, None
+        if observation is not None:  # The description failed half-way.
+            observation.close()
 
 
 class FlowScope(StoreScope):
@@ -222,7 +223,7 @@ class FlowScope(StoreScope):
         if parallel is not None:
             self.batch = Batch(parallel=parallel)
             attributes[semconv.BATCH_MODE] = self.batch.mode
-        self.look(attributes)
+        self.take_snapshot(attributes)
         self.stock = stock
         span_name = f"{semconv.INVOKE_WORKFLOW} {name}" if name else semconv.INVOKE_WORKFLOW
         self.open_span(span_name, attributes, context)
@@ -234,7 +235,7 @@ class FlowScope(StoreScope):
             self.follow(action)
         if self.batch is not None:
             self.batch.describe(attributes)
-        self.look_again(attributes)
+        self.record_changes(attributes)
         self.span.set_attributes(attributes)
 
 
@@ -293,7 +294,7 @@ class NodeScope(StoreScope):
         if parallel is not None:
             self.batch = Batch(parallel=parallel)
             attributes[semconv.BATCH_MODE] = self.batch.mode
-        self.look(attributes)
+        self.take_snapshot(attributes)
         self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
 
     def describe_end(self, error: BaseException | None) -> None:
@@ -309,7 +310,7 @@ class NodeScope(StoreScope):
                 attributes[semconv.NODE_NEXT] = naming.node_name(following)
         with _TIMING:
             self._describe_phases(attributes)
-        self.look_again(attributes)
+        self.record_changes(attributes)
         self.span.set_attributes(attributes)
 
     def _describe_phases(self, attributes: dict[str, AttributeValue]) -> None:

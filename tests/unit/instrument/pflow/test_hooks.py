@@ -22,7 +22,7 @@ from pocketflow_otel.instrument.pflow.shared_state import (
 )
 from pocketflow_otel.instrument.wrapping import Around
 from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED
-from pocketflow_otel.store.introspection import View, list_items, store_of
+from pocketflow_otel.store.introspection import StoreProxy, list_items, store_of
 
 SOURCE = '''
 def greet(name, loud=False, *, sign="."):
@@ -211,8 +211,8 @@ def test_a_node_sees_what_it_wrote_at_the_top(node: str, own: dict[str, Any]) ->
 
 
 def test_a_view_stands_for_the_store_behind_it() -> None:
-    assert store_of(View(View(STORE))) is STORE
-    assert list_items(View(STORE)) == STORE
+    assert store_of(StoreProxy(StoreProxy(STORE))) is STORE
+    assert list_items(StoreProxy(STORE)) == STORE
     assert list_items(WorkflowView(7)) is None
     assert list_items(NodeView(7, "greet")) is None
 
