@@ -20,7 +20,7 @@ _DETECTORS: Final = ("process", "host")
 _COMMAND_LINE: Final = ("process.command", "process.command_args", "process.command_line")
 """Left out: a flow's inputs and keys stand on command lines, and values stay in the process."""
 
-_OUR_LAUNCHER: Final = "pocketflow_otel.cli.flow"
+_OUR_LAUNCHER: Final = "pocketflow_otel.cli.flow_runner"
 
 
 def default_attributes() -> dict[str, AttributeValue]:
@@ -54,7 +54,7 @@ def program_name(command: Sequence[str]) -> str:
     'qa'
     >>> program_name(["/usr/bin/python3", "-X", "dev", "-m", "package.app"])
     'package.app'
-    >>> program_name(["python3", "-m", "pocketflow_otel.cli.flow", "app.py:create_flow"])
+    >>> program_name(["python3", "-m", "pocketflow_otel.cli.flow_runner", "app.py:create_flow"])
     'app'
     >>> program_name(["python3", "-c", "pass"])
     'python'

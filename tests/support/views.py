@@ -46,8 +46,10 @@ def viewed(*views: View, config: Config | None = None) -> Iterator[CapturedSpans
         yield captured
 
 
-def told(run: Callable[[], object], *, mode: ConsoleMode = "live", config: Config | None = None) -> str:
-    """Return what the view on stderr tells about what `run()` does."""
+def console_output(
+    run: Callable[[], object], *, mode: ConsoleMode = "live", config: Config | None = None
+) -> str:
+    """Return what the console view prints of what `run()` does."""
     stream = io.StringIO()
     with patch.dict(os.environ):
         for variable in ("NO_COLOR", "FORCE_COLOR"):

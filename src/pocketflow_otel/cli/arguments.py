@@ -20,13 +20,13 @@ _SPAN: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhdw])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-class Mistake(click.ClickException):
+class UserError(click.ClickException):
     """A mistake of the user, or a file that cannot be read: one sentence, exit code 2."""
 
     exit_code = 2
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """A group that tells what is wrong with a trace as it tells any mistake."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -35,7 +35,7 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except TraceError as error:
-            raise Mistake(str(error)) from None
+            raise UserError(str(error)) from None
 
 
 def directory_of(given: Path | None) -> Path:

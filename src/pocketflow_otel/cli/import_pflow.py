@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketflow_otel.cli.arguments import Mistake, directory_of, directory_option, json_option, since_option
+from pocketflow_otel.cli.arguments import UserError, directory_of, directory_option, json_option, since_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def import_pflow(
         print_json([_as_json(outcome) for outcome in outcomes])
     note(_summary(outcomes))
     if any(outcome.state == "unreadable" for outcome in outcomes):
-        raise SystemExit(Mistake.exit_code)
+        raise SystemExit(UserError.exit_code)
 
 
 def _importer(place: Path, since: float | None, *, texts: bool) -> Importer:
@@ -68,14 +68,14 @@ def _importer(place: Path, since: float | None, *, texts: bool) -> Importer:
     except TraceError:
         raise
     except ValueError as error:
-        raise Mistake(str(error)) from None
+        raise UserError(str(error)) from None
 
 
 def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator[Outcome]:
     """Yield what becomes of each file.
 
     Raises:
-        Mistake: Trace files cannot be written.
+        UserError: Trace files cannot be written.
     """
     from pocketflow_otel.formats.pflow.importing import files
 
@@ -83,7 +83,7 @@ def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator
         try:
             yield importer.take(path)
         except OSError as error:
-            raise Mistake(f"{place} cannot be written: {error.strerror}") from None
+            raise UserError(f"{place} cannot be written: {error.strerror}") from None
 
 
 def _line(outcome: Outcome) -> Line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pocketflow_otel import __version__
-from pocketflow_otel.cli.arguments import Group
+from pocketflow_otel.cli.arguments import CommandGroup
 from pocketflow_otel.cli.demo import demo
 from pocketflow_otel.cli.diff import diff
 from pocketflow_otel.cli.doctor import doctor
@@ -23,7 +23,7 @@ from pocketflow_otel.cli.stats import stats
 from pocketflow_otel.cli.tail import tail
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pocketflow-otel")
 def main() -> None:
     """See what PocketFlow flows do."""

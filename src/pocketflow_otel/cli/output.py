@@ -78,9 +78,9 @@ def write_to(path: Path | None, pieces: Iterable[str]) -> None:
     """Write text to a file, or to stdout without one.
 
     Raises:
-        Mistake: The file cannot be written.
+        UserError: The file cannot be written.
     """
-    from pocketflow_otel.cli.arguments import Mistake
+    from pocketflow_otel.cli.arguments import UserError
 
     if path is None or str(path) == "-":
         for piece in pieces:
@@ -90,4 +90,4 @@ def write_to(path: Path | None, pieces: Iterable[str]) -> None:
         with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(pieces)
     except OSError as error:
-        raise Mistake(f"{path} cannot be written: {error.strerror}") from None
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None

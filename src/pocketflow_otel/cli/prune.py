@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketflow_otel.cli.arguments import Mistake, directory_of, directory_option, json_option
+from pocketflow_otel.cli.arguments import UserError, directory_of, directory_option, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ def prune(
     try:
         gone = retention.prune(place, keep, dry=dry_run) if place.is_dir() else []
     except OSError as error:
-        raise Mistake(f"{place} cannot be read: {error.strerror}") from None
+        raise UserError(f"{place} cannot be read: {error.strerror}") from None
     if as_json:
         print_json({"removed": list(map(str, gone)), "recovered": list(map(str, recovered))})
         return

@@ -36,31 +36,29 @@ def replay(*, run: str, speed: float, directory: Path | None, as_json: bool) -> 
 
     trace = load(directory, run)
     if as_json:
-        print_json(
-            [{"elapsed": elapsed, "line": render(line)} for elapsed, line in told(trace) if elapsed >= 0]
-        )
+        print_json([{"elapsed": elapsed, "line": render(line)} for elapsed, line in timed_lines(trace)])
     else:
         print_lines(_in_time(trace, speed), paged=speed == 0)
 
 
-def told(trace: Trace) -> Iterator[tuple[float, Line]]:
-    """Yield the lines of a run, and after how many seconds each was told."""
-    from pocketflow_otel.views.live import Narrator
-    from pocketflow_otel.views.replay import ending, retell
+def timed_lines(trace: Trace) -> Iterator[tuple[float, Line]]:
+    """Yield the lines of a run, each with the seconds from the run's start after which it was printed."""
+    from pocketflow_otel.views.live import LiveRenderer
+    from pocketflow_otel.views.replay import ending, replay_lines
 
     start = trace.root.start if trace.root is not None else 0
-    narrator = Narrator(trace.head.run_id, start)
+    renderer = LiveRenderer(trace.head.run_id, start)
     elapsed = 0.0
-    for at, line in retell(trace.spans, narrator):
+    for at, line in replay_lines(trace.spans, renderer):
         elapsed = max((at - start) / 1e9, 0.0)
         yield elapsed, line
-    for line in ending(trace, narrator):
+    for line in ending(trace, renderer):
         yield elapsed, line
 
 
 def _in_time(trace: Trace, speed: float) -> Iterator[Line]:
     begun = time.monotonic()
-    for elapsed, line in told(trace):
+    for elapsed, line in timed_lines(trace):
         if speed:
             time.sleep(max(elapsed / speed - (time.monotonic() - begun), 0.0))
         yield line

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from pocketflow_otel import startup
-from pocketflow_otel.cli.arguments import Mistake
+from pocketflow_otel.cli.arguments import UserError
 from pocketflow_otel.cli.environments import has_ours, remedy
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _command(target: str, args: Sequence[str]) -> list[str]:
     if os.sep in target and path.is_file():
         return [python, target, *args] if _is_source(path) else _script(path, args)
     if _FLOW.fullmatch(target) is not None:
-        return [python, "-m", "pocketflow_otel.cli.flow", target, *args]
+        return [python, "-m", "pocketflow_otel.cli.flow_runner", target, *args]
     found = shutil.which(target)
     if found is None:
         _fail(f"{target} is no file and no command on PATH; for a module say -m {target}")
@@ -176,4 +176,4 @@ def _head(path: Path) -> bytes:
 
 
 def _fail(problem: str) -> NoReturn:
-    raise Mistake(problem)
+    raise UserError(problem)

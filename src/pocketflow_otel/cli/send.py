@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from pocketflow_otel.cli.arguments import Mistake, directory_option, json_option, load, run_argument
+from pocketflow_otel.cli.arguments import UserError, directory_option, json_option, load, run_argument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ def _endpoint(given: str | None) -> Endpoint:
 
     if given is None:
         if not endpoint_is_set():
-            raise Mistake("say where to: --otlp http://localhost:4318, or set OTEL_EXPORTER_OTLP_ENDPOINT")
+            raise UserError("say where to: --otlp http://localhost:4318, or set OTEL_EXPORTER_OTLP_ENDPOINT")
         to = endpoint("traces", typed=True)
         valid = to.protocol == "grpc" or is_url(to.url)
     else:
@@ -104,7 +104,7 @@ def _endpoint(given: str | None) -> Endpoint:
         name = variable("ENDPOINT", "traces") if has_path else ENDPOINT
         to = endpoint("traces", environ={name: given}, typed=True)
     if not valid:
-        raise Mistake(f"{to.url!r} is no endpoint: give a URL like http://localhost:4318")
+        raise UserError(f"{to.url!r} is no endpoint: give a URL like http://localhost:4318")
     return to
 
 
@@ -136,7 +136,7 @@ class Sender:
         """Send spans, in halves where they are too much for one request.
 
         Raises:
-            Mistake: They were not taken.
+            UserError: They were not taken.
         """
         body = encode(trace, spans)
         status, answer = (_TOO_LARGE, b"") if len(body) > MOST_BYTES else self._post(body)
@@ -146,7 +146,7 @@ class Sender:
             self.send(trace, spans[half:])
             return
         if status == _TOO_LARGE:
-            raise Mistake(f"span {spans[0].span_id} is too large for {self._endpoint}{self._so_far()}")
+            raise UserError(f"span {spans[0].span_id} is too large for {self._endpoint}{self._so_far()}")
         rejected, message = decode_answer(answer)
         self.sent.spans += len(spans) - rejected
         self.sent.rejected += rejected
@@ -170,13 +170,13 @@ class Sender:
                     if error.code == _TOO_LARGE:
                         return _TOO_LARGE, b""
                     if error.code not in _BUSY or attempt == _TRIES - 1:
-                        raise Mistake(
+                        raise UserError(
                             f"{self._endpoint} answered {error.code} {error.reason}{self._so_far()}"
                         ) from None
                     time.sleep(_wait(error.headers.get("Retry-After"), pause))
             except (OSError, ValueError) as error:
                 reason = error.reason if isinstance(error, URLError) else error
-                raise Mistake(f"{self._endpoint} does not answer: {reason}{self._so_far()}") from None
+                raise UserError(f"{self._endpoint} does not answer: {reason}{self._so_far()}") from None
             pause *= 2
         raise AssertionError
 
@@ -208,7 +208,7 @@ class GrpcSender(Sender):
             if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 return _TOO_LARGE, b""
             what = f"{error.code().name}: {error.details()}"
-            raise Mistake(f"{self._endpoint} does not take them: {what}{self._so_far()}") from None
+            raise UserError(f"{self._endpoint} does not take them: {what}{self._so_far()}") from None
         return 200, bytes(answer)
 
 

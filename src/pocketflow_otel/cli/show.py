@@ -61,16 +61,16 @@ def _more(trace: Trace, view: str | None) -> dict[str, Any]:
 
 def _lines(trace: Trace, view: str | None, *, values: bool, limit: int | None) -> Iterator[Line]:
     from pocketflow_otel.cli.output import columns
-    from pocketflow_otel.views.gantt import gantt
-    from pocketflow_otel.views.markdown import markdown
-    from pocketflow_otel.views.timeline import event_lines
-    from pocketflow_otel.views.tree import outline
+    from pocketflow_otel.views.gantt import gantt_lines
+    from pocketflow_otel.views.markdown import markdown_lines
+    from pocketflow_otel.views.timeline import timeline_lines
+    from pocketflow_otel.views.tree import tree_lines
     from pocketflow_otel.views.wording import Part
 
     if view == "gantt":
-        return gantt(trace, width=columns(), limit=limit)
+        return gantt_lines(trace, width=columns(), limit=limit)
     if view == "events":
-        return event_lines(trace, None if limit is None else 1_000)
+        return timeline_lines(trace, None if limit is None else 1_000)
     if view == "markdown":
-        return ((Part(line),) for line in markdown(trace, values=values, limit=limit))
-    return outline(trace, values=values, limit=limit)
+        return ((Part(line),) for line in markdown_lines(trace, values=values, limit=limit))
+    return tree_lines(trace, values=values, limit=limit)

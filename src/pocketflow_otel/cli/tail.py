@@ -54,10 +54,10 @@ def _followed(path: Path) -> Iterator[Line]:
 
 
 def _told(path: Path) -> Iterator[Line]:
-    from pocketflow_otel.cli.replay import told
+    from pocketflow_otel.cli.replay import timed_lines
     from pocketflow_otel.traces import reader
 
-    for _, line in told(reader.read(path)):
+    for _, line in timed_lines(reader.read(path)):
         yield line
 
 

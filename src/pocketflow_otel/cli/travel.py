@@ -8,7 +8,7 @@ from typing import Any
 import pocketflow
 
 from pocketflow_otel import record_usage
-from pocketflow_otel.cli.canned import LARGE, SMALL, complete
+from pocketflow_otel.cli.demo_model import LARGE, SMALL, complete
 
 PLACES = ("Reykjavik", "Lisbon", "Naples", "Kyoto")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.views import wording
-from pocketflow_otel.views.repeats import MOMENT
+from pocketflow_otel.views.repeated_failures import MIN_INTERVAL
 
 if TYPE_CHECKING:
     from pocketflow_otel.traces.records import SpanRecord
@@ -17,7 +17,7 @@ _REPORTS: Final = 10
 """Progress lines of a batch of known size."""
 
 
-class Crowd:
+class BatchProgress:
     """The items of one batch, as its lines show them.
 
     Attributes:
@@ -82,7 +82,7 @@ class Crowd:
         if not self.collapsed:
             return None
         due = self._next or self._following()
-        if self.ended < due or (self.ended != self.size and seconds - self._reported_at < MOMENT):
+        if self.ended < due or (self.ended != self.size and seconds - self._reported_at < MIN_INTERVAL):
             self._next = due
             return None
         self._next = self._following()

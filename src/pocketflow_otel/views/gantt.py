@@ -20,13 +20,13 @@ _LEAST: Final = 20
 """Columns that bars take at least."""
 
 
-def gantt(trace: Trace, *, width: int = 100, limit: int | None = tree.LIMIT) -> Iterator[Line]:
+def gantt_lines(trace: Trace, *, width: int = 100, limit: int | None = tree.LIMIT) -> Iterator[Line]:
     """Yield a run's facts, and a line with a bar for each step.
 
     Args:
         trace: The run.
         width: Columns of a line.
-        limit: As for `outline.walk`.
+        limit: As for `tree.walk`.
     """
     yield from tree.facts(trace)
     shown = list(tree.walk(trace, limit))

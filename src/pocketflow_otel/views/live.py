@@ -1,6 +1,6 @@
 """Tell a run as lines: the same ones while it goes and afterwards.
 
-A `Narrator` is given what happens, in order, as plain values; it knows no clock and no stream.
+A `LiveRenderer` is given what happens, in order, as plain values; it knows no clock and no stream.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pocketflow_otel import semconv
 from pocketflow_otel.views import wording
 from pocketflow_otel.views.open_span import OpenSpan
-from pocketflow_otel.views.repeats import MOMENT, Repeats, drained, likeness
+from pocketflow_otel.views.repeated_failures import MIN_INTERVAL, RepeatedFailures, drain, message_pattern
 from pocketflow_otel.views.status import mark_of
 from pocketflow_otel.views.summary import RunTotals, name_of
 from pocketflow_otel.views.wording import BAD, DIM, NAME, WARN, Line, Part
@@ -29,7 +29,7 @@ _RUN_COLUMN: Final = 64
 """Where the run's id stands in the first line, if the flow's name leaves room."""
 
 
-class Narrator:
+class LiveRenderer:
     """The lines of one run.
 
     Args:
@@ -46,12 +46,12 @@ class Narrator:
         self._run_column = _RUN_COLUMN if columns is None else min(_RUN_COLUMN, columns - len(run_id) - 4)
         self._open: dict[str, OpenSpan] = {}
         self._held: deque[tuple[OpenSpan, list[Line], bool]] = deque()
-        self._repeats: dict[tuple[str, ...], tuple[OpenSpan, Repeats]] = {}
+        self._repeated: dict[tuple[str, ...], tuple[OpenSpan, RepeatedFailures]] = {}
         self._totals = RunTotals()
 
     def started(self, span: SpanRecord) -> Iterator[Line]:
         """Tell that a span started; items, and spans that are not ours, have no line for that."""
-        yield from self._overdue(span.start)
+        yield from self._due_lines(span.start)
         parent = self._open.get(span.parent_id)
         depth, label = (parent.inner_depth, parent.label) if parent is not None else (0, "")
         inner_depth = depth + 1
@@ -66,32 +66,32 @@ class Narrator:
             entry.within = parent if span.role == "item" else parent.within
             entry.flow = parent.flow or parent
             parent.steps += bool(span.role)
-            yield from self._tell(parent)
+            yield from self._start_line(parent)
         if span.role == "flow" and entry.within is None:
             entry.flow = entry
         if span.role in ("flow", "node"):
-            entry.told = False
-            entry.crowd.size = span.attributes.get(semconv.BATCH_SIZE)
-            if semconv.BATCH_MODE not in span.attributes or entry.crowd.size is not None:
-                yield from self._tell(entry)
+            entry.start_shown = False
+            entry.items.size = span.attributes.get(semconv.BATCH_SIZE)
+            if semconv.BATCH_MODE not in span.attributes or entry.items.size is not None:
+                yield from self._start_line(entry)
 
     def batch_begun(self, span_id: str, size: int | None) -> Iterator[Line]:
         """Tell that a batch begins, with its size if that is known."""
         entry = self._open.get(span_id)
         if entry is not None:
-            entry.crowd.size = size
-            yield from self._tell(entry)
+            entry.items.size = size
+            yield from self._start_line(entry)
 
-    def _tell(self, entry: OpenSpan) -> Iterator[Line]:
+    def _start_line(self, entry: OpenSpan) -> Iterator[Line]:
         """Tell an entry's start, unless that has been done."""
-        if entry.told or entry.hidden:
+        if entry.start_shown or entry.hidden:
             return
-        entry.told = True
+        entry.start_shown = True
         span = entry.span
         name = [Part(name_of(span), NAME)]
         mode = span.attributes.get(semconv.BATCH_MODE)
-        if mode is not None and entry.crowd.size is not None:
-            name.append(Part(f" ×{entry.crowd.size}"))
+        if mode is not None and entry.items.size is not None:
+            name.append(Part(f" ×{entry.items.size}"))
         if mode == semconv.PARALLEL:
             name.append(Part(" parallel", DIM))
         name.append(Part(wording.visit(span.attributes), DIM))
@@ -107,7 +107,7 @@ class Narrator:
         time: int,
         *,
         attempt: int,
-        most: int,
+        max_attempts: int,
         error: str,
         wait: float,
         place: str = "",
@@ -117,75 +117,76 @@ class Narrator:
 
         `item` is the index of a batch item, where that has no span of its own.
         """
-        yield from self._overdue(time)
+        yield from self._due_lines(time)
         entry = self._open.get(span_id)
         if entry is None:
             return
         if item is not None and entry.span.role == "node":
             entry = OpenSpan(entry.span, entry.depth + 1, f"{entry.label}[{item}] ", 0, within=entry)
         batch = entry.within
-        if batch is not None and self._is_repeated(entry, batch, time, f"{attempt}/{most}", error + place):
+        which = f"{attempt}/{max_attempts}"
+        if batch is not None and self._is_repeated(entry, batch, time, which, error + place):
             return
-        yield from self._tell(entry)
+        yield from self._start_line(entry)
         waiting = f"; waiting {wait:g}s" if wait else ""
         message = wording.cut(wording.escape(error), wording.MAX_MESSAGE) + wording.where(semconv.EXEC, place)
-        said = Part(f"attempt {attempt}/{most} failed: {message}{waiting}")
-        yield self._line(entry, time, Part("↻ ", WARN), said)
+        sentence = Part(f"attempt {which} failed: {message}{waiting}")
+        yield self._line(entry, time, Part("↻ ", WARN), sentence)
 
     def _is_repeated(self, entry: OpenSpan, batch: OpenSpan, time: int, attempt: str, error: str) -> bool:
         """Tell whether a failed attempt of an item goes without a line; those alike are counted.
 
         Rounds that have lines of their own tell all that happened in them.
         """
-        if batch.span.role == "flow" and not batch.crowd.collapsed:
-            return not batch.crowd.shows_attempt()
+        if batch.span.role == "flow" and not batch.items.collapsed:
+            return not batch.items.shows_attempt()
         label = entry.label[len(batch.label) :].rstrip()
-        key = (batch.span.span_id, entry.span.title, attempt, likeness(error))
-        if key in self._repeats:
-            self._repeats[key][1].add(label)
-            batch.crowd.repeat_attempt()
+        key = (batch.span.span_id, entry.span.title, attempt, message_pattern(error))
+        if key in self._repeated:
+            self._repeated[key][1].add(label)
+            batch.items.repeat_attempt()
             return True
-        if not batch.crowd.shows_attempt():
+        if not batch.items.shows_attempt():
             return True
         which = "" if attempt.startswith("1/") else attempt
-        self._repeats[key] = batch, Repeats(label, which, time + round(MOMENT * 1e9))
+        self._repeated[key] = batch, RepeatedFailures(label, which, time + round(MIN_INTERVAL * 1e9))
         return False
 
     @property
-    def has_more(self) -> bool:
+    def has_pending_lines(self) -> bool:
         """Whether failed attempts have been counted that no line tells of yet."""
-        return any(repeats.waiting for _, repeats in list(self._repeats.values()))
+        return any(failures.waiting for _, failures in list(self._repeated.values()))
 
-    def more(self) -> Iterator[Line]:
+    def pending_lines(self) -> Iterator[Line]:
         """Tell what waits for something to happen, since nothing does; any thread may ask."""
-        for _, lines, _ in drained(self._held):
+        for _, lines, _ in drain(self._held):
             yield from lines
-        for batch, repeats in list(self._repeats.values()):
-            yield from self._tell_repeats(batch, repeats)
+        for batch, failures in list(self._repeated.values()):
+            yield from self._repeated_lines(batch, failures)
 
-    def _overdue(self, time: int, ended: OpenSpan | None = None) -> Iterator[Line]:
+    def _due_lines(self, time: int, ended: OpenSpan | None = None) -> Iterator[Line]:
         """Tell what has waited until now: something else happens.
 
         Args:
             time: When it happens.
             ended: The step that has ended, and with it what it had to say.
         """
-        for _, lines, _ in drained(self._held):
+        for _, lines, _ in drain(self._held):
             yield from lines
-        if self._repeats:
-            for key, (batch, repeats) in list(self._repeats.items()):
-                if repeats.until <= time or batch is ended or (ended is not None and not self._open):
-                    del self._repeats[key]
-                    yield from self._tell_repeats(batch, repeats)
+        if self._repeated:
+            for key, (batch, failures) in list(self._repeated.items()):
+                if failures.until <= time or batch is ended or (ended is not None and not self._open):
+                    del self._repeated[key]
+                    yield from self._repeated_lines(batch, failures)
 
-    def _tell_repeats(self, batch: OpenSpan, repeats: Repeats) -> Iterator[Line]:
-        told = repeats.tell()
-        if told:
-            yield *self._margin(batch, batch.span.start), Part("… ", DIM), Part(told)
+    def _repeated_lines(self, batch: OpenSpan, failures: RepeatedFailures) -> Iterator[Line]:
+        text = failures.describe()
+        if text:
+            yield *self._margin(batch, batch.span.start), Part("… ", DIM), Part(text)
 
-    def unmatched(self, span_id: str, time: int, action: str, known: Sequence[str]) -> Iterator[Line]:
+    def action_unmatched(self, span_id: str, time: int, action: str, known: Sequence[str]) -> Iterator[Line]:
         """Tell that a step's action leads nowhere."""
-        yield from self._overdue(time)
+        yield from self._due_lines(time)
         entry = self._open.get(span_id)
         if entry is not None and not entry.hidden:
             ways = ", ".join(wording.escape(way) for way in known)
@@ -200,11 +201,11 @@ class Narrator:
 
     def item_done(self, span_id: str, time: int) -> Iterator[Line]:
         """Tell that an item of a batch, which has no span of its own, went well."""
-        yield from self._overdue(time)
+        yield from self._due_lines(time)
         entry = self._open.get(span_id)
         if entry is not None:
-            entry.crowd.end(None)
-            yield from self._report(entry, time, entry.crowd.report(entry.seconds(time)))
+            entry.items.end(None)
+            yield from self._report(entry, time, entry.items.report(entry.seconds(time)))
 
     def _report(self, batch: OpenSpan, time: int, said: str | None) -> Iterator[Line]:
         """Tell how far a large batch is."""
@@ -215,7 +216,7 @@ class Narrator:
         """Tell how a span ended."""
         entry = self._open.pop(span.span_id, None)
         step = self._only_step(entry, span) if entry is not None and span.role == "item" else []
-        yield from self._overdue(span.end, entry)
+        yield from self._due_lines(span.end, entry)
         if entry is None:
             return
         parent = self._open.get(span.parent_id)
@@ -228,7 +229,7 @@ class Narrator:
             yield from self._item_ended(entry, span, parent, step)
             return
         untraced = span.attributes.get(semconv.BATCH_UNTRACED, 0)
-        yield from self._report(entry, span.end, entry.crowd.last_report(entry.seconds(span.end), untraced))
+        yield from self._report(entry, span.end, entry.items.last_report(entry.seconds(span.end), untraced))
         lines = list(self._step_ended(entry, span, parent))
         if lines and parent is not None and parent.ended_by(span):
             self._held.append((parent, lines, span.failed))
@@ -237,7 +238,7 @@ class Narrator:
 
     def _step_ended(self, entry: OpenSpan, span: SpanRecord, parent: OpenSpan | None) -> Iterator[Line]:
         if span.failed or not entry.hidden:
-            yield from self._tell(entry)
+            yield from self._start_line(entry)
             yield self._end_line(entry, span, parent)
             yield from self._hint(entry, span)
 
@@ -245,18 +246,18 @@ class Narrator:
         self, entry: OpenSpan, span: SpanRecord, batch: OpenSpan, step: list[Line]
     ) -> Iterator[Line]:
         """Tell how an item ended: of a round that was one step, the step's lines do, and are held."""
-        batch.crowd.end(span)
+        batch.items.end(span)
         if step:
             yield step[0] + tuple(part for piece in _progress(span, batch) for part in (Part("  "), piece))
             yield from step[1:]
-        elif batch.crowd.shows(span) and not batch.hidden:
+        elif batch.items.shows(span) and not batch.hidden:
             yield self._end_line(entry, span, batch)
-        yield from self._report(batch, span.end, batch.crowd.report(batch.seconds(span.end)))
+        yield from self._report(batch, span.end, batch.items.report(batch.seconds(span.end)))
 
     def _only_step(self, round_: OpenSpan, span: SpanRecord) -> list[Line]:
         """Return the lines of the step that a round was which ends now, and as the step did."""
         if self._held and self._held[0][0] is round_ and self._held[0][2] == span.failed:
-            return next((lines for _, lines, _ in drained(self._held)), [])
+            return next((lines for _, lines, _ in drain(self._held)), [])
         return []
 
     def _end_line(self, entry: OpenSpan, span: SpanRecord, parent: OpenSpan | None) -> Line:
@@ -356,5 +357,5 @@ def _overlapped(entry: OpenSpan, span: SpanRecord) -> Iterator[Part]:
 
 def _progress(span: SpanRecord, parent: OpenSpan | None) -> Iterator[Part]:
     """Tell how many items of a batch are done, at the end of one."""
-    if span.role == "item" and parent is not None and parent.crowd.size is not None:
-        yield Part(f"({parent.crowd.ended}/{parent.crowd.size})", DIM)
+    if span.role == "item" and parent is not None and parent.items.size is not None:
+        yield Part(f"({parent.items.ended}/{parent.items.size})", DIM)

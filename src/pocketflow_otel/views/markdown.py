@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.trace import Trace
 
 
-def markdown(trace: Trace, *, values: bool = False, limit: int | None = tree.LIMIT) -> Iterator[str]:
+def markdown_lines(trace: Trace, *, values: bool = False, limit: int | None = tree.LIMIT) -> Iterator[str]:
     """Yield the lines of a Markdown text: facts, the tree, errors with their tracebacks.
 
     Args:
         trace: The run.
         values: Whether to show the values that were recorded of the store's keys.
-        limit: As for `outline.walk`.
+        limit: As for `tree.walk`.
     """
     head = trace.head
     yield f"## Run of {_code(head.title)}: {head.status}"
@@ -33,7 +33,7 @@ def markdown(trace: Trace, *, values: bool = False, limit: int | None = tree.LIM
     for note in tree.notes(trace):
         yield f"- {note}"
     yield ""
-    lines = [wording.render(line) for line in tree.outline(trace, values=values, limit=limit)]
+    lines = [wording.render(line) for line in tree.tree_lines(trace, values=values, limit=limit)]
     skipped = len(list(tree.facts(trace)))
     yield from _fenced(lines[skipped:])
     if head.models:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pocketflow_otel import semconv
-from pocketflow_otel.views.batch_progress import Crowd
+from pocketflow_otel.views.batch_progress import BatchProgress
 
 if TYPE_CHECKING:
     from pocketflow_otel.traces.records import SpanRecord
@@ -19,8 +19,8 @@ class OpenSpan:
     Attributes:
         depth, label: Of its own lines; `label` is `[2] ` inside the third item of a batch.
         inner_depth: Of the lines below it.
-        told: Whether its start has been told. A batch waits until its size is known.
-        crowd: The items of its batch.
+        start_shown: Whether its start has a line. A batch waits until its size is known.
+        items: The items of its batch.
         within: The batch it is an item of, or runs in an item of.
         flow: The flow it runs in; of what runs in a batch, the flow of that.
         steps: How many steps have begun in it, if it is a round.
@@ -33,8 +33,8 @@ class OpenSpan:
     depth: int
     label: str
     inner_depth: int
-    told: bool = True
-    crowd: Crowd = field(default_factory=Crowd)
+    start_shown: bool = True
+    items: BatchProgress = field(default_factory=BatchProgress)
     within: OpenSpan | None = None
     flow: OpenSpan | None = None
     steps: int = 0
@@ -45,7 +45,7 @@ class OpenSpan:
     @property
     def hidden(self) -> bool:
         """Whether its lines make way for progress: it is one of very many."""
-        return self.within is not None and self.within.crowd.collapsed
+        return self.within is not None and self.within.items.collapsed
 
     def seconds(self, time: int) -> float:
         """Return how long it has been going at a time, in nanoseconds since the epoch."""

@@ -16,36 +16,36 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.traces.records import EventRecord, SpanRecord
     from pocketflow_otel.traces.trace import Trace
-    from pocketflow_otel.views.live import Narrator
+    from pocketflow_otel.views.live import LiveRenderer
     from pocketflow_otel.views.wording import Line
 
 _BETWEEN: Final = 1_000_000
 """More than the depth of any span: sorts events after starts and before ends."""
 
-Happening = tuple[int, Literal["start", "event", "end"], "SpanRecord", "EventRecord | None"]
+Occurrence = tuple[int, Literal["start", "event", "end"], "SpanRecord", "EventRecord | None"]
 """When, what, to which span; the event itself."""
 
 _RUNNING: Final = 3
 """Steps that are named as having been running."""
 
 
-def retell(spans: Sequence[SpanRecord], narrator: Narrator) -> Iterator[tuple[int, Line]]:
+def replay_lines(spans: Sequence[SpanRecord], renderer: LiveRenderer) -> Iterator[tuple[int, Line]]:
     """Yield a run's lines and when each was told, in nanoseconds since the epoch: by the times.
 
     What never ended has no line for that.
     """
     for time, kind, span, event in in_order(spans):
         if event is not None:
-            lines = tell_event(narrator, span, event)
+            lines = event_lines(renderer, span, event)
         else:
-            lines = narrator.started(span) if kind == "start" else narrator.ended(span)
+            lines = renderer.started(span) if kind == "start" else renderer.ended(span)
         for line in lines:
             yield time, line
 
 
-def in_order(spans: Sequence[SpanRecord]) -> Iterator[Happening]:
+def in_order(spans: Sequence[SpanRecord]) -> Iterator[Occurrence]:
     """Yield the starts, events and ends of a run's spans by their times; what never ended has no end."""
-    happenings: list[tuple[int, Happening]] = []
+    happenings: list[tuple[int, Occurrence]] = []
     for root in tree(spans):
         for step in root.walk():
             span, depth = step.span, step.depth
@@ -58,30 +58,30 @@ def in_order(spans: Sequence[SpanRecord]) -> Iterator[Happening]:
     return (happening for _, happening in happenings)
 
 
-def tell_event(narrator: Narrator, span: SpanRecord, event: EventRecord) -> Iterable[Line]:
+def event_lines(renderer: LiveRenderer, span: SpanRecord, event: EventRecord) -> Iterable[Line]:
     """Return the lines of what happened in a span."""
     said = event.attributes
     if event.name == semconv.ATTEMPT_FAILED:
-        return narrator.attempt_failed(
+        return renderer.attempt_failed(
             span.span_id,
             event.time,
             attempt=said[semconv.ATTEMPT],
-            most=said[semconv.ATTEMPT_MAX],
+            max_attempts=said[semconv.ATTEMPT_MAX],
             error=wording.raised(said[semconv.EXCEPTION_TYPE], said.get(semconv.EXCEPTION_MESSAGE)),
             wait=said[semconv.ATTEMPT_WAIT],
             place=str(said.get(semconv.ATTEMPT_PLACE, "")),
         )
     if event.name == semconv.ACTION_UNMATCHED:
         known = said[semconv.UNMATCHED_KNOWN]
-        return narrator.unmatched(span.span_id, event.time, str(said[semconv.UNMATCHED_ACTION]), known)
+        return renderer.action_unmatched(span.span_id, event.time, str(said[semconv.UNMATCHED_ACTION]), known)
     return ()
 
 
-def ending(trace: Trace, narrator: Narrator) -> Iterator[Line]:
+def ending(trace: Trace, renderer: LiveRenderer) -> Iterator[Line]:
     """Tell how a run on disk ended."""
     head, root = trace.head, trace.root
     if root is not None and head.status in ENDED:
-        yield from narrator.summary(root, late=head.late)
+        yield from renderer.summary(root, late=head.late)
         yield path_line(head.path)
         return
     facts = wording.joined(

@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from pocketflow_otel.traces import journal, lock
 from pocketflow_otel.traces.fold import Timeline, follow
 from pocketflow_otel.traces.records import TraceError
-from pocketflow_otel.views.live import Narrator
-from pocketflow_otel.views.replay import tell_event
+from pocketflow_otel.views.live import LiveRenderer
+from pocketflow_otel.views.replay import event_lines
 from pocketflow_otel.views.summary import path_line
 from pocketflow_otel.views.wording import DIM, WARN, Part, seconds
 
@@ -40,16 +40,16 @@ def tail(path: Path) -> Iterator[Line]:
         except TraceError as error:
             raise TraceError(f"{path} cannot be read: {error}") from None
         run = Timeline(header["root_id"], header["start"])
-        narrator = Narrator(header["run_id"], header["start"])
+        renderer = LiveRenderer(header["run_id"], header["start"])
         for line, span, _ in follow(lines, run):
             if "start" in line:
-                yield from narrator.started(span)
+                yield from renderer.started(span)
                 continue
             for event in span.events:
-                yield from tell_event(narrator, span, event)
-            yield from narrator.ended(span)
+                yield from event_lines(renderer, span, event)
+            yield from renderer.ended(span)
             if span.span_id == header["root_id"]:
-                yield from narrator.summary(span, late=run.late)
+                yield from renderer.summary(span, late=run.late)
                 yield path_line(path.with_suffix(".json"))
                 return
     yield _interrupted(run.open_spans(), run)

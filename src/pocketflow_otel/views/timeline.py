@@ -16,7 +16,7 @@ _DEEPEST: Final = 40
 """Levels that are indented; deeper ones stand at the last."""
 
 
-def event_lines(trace: Trace, limit: int | None = None) -> Iterator[Line]:
+def timeline_lines(trace: Trace, limit: int | None = None) -> Iterator[Line]:
     """Yield a run's facts and a line for each of its events.
 
     Args:

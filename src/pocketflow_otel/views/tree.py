@@ -91,7 +91,7 @@ def _below(shown: Shown, step: Step, limit: int | None) -> list[Shown]:
     ]
 
 
-def outline(trace: Trace, *, values: bool = False, limit: int | None = LIMIT) -> Iterator[Line]:
+def tree_lines(trace: Trace, *, values: bool = False, limit: int | None = LIMIT) -> Iterator[Line]:
     """Yield a run's facts and its tree.
 
     Args:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from pocketflow_otel.cli import canned, travel
+from pocketflow_otel.cli import demo_model, travel
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.usage.payloads import read_usage
 from pocketflow_otel.usage.pricing import PriceBook
@@ -18,15 +18,15 @@ WRITTEN = datetime(2026, 11, 28, tzinfo=UTC)
 """When the demo's prices were looked up; they may change later."""
 
 
-@pytest.mark.parametrize("model", canned.PRICES)
+@pytest.mark.parametrize("model", demo_model.PRICES)
 def test_a_call_of_the_demo_costs_what_that_call_costs_in_the_table_of_prices(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def at_once(_: float) -> None: ...
 
-    monkeypatch.setattr(canned.asyncio, "sleep", at_once)
-    for prompt in canned.ANSWERS:
-        (usage,) = read_usage(asyncio.run(canned.complete(model, prompt)))
+    monkeypatch.setattr(demo_model.asyncio, "sleep", at_once)
+    for prompt in demo_model.ANSWERS:
+        (usage,) = read_usage(asyncio.run(demo_model.complete(model, prompt)))
         assert usage.cost is not None
         without = replace(usage, cost=None, provider="openrouter")
         assert PriceBook().price(without, WRITTEN) == Decimal(str(usage.cost)), prompt
@@ -39,4 +39,4 @@ def test_the_demo_needs_no_table_of_prices(monkeypatch: pytest.MonkeyPatch) -> N
     with capture_spans() as captured:
         asyncio.run(travel.create_travel_advice().run_async({"question": "where?"}))
     costs = [span for span in captured.spans if "pocketflow.cost.usd" in (span.attributes or {})]
-    assert len(costs) > len(canned.ANSWERS)
+    assert len(costs) > len(demo_model.ANSWERS)

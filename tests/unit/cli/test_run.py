@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from tests.support.processes import APP, BIN, ECHO, PYTHON, script, with_commands, write
 
-from pocketflow_otel.cli import flow
+from pocketflow_otel.cli import flow_runner
 from pocketflow_otel.cli.main import main
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_a_flow_is_named_by_its_module_or_file_and_may_be_a_class(
     echo: Path, target: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flow.main([target, "--shared", "a=1"])
+    flow_runner.main([target, "--shared", "a=1"])
 
     assert capsys.readouterr() == ('{"a": 1}\n', "")
 
@@ -77,7 +77,7 @@ def test_a_mistake_about_a_flow_is_one_sentence_and_exit_code_2(
 ) -> None:
     write(echo / "list.json", "[]")
     with pytest.raises(SystemExit) as ended:
-        flow.main(arguments)
+        flow_runner.main(arguments)
     out, err = capsys.readouterr()
 
     assert (ended.value.code, out) == (2, "")
@@ -88,7 +88,7 @@ def test_a_mistake_about_a_flow_is_one_sentence_and_exit_code_2(
 def test_an_import_error_inside_a_users_module_is_the_users(echo: Path) -> None:
     write(echo / "broken.py", "import surely_not_there\n")
     with pytest.raises(ModuleNotFoundError, match="surely_not_there"):
-        flow.main(["broken:flow"])
+        flow_runner.main(["broken:flow"])
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_the_environment_is_changed_for_the_block_alone(monkeypatch: pytest.Monk
         (["python", "-m", "package.app", "-v"], "package.app"),
         (["python", "-m", "package.__main__"], "package"),
         (["python", "package/__main__.py"], "package"),
-        (["python", "-m", "pocketflow_otel.cli.flow", "flows/app.py:create"], "app"),
+        (["python", "-m", "pocketflow_otel.cli.flow_runner", "flows/app.py:create"], "app"),
         (["python", "-c", "pass", "app.py"], "python"),
         (["python", "-"], "python"),
         (["python"], "python"),

@@ -14,7 +14,7 @@ from opentelemetry.context import attach, detach, get_current
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from tests.support.steps import Step, named
-from tests.support.views import told, viewed
+from tests.support.views import console_output, viewed
 
 from pocketflow_otel import Config, PocketFlowInstrumentor, using
 from pocketflow_otel.export.console.console_view import ConsoleView
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Told:
-    """A view that notes what it is told."""
+    """A view that keeps what it is given."""
 
     def __init__(self) -> None:
         self.story: list[str] = []
@@ -186,7 +186,7 @@ def test_runs_in_threads_are_told_apart() -> None:
         for thread in threads:
             thread.join()
 
-    assert summaries(told(run)) == ["ok", "ok", "ok"]
+    assert summaries(console_output(run)) == ["ok", "ok", "ok"]
 
 
 # One processor of ours per provider.

@@ -24,7 +24,7 @@ from pocketflow import (
     Flow,
     Node,
 )
-from tests.support.views import told, viewed
+from tests.support.views import console_output, viewed
 
 from pocketflow_otel import Config, record_usage
 from pocketflow_otel.export.file.file_view import FileView
@@ -912,7 +912,7 @@ def test_usage_is_told_line_by_line() -> None:
             Step("Many", put(many)),
         ).run({})
 
-    lines = told(run).splitlines()
+    lines = console_output(run).splitlines()
     # 200 * $0.15/M + 1000 * $0.075/M + 210 * $0.60/M = $0.000231
     ends = [line.partition("llm_usage  ")[2] for line in lines if "✓" in line]
     assert ends == [
@@ -928,7 +928,7 @@ def test_usage_is_told_line_by_line() -> None:
 
 
 def test_a_run_whose_price_nobody_knows_says_so() -> None:
-    lines = told(lambda: chain(Step("Ask", put(used(80, 20, "acme")))).run({})).splitlines()
+    lines = console_output(lambda: chain(Step("Ask", put(used(80, 20, "acme")))).run({})).splitlines()
     assert [line.partition("1 step · ")[2] for line in lines if line.startswith("ok")] == [
         "1 LLM call · 100 tokens · cost $? (1 call unpriced: acme)"
     ]

@@ -1,4 +1,4 @@
-"""The narrator, where whole runs (test_console_view.py) do not reach."""
+"""The renderer, where whole runs (test_console_view.py) do not reach."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces.records import ERROR, EventRecord, ScopeRecord, SpanRecord
-from pocketflow_otel.views.live import Narrator
+from pocketflow_otel.views.live import LiveRenderer
 from pocketflow_otel.views.wording import render
 
 if TYPE_CHECKING:
@@ -51,47 +51,47 @@ def text(*lines: Iterable[Line]) -> list[str]:
 
 
 def test_the_run_id_comes_behind_a_long_name_and_only_at_the_root() -> None:
-    narrator = Narrator("RUN", SECOND)
+    renderer = LiveRenderer("RUN", SECOND)
     long = "n" * 80
 
-    assert text(narrator.started(flow(long)), narrator.started(node("A", long))) == [
+    assert text(renderer.started(flow(long)), renderer.started(node("A", long))) == [
         f"  0.00s → Flow: {long}  run RUN",
         "  0.00s   → A",
     ]
 
 
 def test_a_flow_that_fails_by_itself_is_the_place_of_the_failure() -> None:
-    narrator = Narrator("RUN", SECOND)
+    renderer = LiveRenderer("RUN", SECOND)
     failed = flow("f", 1, status=ERROR, status_message="E: no", events=(RAISED,))
-    text(narrator.started(flow("f")))
+    text(renderer.started(flow("f")))
 
-    assert text(narrator.ended(failed), narrator.summary(failed)) == [
+    assert text(renderer.ended(failed), renderer.summary(failed)) == [
         "  1.00s ✗ Flow: f 1.00s  E: no",
         "FAILED at Flow: f · 1.00s · 0 steps",
     ]
 
 
 def test_a_failure_that_was_caught_is_not_where_the_run_failed() -> None:
-    narrator = Narrator("RUN", SECOND)
+    renderer = LiveRenderer("RUN", SECOND)
     caught = node("caught", "f", 1, status=ERROR, events=(RAISED,))
     fatal = node("fatal", "f", 1, status=ERROR, events=(RAISED,))
     failed = flow("f", 1, status=ERROR)
     for span in (flow("f"), caught, fatal):
-        text(narrator.started(span))
-    text(narrator.ended(caught), narrator.ended(fatal), narrator.ended(failed))
+        text(renderer.started(span))
+    text(renderer.ended(caught), renderer.ended(fatal), renderer.ended(failed))
 
-    assert text(narrator.summary(failed)) == ["FAILED at fatal · 1.00s · 2 steps (0 ok, 2 failed)"]
+    assert text(renderer.summary(failed)) == ["FAILED at fatal · 1.00s · 2 steps (0 ok, 2 failed)"]
 
 
 def test_spans_still_open_are_mentioned_where_a_file_lacks_them() -> None:
-    narrator = Narrator("RUN", SECOND)
+    renderer = LiveRenderer("RUN", SECOND)
     root = flow("f", 1)
 
-    assert text(narrator.summary(root, late=2)) == [
+    assert text(renderer.summary(root, late=2)) == [
         "ok  1.00s · 0 steps",
         "2 spans still open, not in the file",
     ]
-    assert text(narrator.summary(root)) == ["ok  1.00s · 0 steps"]
+    assert text(renderer.summary(root)) == ["ok  1.00s · 0 steps"]
 
 
 @pytest.mark.parametrize(
@@ -106,34 +106,34 @@ def test_spans_still_open_are_mentioned_where_a_file_lacks_them() -> None:
 def test_the_slowest_step_is_named_where_that_says_something(
     whole: float, ends: tuple[float, ...], expected: list[str]
 ) -> None:
-    narrator = Narrator("RUN", SECOND)
-    text(narrator.started(flow("f")))
+    renderer = LiveRenderer("RUN", SECOND)
+    text(renderer.started(flow("f")))
     for number, end in enumerate(ends):
-        text(narrator.started(node(f"n{number}", "f")), narrator.ended(node(f"n{number}", "f", end)))
+        text(renderer.started(node(f"n{number}", "f")), renderer.ended(node(f"n{number}", "f", end)))
 
-    assert text(narrator.summary(flow("f", whole)))[1:] == expected
+    assert text(renderer.summary(flow("f", whole)))[1:] == expected
 
 
 def test_what_happens_to_a_span_that_is_not_known_has_no_line() -> None:
-    narrator = Narrator("RUN", SECOND)
-    narrator.progressed("?", 1, 2)
-    failed = narrator.attempt_failed("?", 1, attempt=1, most=2, error="E", wait=0)
+    renderer = LiveRenderer("RUN", SECOND)
+    renderer.progressed("?", 1, 2)
+    failed = renderer.attempt_failed("?", 1, attempt=1, max_attempts=2, error="E", wait=0)
 
     assert (
         text(
-            narrator.item_done("?", 1),
+            renderer.item_done("?", 1),
             failed,
-            narrator.batch_begun("?", 3),
-            narrator.unmatched("?", 1, "a", ()),
-            narrator.ended(node("?", "")),
+            renderer.batch_begun("?", 3),
+            renderer.action_unmatched("?", 1, "a", ()),
+            renderer.ended(node("?", "")),
         )
         == []
     )
 
 
 def test_a_clock_that_was_set_back_shows_no_negative_time() -> None:
-    narrator = Narrator("RUN", SECOND)
+    renderer = LiveRenderer("RUN", SECOND)
     early = node("A", "", end=-0.5)
-    text(narrator.started(node("A", "")))
+    text(renderer.started(node("A", "")))
 
-    assert text(narrator.ended(early)) == ["  0.00s ✓ A 0.00s"]
+    assert text(renderer.ended(early)) == ["  0.00s ✓ A 0.00s"]

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pocketflow import AsyncNode, AsyncParallelBatchFlow, AsyncParallelBatchNode
-from tests.support.views import told
+from tests.support.views import console_output
 
 from pocketflow_otel.export.console.console_view import SILENCE
 
@@ -42,7 +42,7 @@ def test_each_branch_of_five_can_be_told_from_its_lines_alone() -> None:
     fetch = Fetch()
     fetch >> Keep()
     stories: dict[str, list[str]] = {}
-    for line in told(lambda: asyncio.run(Branches(start=fetch).run_async({}))).splitlines():
+    for line in console_output(lambda: asyncio.run(Branches(start=fetch).run_async({}))).splitlines():
         of_a_branch = re.fullmatch(r" +[\d.]+s +\[(\d)\] (.*)", line)
         if of_a_branch:
             branch, what = of_a_branch.groups()
@@ -70,7 +70,7 @@ class Crowd(AsyncParallelBatchNode):
 
 
 def test_two_thousand_items_take_few_lines() -> None:
-    lines = told(lambda: asyncio.run(Crowd().run_async({}))).splitlines()
+    lines = console_output(lambda: asyncio.run(Crowd().run_async({}))).splitlines()
     assert len(lines) < 60
     assert 1 <= sum("/2,000 items" in line for line in lines) <= 10  # Fewer on a quick machine.
 

@@ -16,13 +16,13 @@ import pocketflow
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from tests.support.steps import FallsBack, RoundsAtOnce, Step, Waits, clock, named
-from tests.support.views import told, viewed
+from tests.support.views import console_output, viewed
 
 from pocketflow_otel import Config, ConsoleSpanExporter
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.file.file_view import FileView
 from pocketflow_otel.traces.reader import read
-from pocketflow_otel.views.tree import outline
+from pocketflow_otel.views.tree import tree_lines
 from pocketflow_otel.views.wording import render
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def both(run: Callable[[], object], config: Config | None = None) -> list[str]:
     live, exported = io.StringIO(), io.StringIO()
     with (
         # The clock of these runs is their own.
-        patch("pocketflow_otel.export.console.console_view.MOMENT", 60.0),
+        patch("pocketflow_otel.export.console.console_view.MIN_INTERVAL", 60.0),
         viewed(ConsoleView("live", live), config=config) as captured,
     ):
         captured.provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(exported)))
@@ -63,7 +63,7 @@ def test_a_run_once_marked_keeps_its_mark_until_its_end() -> None:
         await asyncio.gather(one(1), one(4))
         await one(0)
 
-    lines = told(lambda: asyncio.run(main())).splitlines()
+    lines = console_output(lambda: asyncio.run(main())).splitlines()
     marked = [line for line in lines if not line.startswith(" ")]
     of_the_second = [line for line in lines if "of 4" in line]
     assert all(line.startswith("0000 ") for line in of_the_second)
@@ -397,7 +397,7 @@ def test_threads_that_fail_at_once_lose_no_retry() -> None:
                     done.result()
 
     with (
-        patch("pocketflow_otel.export.console.console_view.MOMENT", 0.0001),
+        patch("pocketflow_otel.export.console.console_view.MIN_INTERVAL", 0.0001),
         viewed(ConsoleView("live", stream), config=Config(max_batch_items=1000)),
     ):
         Pool(max_retries=1).run({})
@@ -594,7 +594,7 @@ def test_show_counts_visits_of_nested_flows_and_says_once_a_flow_that_others_wro
         asyncio.run(flow.run_async({}))
 
     (path,) = tmp_path.iterdir()
-    lines = [render(line) for line in outline(read(path))]
+    lines = [render(line) for line in tree_lines(read(path))]
     assert [re.sub(r"^[├─ ✓]+|  .*", "", line) for line in lines if line.startswith(("├─", "└─"))] == [
         "Flow: copies ×2 parallel",
         "Decide",

@@ -12,7 +12,7 @@ import pocketflow
 import pytest
 from click.testing import CliRunner
 from tests.support.saved import save, save_journal
-from tests.support.views import told, viewed
+from tests.support.views import console_output, viewed
 
 from pocketflow_otel import Config, semconv
 from pocketflow_otel.analysis.rows import rows
@@ -141,7 +141,7 @@ def lines(flow: Any, shared: Any = None, **how: Any) -> list[str]:
         else:
             flow.run(given)
 
-    return told(go, **how).splitlines()
+    return console_output(go, **how).splitlines()
 
 
 def ended(shown: list[str], name: str) -> str:

@@ -19,9 +19,9 @@ from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
 from pocketflow_otel.traces import run_directory
 from pocketflow_otel.traces.records import TraceError
-from pocketflow_otel.views.live import Narrator
-from pocketflow_otel.views.repeats import MOMENT
-from pocketflow_otel.views.replay import retell
+from pocketflow_otel.views.live import LiveRenderer
+from pocketflow_otel.views.repeated_failures import MIN_INTERVAL
+from pocketflow_otel.views.replay import replay_lines
 from pocketflow_otel.views.summary import path_line
 from pocketflow_otel.views.wording import DIM, Part, escape, folded, raised, short_path
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pocketflow_otel.views.wording import Line
 
 _EXPORTING: Final = guard("print finished spans")
-_TELLING: Final = guard("say how many more attempts failed")
+_PENDING: Final = guard("say how many more attempts failed")
 SILENCE: Final = 10.0
 """Seconds without a line."""
 _LABEL: Final = 4
@@ -60,55 +60,55 @@ class ConsoleView:
     def __init__(self, mode: ConsoleMode, stream: TextIO | None = None, *, silence: float = SILENCE) -> None:
         self.mode = mode
         self._stream = LineStream(stream)
-        self._narrators: dict[OpenRun, Narrator] = {}
+        self._renderers: dict[OpenRun, LiveRenderer] = {}
         self._marked: set[OpenRun] = set()
         self._timer: Timer | None = None
         self._heartbeat = Heartbeat(self._still_running, silence)
 
     def run_started(self, run: OpenRun) -> None:
-        self._narrators[run] = Narrator(run.id, run.start, columns=self._stream.columns)
-        if len(self._narrators) > 1:
-            self._marked.update(self._narrators)
+        self._renderers[run] = LiveRenderer(run.id, run.start, columns=self._stream.columns)
+        if len(self._renderers) > 1:
+            self._marked.update(self._renderers)
         if self.mode == "live":
             self._heartbeat.start()
 
     def span_started(self, run: OpenRun, span: SpanRecord) -> None:
-        self._show(run, self._narrators[run].started(span))
+        self._show(run, self._renderers[run].started(span))
 
     def happened(self, run: OpenRun, span_id: str, time: int, event: Event) -> None:
-        narrator = self._narrators[run]
+        renderer = self._renderers[run]
         match event:
             case AttemptFailed():
-                lines = narrator.attempt_failed(
+                lines = renderer.attempt_failed(
                     span_id,
                     time,
                     attempt=event.attempt,
-                    most=event.max,
+                    max_attempts=event.max,
                     error=raised(event.error_type, event.message),
                     wait=event.wait,
                     place=event.place,
                     item=event.item,
                 )
                 self._show(run, lines)
-                if self.mode == "live" and narrator.has_more:
-                    self._tell_more_soon()
+                if self.mode == "live" and renderer.has_pending_lines:
+                    self._schedule_pending()
             case BatchBegun(size):
-                self._show(run, narrator.batch_begun(span_id, size))
+                self._show(run, renderer.batch_begun(span_id, size))
             case ActionUnmatched(action, known):
-                self._show(run, narrator.unmatched(span_id, time, action, known))
+                self._show(run, renderer.action_unmatched(span_id, time, action, known))
             case ItemUntraced():
-                self._show(run, narrator.item_done(span_id, time))
+                self._show(run, renderer.item_done(span_id, time))
             case Progress(done, total):
-                narrator.progressed(span_id, done, total)
+                renderer.progressed(span_id, done, total)
 
     def span_ended(self, run: OpenRun, span: SpanRecord) -> None:
-        self._show(run, self._narrators[run].ended(span))
+        self._show(run, self._renderers[run].ended(span))
 
     def run_ended(self, run: OpenRun, root: SpanRecord) -> None:
         path = run.path
         if self.mode in ("live", "summary"):
             late = len(run.spans) if path is not None else 0
-            self._write(run, self._narrators[run].summary(root, late=late), foldable=True)
+            self._write(run, self._renderers[run].summary(root, late=late), foldable=True)
         if path is not None:
             saved = (Part(f"Trace saved: {escape(short_path(path))}"),)
             lines = [saved if self.mode == "saved" else path_line(path)]
@@ -116,9 +116,9 @@ class ConsoleView:
                 ConsoleView.hinted = True
                 lines.append((Part("show it: ", DIM), Part(_command_to_show(path))))
             self._write(run, lines, whole=True)  # Nobody can type a path that was cut.
-        del self._narrators[run]
+        del self._renderers[run]
         self._marked.discard(run)
-        if not self._narrators:
+        if not self._renderers:
             self._heartbeat.stop()
 
     def flush(self, seconds: float) -> bool:
@@ -147,25 +147,25 @@ class ConsoleView:
         for line in lines:
             self._stream.write((*label, *line), whole=whole)
 
-    def _tell_more_soon(self) -> None:
+    def _schedule_pending(self) -> None:
         """Have told shortly what is counted only, if nothing happens that has it told before."""
         if self._timer is None or not self._timer.is_alive():
-            self._timer = Timer(MOMENT, self._tell_more)
+            self._timer = Timer(MIN_INTERVAL, self._show_pending)
             self._timer.daemon = True
             self._timer.start()
 
-    def _tell_more(self) -> None:
-        with _TELLING:
-            for run, narrator in list(self._narrators.items()):
-                self._write(run, narrator.more())
+    def _show_pending(self) -> None:
+        with _PENDING:
+            for run, renderer in list(self._renderers.items()):
+                self._write(run, renderer.pending_lines())
 
     def _still_running(self) -> None:
         if self._stream.unfinished:
             return  # A question, perhaps, to which the answer is being typed.
-        self._tell_more()
+        self._show_pending()
         now = time_ns()
-        for run, narrator in list(self._narrators.items()):
-            self._write(run, [narrator.still_running(now)])
+        for run, renderer in list(self._renderers.items()):
+            self._write(run, [renderer.still_running(now)])
 
 
 def _command_to_show(path: Path) -> str:
@@ -200,7 +200,7 @@ class ConsoleSpanExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         with _EXPORTING:
             for _, run in self._runs.add(spans):
-                for line in _tell(run):
+                for line in _run_lines(run):
                     self._stream.write(line)
         return SpanExportResult.SUCCESS
 
@@ -211,10 +211,10 @@ class ConsoleSpanExporter(SpanExporter):
         return True
 
 
-def _tell(spans: Sequence[SpanRecord]) -> Iterator[Line]:
+def _run_lines(spans: Sequence[SpanRecord]) -> Iterator[Line]:
     """Tell a finished run, its root last, as it would have been told live."""
     root = spans[-1]
-    narrator = Narrator(str(root.attributes[semconv.RUN_ID]), root.start)
-    for _, line in retell(spans, narrator):
+    renderer = LiveRenderer(str(root.attributes[semconv.RUN_ID]), root.start)
+    for _, line in replay_lines(spans, renderer):
         yield line
-    yield from narrator.summary(root)
+    yield from renderer.summary(root)

@@ -27,7 +27,7 @@ from tests.support.steps import (
     named,
     nothing,
 )
-from tests.support.views import told, viewed
+from tests.support.views import console_output, viewed
 
 from pocketflow_otel import Config
 from pocketflow_otel.export.console.console_view import ConsoleView
@@ -64,7 +64,7 @@ def test_a_linear_flow_shows_starts_ends_actions_and_diffs() -> None:
 ok  0.44s · 3 steps
 slowest Summarize 0.30s (68%)
 """
-    assert told(lambda: flow.run({})) == expected
+    assert console_output(lambda: flow.run({})) == expected
 
 
 def test_nested_flows_are_indented_and_visits_are_counted() -> None:
@@ -91,7 +91,7 @@ def test_nested_flows_are_indented_and_visits_are_counted() -> None:
 ok  0.44s · 4 steps
 slowest Answer 0.20s (45%)
 """
-    assert told(lambda: flow.run([])) == expected
+    assert console_output(lambda: flow.run([])) == expected
 
 
 def test_items_of_a_parallel_batch_are_labelled_and_counted_and_their_retries_shown() -> None:
@@ -108,7 +108,7 @@ def test_items_of_a_parallel_batch_are_labelled_and_counted_and_their_retries_sh
   0.40s ✓ Flow: digest 0.40s
 ok  0.40s · 1 step
 """
-    assert told(lambda: asyncio.run(flow.run_async({}))) == expected
+    assert console_output(lambda: asyncio.run(flow.run_async({}))) == expected
 
 
 def test_a_failed_item_and_where_its_run_failed_are_shown() -> None:
@@ -123,7 +123,7 @@ def test_a_failed_item_and_where_its_run_failed_are_shown() -> None:
   0.20s ✗ Flow: checks 0.20s  ValueError: unlucky
 FAILED at Check.exec · 0.20s · 1 step (0 ok, 1 failed)
 """
-    assert told(ending(lambda: flow.run({}))) == expected
+    assert console_output(ending(lambda: flow.run({}))) == expected
 
 
 def test_a_batch_that_is_a_generator_has_no_size() -> None:
@@ -138,7 +138,7 @@ def test_a_batch_that_is_a_generator_has_no_size() -> None:
   0.20s ✓ Flow: checks 0.20s
 ok  0.20s · 1 step
 """
-    assert told(lambda: flow.run({})) == expected
+    assert console_output(lambda: flow.run({})) == expected
 
 
 def test_items_beyond_the_limit_are_counted_and_shown_when_they_fail() -> None:
@@ -153,7 +153,7 @@ def test_items_beyond_the_limit_are_counted_and_shown_when_they_fail() -> None:
   0.40s ✗ Flow: checks 0.40s  ValueError: unlucky
 FAILED at Check.exec · 0.40s · 1 step (0 ok, 1 failed)
 """
-    assert told(ending(lambda: flow.run({})), config=Config(max_batch_items=1)) == expected
+    assert console_output(ending(lambda: flow.run({})), config=Config(max_batch_items=1)) == expected
 
 
 def test_rounds_of_a_batch_flow_label_every_line() -> None:
@@ -174,7 +174,7 @@ def test_rounds_of_a_batch_flow_label_every_line() -> None:
 ok  0.20s · 2 steps
 slowest Read 0.10s (50%)
 """
-    assert told(lambda: flow.run({})) == expected
+    assert console_output(lambda: flow.run({})) == expected
 
 
 def test_rounds_at_once_can_be_told_apart() -> None:
@@ -198,7 +198,7 @@ def test_rounds_at_once_can_be_told_apart() -> None:
 ok  0.40s · 4 steps
 slowest Write 0.20s (50%)
 """
-    assert told(lambda: asyncio.run(flow.run_async({}))) == expected
+    assert console_output(lambda: asyncio.run(flow.run_async({}))) == expected
 
 
 def test_attempts_and_fallbacks_are_shown() -> None:
@@ -220,7 +220,7 @@ def test_attempts_and_fallbacks_are_shown() -> None:
 ok  0.40s · 2 steps (1 fell back)
 slowest Guess 0.20s (50%)
 """
-    assert told(lambda: flow.run({})) == expected
+    assert console_output(lambda: flow.run({})) == expected
 
 
 def test_a_failure_names_the_node_and_the_phase_it_began_in() -> None:
@@ -240,7 +240,7 @@ def test_a_failure_names_the_node_and_the_phase_it_began_in() -> None:
   0.04s ✗ Flow: ingest 0.04s  KeyError: 'chunks'
 FAILED at Embed.post · 0.04s · 2 steps (1 ok, 1 failed)
 """
-    assert told(ending(lambda: flow.run({"url": "/"}))) == expected
+    assert console_output(ending(lambda: flow.run({"url": "/"}))) == expected
 
 
 def test_a_masked_error_shows_its_type_alone() -> None:
@@ -254,7 +254,7 @@ def test_a_masked_error_shows_its_type_alone() -> None:
   0.20s ✗ Flow: ask 0.20s  ConnectionError
 FAILED at Ask.exec · 0.20s · 1 step (0 ok, 1 failed)
 """
-    assert told(ending(lambda: flow.run({})), config=Config(mask_errors=True)) == expected
+    assert console_output(ending(lambda: flow.run({})), config=Config(mask_errors=True)) == expected
 
 
 def test_an_action_without_a_way_is_said_to_lead_nowhere() -> None:
@@ -271,7 +271,7 @@ def test_an_action_without_a_way_is_said_to_lead_nowhere() -> None:
   0.10s ✓ Flow: judge 0.10s
 ok  0.10s · 1 step
 """
-    assert told(lambda: flow.run({})) == expected
+    assert console_output(lambda: flow.run({})) == expected
 
 
 def test_a_flow_without_a_name_says_where_it_starts_and_a_node_alone_is_a_run(
@@ -293,7 +293,7 @@ ok  0.01s · 1 step
   0.02s ✓ Alone 0.02s  → default
 ok  0.02s · 1 step
 """
-    assert told(main) == expected
+    assert console_output(main) == expected
 
 
 def test_runs_at_once_keep_their_own_clock_indentation_and_summary_and_say_which_they_are() -> None:
@@ -313,7 +313,7 @@ def test_runs_at_once_keep_their_own_clock_indentation_and_summary_and_say_which
 0000   0.20s ✓ Flow: b 0.20s
 0000 ok  0.20s · 1 step
 """
-    assert told(lambda: asyncio.run(both())) == expected
+    assert console_output(lambda: asyncio.run(both())) == expected
 
 
 def test_more_than_five_changed_keys_are_counted() -> None:
@@ -322,7 +322,7 @@ def test_more_than_five_changed_keys_are_counted() -> None:
     )
 
     line = "  0.00s   ✓ Fill 0.00s  → default  +a +b +c +d +e (+3 more)"
-    assert line in told(lambda: flow.run({})).splitlines()
+    assert line in console_output(lambda: flow.run({})).splitlines()
 
 
 def test_spans_of_others_have_no_line_and_steps_below_them_stay_in_place() -> None:
@@ -355,8 +355,8 @@ slowest Outer 0.10s (100%)
 def test_the_summary_is_the_last_two_lines_and_off_is_none() -> None:
     flow = named(pocketflow.Flow(start=Step("A", 0.1)), "f")
 
-    assert told(lambda: flow.run({}), mode="summary") == "ok  0.10s · 1 step\n"
-    assert told(lambda: flow.run({}), mode="off") == ""
+    assert console_output(lambda: flow.run({}), mode="summary") == "ok  0.10s · 1 step\n"
+    assert console_output(lambda: flow.run({}), mode="off") == ""
 
 
 def test_the_trace_file_is_named_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,7 +398,7 @@ ok  0.00s · 1 step
   0.20s ✗ Fails 0.20s  ConnectionError: {shown} in exec (steps.py)
 FAILED at Fails.exec · 0.20s · 1 step (0 ok, 1 failed)
 """
-    assert told(main) == expected
+    assert console_output(main) == expected
 
 
 # The streams it may meet.
@@ -611,12 +611,12 @@ def test_of_more_than_twenty_items_progress_is_shown_and_failures() -> None:
   0.30s ✗ Flow: checks 0.30s  ValueError: unlucky
 FAILED at Check.exec · 0.30s · 1 step (0 ok, 1 failed)
 """
-    assert told(ending(lambda: flow.run({}))) == expected
+    assert console_output(ending(lambda: flow.run({}))) == expected
 
 
 def test_of_a_generator_with_many_items_progress_is_shown_when_the_number_has_doubled() -> None:
     flow = named(pocketflow.Flow(start=Some("Check", iter(range(20, 120)))), "checks")
-    lines = told(lambda: flow.run({})).splitlines()
+    lines = console_output(lambda: flow.run({})).splitlines()
 
     assert sum("✓" in line and "[" in line for line in lines) == 20
     assert [line.split("· ")[1] for line in lines if " · " in line and "items" in line] == [

@@ -478,7 +478,7 @@ def test_events_stand_in_their_order(tmp_path: Path) -> None:
 def test_a_run_that_was_killed_is_interrupted(tmp_path: Path) -> None:
     (made,) = imported(tmp_path, trace_of("0.16.0/killed"))
     assert reader.head(made).status == "interrupted"
-    lines = [line.text for line in map(joined, tree.outline(reader.read(made)))]
+    lines = [line.text for line in map(joined, tree.tree_lines(reader.read(made)))]
     assert lines[2] == "its process ended before the run did · was running nap, sleep"
 
 
@@ -1076,7 +1076,7 @@ def test_a_damaged_trace_is_one_sentence_or_a_run_that_every_view_takes(
     VALIDATOR.validate(document)
     trace = reader.read(outcome.head.path)
     assert list(rows(trace))
-    assert list(tree.outline(trace))
+    assert list(tree.tree_lines(trace))
     assert (
         steps_of(damaged)[0].span.end >= steps_of(damaged)[0].span.start or trace.head.status == "interrupted"
     )

@@ -1,4 +1,4 @@
-"""Run one flow by name: `python -m pocketflow_otel.cli.flow app.py:flow --shared topic=tea`."""
+"""Run one flow by name: `python -m pocketflow_otel.cli.flow_runner app.py:flow --shared topic=tea`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pocketflow_otel.views.wording import MAX_KEYS, plural
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOMENT: Final = 0.1
+MIN_INTERVAL: Final = 0.1
 """Seconds within which what says nearly the same is not said again."""
 
 _VARYING: Final = re.compile(r"(?<!\d)(?!\b[45]\d\d\b)(?:\b(?=[\w-]*\d)[\w-]{8,}|\d+)")
@@ -21,7 +21,7 @@ _VARYING: Final = re.compile(r"(?<!\d)(?!\b[45]\d\d\b)(?:\b(?=[\w-]*\d)[\w-]{8,}
 T = TypeVar("T")
 
 
-def likeness(message: str) -> str:
+def message_pattern(message: str) -> str:
     """Return what two messages have in common that differ in numbers and ids alone.
 
     >>> likeness("429: item 7 of req_7f3a91c2"), likeness("503: item 8 of req_8b12ff00")
@@ -30,14 +30,14 @@ def likeness(message: str) -> str:
     return _VARYING.sub("#", message)
 
 
-def drained(queue: deque[T]) -> Iterator[T]:
+def drain(queue: deque[T]) -> Iterator[T]:
     """Yield what is in a queue, each thing to one of the threads that empty it."""
     with suppress(IndexError):
         while True:
             yield queue.popleft()
 
 
-class Repeats:
+class RepeatedFailures:
     """A failed attempt that has a line, and the items that failed like it shortly after.
 
     Another thread may tell of them, when nothing else happens: so they wait in a queue.
@@ -65,15 +65,15 @@ class Repeats:
         """Whether there are items that have not been told of."""
         return bool(self._more)
 
-    def tell(self) -> str:
+    def describe(self) -> str:
         """Return which items have been added since the last time; empty if none has.
 
-        >>> repeats = Repeats("[3]", "2/3", 0)
-        >>> repeats.add("[5]")
-        >>> repeats.tell(), repeats.tell()
+        >>> failures = Repeats("[3]", "2/3", 0)
+        >>> failures.add("[5]")
+        >>> failures.describe(), failures.describe()
         ('1 more item like [3], attempt 2/3: [5]', '')
         """
-        labels = list(drained(self._more))
+        labels = list(drain(self._more))
         if not labels:
             return ""
         more = f" (+{len(labels) - MAX_KEYS} more)" if len(labels) > MAX_KEYS else ""

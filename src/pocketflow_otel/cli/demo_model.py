@@ -24,7 +24,7 @@ PRICES: Final = {SMALL: Price(0.75, 0.075, 4.5), LARGE: Price(2.5, 0.25, 15)}
 """What OpenRouter takes for these models."""
 
 
-class Answer(NamedTuple):
+class ModelAnswer(NamedTuple):
     """What the model says, how long it takes to, and its count of tokens, instructions included."""
 
     text: str
@@ -35,13 +35,13 @@ class Answer(NamedTuple):
 
 
 ANSWERS: Final = {
-    "Why go to Reykjavik?": Answer("geothermal pools steam beside lava fields", 0.15, 214, 9),
-    "Why go to Lisbon?": Answer("yellow trams climb seven hills above the Tagus", 0.2, 213, 11),
-    "Why go to Naples?": Answer("pizza was born in streets under Vesuvius", 0.25, 213, 10),
-    "Why go to Kyoto?": Answer("maple gardens glow around wooden temples", 0.3, 213, 8),
-    "Is 1 note enough?": Answer("research again", 0.1, 1310, 3),
-    "Are 2 notes enough?": Answer("answer", 0.1, 1354, 2, cached_tokens=1280),
-    "Why is Lisbon the best?": Answer(
+    "Why go to Reykjavik?": ModelAnswer("geothermal pools steam beside lava fields", 0.15, 214, 9),
+    "Why go to Lisbon?": ModelAnswer("yellow trams climb seven hills above the Tagus", 0.2, 213, 11),
+    "Why go to Naples?": ModelAnswer("pizza was born in streets under Vesuvius", 0.25, 213, 10),
+    "Why go to Kyoto?": ModelAnswer("maple gardens glow around wooden temples", 0.3, 213, 8),
+    "Is 1 note enough?": ModelAnswer("research again", 0.1, 1310, 3),
+    "Are 2 notes enough?": ModelAnswer("answer", 0.1, 1354, 2, cached_tokens=1280),
+    "Why is Lisbon the best?": ModelAnswer(
         "Go to Lisbon: yellow trams climb seven hills above the Tagus.", 0.3, 1402, 16, cached_tokens=1280
     ),
 }
