@@ -114,15 +114,15 @@ def capture_spans(
         module: The PocketFlow to instrument, by default what is imported as `pocketflow`.
         fixed: Whether ids count from 1 and the clock advances one millisecond at each look.
     """
-    from pocketflow_otel.export.client_spans import watch_clients
     from pocketflow_otel.instrument.copies import Copies
     from pocketflow_otel.instrument.pocketflow import PocketFlow
     from pocketflow_otel.instrument.tracer import Tracing
+    from pocketflow_otel.sdk.provider import count_client_usage
 
     exporter = InMemorySpanExporter()
     provider = TracerProvider(id_generator=SequentialIds() if fixed else None, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    watch_clients(provider)
+    count_client_usage(provider)
     ticks = count(START, TICK)
     clocks: dict[str, Any] = {}
     if fixed:

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from tests.support.processes import APP, ours, write
 from tests.support.receiver import Receiver, free_port
 
-from pocketflow_otel import sdk
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.export import exporters
 from pocketflow_otel.export.otlp import endpoints
+from pocketflow_otel.sdk.configure import new_provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +108,7 @@ def test_doctor_says_what_configure_does(
     before = len(receiver.spans)
     with suppress(Exception):  # What `configure()` raises for a variable that cannot be meant.
         with endpoints.environment(exporters.variables_for_setup()):
-            provider = sdk._new_provider("test")
+            provider = new_provider("test")
         with provider.get_tracer("test").start_as_current_span("step"):
             pass
         provider.shutdown()

@@ -17,11 +17,11 @@ import pytest
 from click.testing import CliRunner
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from tests.support.outputs import show
 
 from pocketflow_otel import Config, using
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.cli.travel import create_travel_advice
-from pocketflow_otel.export.outputs import show
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:

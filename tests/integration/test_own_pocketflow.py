@@ -248,10 +248,10 @@ def test_children_that_are_handed_the_trace_run_their_own_pocketflow(
     parent = """
 import os, subprocess, sys
 import pocketflow_otel
-from pocketflow_otel import startup
+from pocketflow_otel import startup_variables
 pocketflow_otel.configure(console="off")
 settings = {"by": "pocketflow-otel", "console": None, "directory": None, "endpoint": None, "pythonpath": None}
-given = {**os.environ, **startup.variables(settings), "POCKETFLOW_OTEL_CONSOLE": "off"}
+given = {**os.environ, **startup_variables.variables(settings), "POCKETFLOW_OTEL_CONSOLE": "off"}
 child = subprocess.run([sys.executable, "program/app.py"], env=pocketflow_otel.child_environment(given))
 sys.exit(child.returncode)
 """

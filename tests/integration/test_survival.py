@@ -206,7 +206,7 @@ import os, sys, threading
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import victims
-import pocketflow_otel.sdk
+import pocketflow_otel.sdk.configure
 children = []
 gate, go = os.pipe()
 for number in range(20):

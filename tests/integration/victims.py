@@ -105,7 +105,7 @@ def victim(directory: Path, how: str, told_until: int, chance: random.Random) ->
 
 def main() -> None:
     place, how, count, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    import pocketflow_otel.sdk  # noqa: F401 - before the forks
+    import pocketflow_otel.sdk.configure  # noqa: F401 - before the forks
 
     chance = random.Random(seed)
     whole = victim(place / "whole", "none", 0, chance)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pocketflow
+from tests.support.outputs import show
 
 from pocketflow_otel.config import Config
-from pocketflow_otel.export.outputs import show
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces import finalize
 

@@ -45,14 +45,14 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pflow_names": (("usage",), ()),
     "runtime": (("semconv", "store", "usage", *API), ()),
     "api": (("semconv", "runtime", "usage", *API), ()),
-    # `sitecustomize` is the environment's own, which ours stands in front of.
-    "startup": ((), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
+    "startup_variables": ((), ()),
     "instrument": (
-        ("semconv", "config", *RUN, "startup", "wrapt", *API, *INSTRUMENTATION),
-        ("sdk",),
+        ("semconv", "config", *RUN, "startup_variables", "wrapt", *API, *INSTRUMENTATION),
+        (),
     ),
-    "resource": ((PACKAGE, *SDK), ()),
-    "sdk": (("config", "export", "instrument", "resource", *API, *INSTRUMENTATION, *SDK), ()),
+    "sdk": (("config", "export", "instrument", *API, *INSTRUMENTATION, *SDK), ()),
+    # `sitecustomize` is the environment's own, which ours stands in front of.
+    "startup": (("startup_variables",), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
     "traces": (("semconv", "error_place", "views"), ()),
     "analysis": (("semconv", "traces", "views"), ()),
     "views": (("semconv", "traces", "analysis"), ("rich", "jinja2")),
@@ -61,7 +61,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("semconv", "config", *RUN, "traces", "views", *API, *INSTRUMENTATION, *SDK),
         (),
     ),
-    "testing": (("config", "export", "instrument", *API, *SDK), ()),
+    "testing": (("config", "instrument", "sdk", *API, *SDK), ()),
     "cli": (
         # The demo's flow says `from pocketflow_otel import record_usage`, as a user's would.
         (
@@ -71,7 +71,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "runtime",
             "sdk",
             "semconv",
-            "startup",
+            "startup_variables",
             *READING,
             "click",
             "pocketflow",
@@ -153,6 +153,7 @@ def test_the_table_is_not_blind() -> None:
         ("instrument", "pflow.core", True),
         ("testing", "pocketflow", True),
         ("instrument", "pocketflow_otel.export.console.console_view", True),
+        ("instrument", "pocketflow_otel.sdk.provider", True),
         ("runtime", "pocketflow_otel.config", False),
         ("usage", "genai_prices", False),
         ("config", "pocketflow_otel.semconv", False),

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pocketflow
 import pytest
 from click.testing import CliRunner
+from tests.support.outputs import show
 from tests.support.pages import PAGES, README, blocks, names_in, prose, rows
 
 from pocketflow_otel import Config, progress, record_usage, semconv, using
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.config import COMPAT, VARIABLES
-from pocketflow_otel.export.outputs import show
 from pocketflow_otel.store import introspection
 from pocketflow_otel.store import snapshot as bounds
 from pocketflow_otel.testing import capture_spans

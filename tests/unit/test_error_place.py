@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pocketflow
 import pytest
 from click.testing import CliRunner
+from tests.support.outputs import show
 from tests.support.processes import write
 
 from pocketflow_otel import semconv
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.error_place import is_installed, own_place_in
 from pocketflow_otel.export.console.console_view import ConsoleView
-from pocketflow_otel.export.outputs import show
 from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces import reader

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from pocketflow_otel import startup
+from pocketflow_otel import startup_variables
 from pocketflow_otel.cli.arguments import UserError
 from pocketflow_otel.cli.environments import has_ours, remedy
 
@@ -77,14 +77,14 @@ def run(
     command = _command(target, args)
     environ = dict(os.environ)
     if trace:
-        settings: startup.Settings = {
+        settings: startup_variables.Settings = {
             "by": "pocketflow-otel",
             "console": "live" if verbose_trace else "summary" if summary else None,
             "directory": None if directory is None else str(directory.absolute()),
             "endpoint": endpoint,
             "pythonpath": environ.get("PYTHONPATH"),
         }
-        environ |= startup.variables(settings)
+        environ |= startup_variables.variables(settings)
     sys.stdout.flush()
     os.execve(command[0], command, environ)  # noqa: S606 - the user's own command
 

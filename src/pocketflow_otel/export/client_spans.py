@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import SpanProcessor
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
+    from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from pocketflow_otel.runtime.run import Scope
 
@@ -165,13 +164,3 @@ def _give(scope: Scope, span: ReadableSpan, usage: Usage) -> None:
 def _base_url(attributes: Mapping[str, Any]) -> str | None:
     host = attributes.get("server.address")
     return f"https://{host}" if isinstance(host, str) and host else None
-
-
-_providers: Final[WeakKeyDictionary[TracerProvider, ClientUsageProcessor]] = WeakKeyDictionary()
-
-
-def watch_clients(provider: TracerProvider) -> None:
-    """Have the usage on client spans of a provider counted, once."""
-    if provider not in _providers:
-        _providers[provider] = ClientUsageProcessor()
-        provider.add_span_processor(_providers[provider])

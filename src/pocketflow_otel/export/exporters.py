@@ -1,4 +1,4 @@
-"""Make the OTLP exporters that the environment asks for, and what stands before them."""
+"""Make the OTLP exporters that the environment asks for."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.sdk.metrics.export import MetricsData
-from opentelemetry.sdk.trace import SpanProcessor
 
-from pocketflow_otel.export.entry_points import ChosenConsole, ChosenFile
 from pocketflow_otel.export.otlp import endpoints
-from pocketflow_otel.export.otlp.batch_processor import Limits, SafeBatchProcessor
 from pocketflow_otel.export.otlp.endpoints import exporter_names
 from pocketflow_otel.export.otlp.log_capture import caught_logs
-from pocketflow_otel.export.outputs import keeps_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,13 +85,6 @@ def trial(signal: Literal["traces", "metrics"], name: str) -> str:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return str(error) or type(error).__name__
     return "" if done.name == "SUCCESS" else " ".join(said) or "the exporter does not say why"
-
-
-def processor_for(span_exporter: SpanExporter) -> SpanProcessor:
-    """Return what stands between a provider and an exporter, in set-ups of ours."""
-    if isinstance(span_exporter, ChosenConsole | ChosenFile):
-        return SpanProcessor()  # They are live views already, and export nothing themselves.
-    return SafeBatchProcessor(span_exporter, target_of(span_exporter), Limits.from_env(), kept=keeps_files)
 
 
 def target_of(exporter: object) -> str:

@@ -1,64 +1,39 @@
-"""Put views on a provider: each once, whoever asks."""
+"""Choose what runs are shown to: stderr, and trace files."""
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.file.file_view import FileView
-from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.traces.retention import Keep
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
-    from opentelemetry.sdk.trace import TracerProvider
-
-    from pocketflow_otel.config import Config, ConsoleMode, FileMode
-
-_processors: Final[weakref.WeakKeyDictionary[TracerProvider, RunProcessor]] = weakref.WeakKeyDictionary()
+    from pocketflow_otel.config import Config
+    from pocketflow_otel.export.run_processor import View
 
 
-def processor_of(provider: TracerProvider) -> RunProcessor:
-    """Return the one processor of ours on a provider, added when it is asked for first."""
-    processor = _processors.get(provider)
-    if processor is None:
-        processor = _processors[provider] = RunProcessor()
-        provider.add_span_processor(processor)
-    return processor
-
-
-def show(
-    provider: TracerProvider,
-    *,
-    console: ConsoleMode | None,
-    file: FileMode | None,
-    directory: Path,
-    keep: Keep = Keep(),  # noqa: B008 - frozen
-) -> None:
-    """Put the views on a provider; where there is one already, it changes to the new mode.
+def chosen_views(present: Iterable[View], config: Config, *, change: bool) -> tuple[View, ...]:
+    """Return the views that a user chose, in place of those there are.
 
     Args:
-        provider: Where spans come from.
-        console: The mode of the view on stderr; `None` leaves it as it is.
-        file: The mode of the view on disk; `None` leaves it as it is.
-        directory: Where trace files go.
-        keep: What stays there after a run.
+        present: The views there are.
+        config: The modes; `None` leaves a view as it is, and so `off` takes it away.
+        change: Whether a view that is there changes to the mode; else it stays.
     """
-    if console is None and file is None:
-        return
-    processor = processor_of(provider)
-    views = list(processor.views)
-    if file is not None:
-        views = [view for view in views if not isinstance(view, FileView)]
-        if file != "off":
-            views.insert(0, FileView(file, directory, keep=keep))  # On disk first, then on the screen.
-    if console is not None:
-        views = [view for view in views if not isinstance(view, ConsoleView)]
-        if console != "off":
-            views.append(ConsoleView(console))
-    processor.views = tuple(views)
+    files: list[View] = []
+    consoles: list[View] = []
+    others: list[View] = []
+    for view in present:
+        kind = files if isinstance(view, FileView) else consoles if isinstance(view, ConsoleView) else others
+        kind.append(view)
+    if config.file is not None and (change or not files):
+        files = [FileView(config.file, config.dir, keep=keep_of(config))] if config.file != "off" else []
+    if config.console is not None and (change or not consoles):
+        consoles = [ConsoleView(config.console)] if config.console != "off" else []
+    return (*files, *others, *consoles)  # On disk first, then on the screen.
 
 
 def keep_of(config: Config) -> Keep:
@@ -66,24 +41,11 @@ def keep_of(config: Config) -> Keep:
     return Keep(config.keep_runs, config.keep_days, config.keep_bytes)
 
 
-def shown(provider: TracerProvider) -> tuple[bool, bool]:
-    """Tell whether a provider has a console view and a file view."""
-    processor = _processors.get(provider)
-    views = processor.views if processor is not None else ()
-    return (
-        any(isinstance(view, ConsoleView) for view in views),
-        any(isinstance(view, FileView) for view in views),
-    )
-
-
-def live(provider: TracerProvider) -> bool:
-    """Tell whether a provider's runs are told live."""
-    processor = _processors.get(provider)
-    views = processor.views if processor is not None else ()
+def is_live(views: Iterable[View]) -> bool:
+    """Tell whether one of the views writes lines while a run goes."""
     return any(isinstance(view, ConsoleView) and view.mode == "live" for view in views)
 
 
-def keeps_files() -> bool:
-    """Tell whether each run of this process leaves a trace file."""
-    views = [view for processor in list(_processors.values()) for view in processor.views]
+def keeps_every_run(views: Iterable[View]) -> bool:
+    """Tell whether one of the views leaves a trace file of each run."""
     return any(isinstance(view, FileView) and view.mode == "all" for view in views)

@@ -12,7 +12,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from pocketflow_otel.config import Config
 from pocketflow_otel.guard import logger
-from pocketflow_otel.instrument.host import loaded_sdk
+from pocketflow_otel.instrument.sdk_services import sdk_services
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -99,15 +99,15 @@ def _tracing(given: dict[str, Any]) -> Tracing:
         config,
         given.get("tracer_provider"),
         meter_provider=given.get("meter_provider"),
-        adopt=partial(_adopt, config),
+        prepare=partial(_prepare, config),
     )
 
 
-def _adopt(config: Config, provider: TracerProvider) -> None:
+def _prepare(config: Config, provider: TracerProvider) -> None:
     """Prepare an SDK provider: private ids, and the views the environment asks for."""
-    sdk = loaded_sdk()
-    if sdk is not None:
-        sdk.adopt(provider, config)
+    services = sdk_services()
+    if services is not None:
+        services.prepare_provider(provider, config)
 
 
 def _with_readable_prices(config: Config) -> Config:

@@ -42,7 +42,7 @@ S = TypeVar("S", bound="TracedScope")
 _ENTERING: Final = guard("enter a context without spans")
 _MEASURING: Final = guard("set up metrics")
 _ENDING: Final = guard("end a span that could not begin")
-_ADOPTING: Final = guard("set up the tracer provider")
+_PREPARING: Final = guard("set up the tracer provider")
 
 
 class Tracing:
@@ -52,7 +52,7 @@ class Tracing:
         config: The settings.
         provider: Where spans come from; by default the global provider, whenever it is set.
         meter_provider: Where metrics go; by default the global one, whenever it is set.
-        adopt: Called with each provider before its first run.
+        prepare: Called with each provider before its first run.
         now: The clock of phases, in seconds.
         time_ns: The clock of spans, in nanoseconds since the epoch.
 
@@ -66,7 +66,7 @@ class Tracing:
         provider: TracerProvider | None = None,
         *,
         meter_provider: MeterProvider | None = None,
-        adopt: Callable[[TracerProvider], None] | None = None,
+        prepare: Callable[[TracerProvider], None] | None = None,
         now: Callable[[], float] = time.perf_counter,
         time_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -75,9 +75,9 @@ class Tracing:
         self.now = now
         self.time_ns = time_ns
         self._given = provider
-        self._adopt = adopt
+        self._prepare = prepare
         self.after_run: Callable[[], None] | None = None
-        self._adopted: TracerProvider | None = None
+        self._taken: TracerProvider | None = None
         self._meter_provider = meter_provider
         self.metrics: Metrics | None = None
         self.tracer: Tracer | None = None
@@ -86,26 +86,26 @@ class Tracing:
         if config.max_cost is not None:
             self._budget = Budget(Decimal(str(config.max_cost)), stop=config.max_cost_action == "stop")
         # Now if we can: `get_tracer` changes Python's warning filters, so not amid a flow.
-        self.adopt_provider()
+        self.take_provider()
 
-    def adopt_provider(self) -> bool:
+    def take_provider(self) -> bool:
         """Take the tracer of the present provider; `False` while there is no SDK."""
         provider = self._given or get_tracer_provider()
-        if provider is self._adopted:
+        if provider is self._taken:
             return True
         if isinstance(provider, ProxyTracerProvider | NoOpTracerProvider):
             return False
-        if self._adopt is not None:
-            with _ADOPTING:
-                self._adopt(provider)
+        if self._prepare is not None:
+            with _PREPARING:
+                self._prepare(provider)
         self.tracer = provider.get_tracer(semconv.SCOPE_NAME, __version__)
-        self._adopted = provider
+        self._taken = provider
         return True
 
     @property
     def provider(self) -> TracerProvider | None:
         """The provider spans come from; `None` before the first."""
-        return self._adopted
+        return self._taken
 
     def new_run(self) -> Run:
         """Return what a new run knows about itself."""
@@ -153,7 +153,7 @@ class Tracing:
         if isinstance(below, Scope):
             below.run.check_budget()
             return _begun(make(below), begin, None)
-        if not self.adopt_provider():
+        if not self.take_provider():
             return Pass(below)
         return _begun(make(None), begin, self.with_remote_parent(below))
 

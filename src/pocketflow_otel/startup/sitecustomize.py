@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pocketflow_otel.startup import Settings
+    from pocketflow_otel.startup_variables import Settings
 
 
 def begin(settings: "Settings") -> None:

@@ -13,7 +13,8 @@ from opentelemetry.trace import set_span_in_context
 from pocketflow import AsyncFlow, AsyncNode, BatchNode, Flow, Node
 
 from pocketflow_otel import Config
-from pocketflow_otel.export.client_spans import usage_of, watch_clients
+from pocketflow_otel.export.client_spans import usage_of
+from pocketflow_otel.sdk.provider import count_client_usage, state_of
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.usage.payloads import Usage
 
@@ -515,8 +516,8 @@ def test_clients_in_tasks_of_a_step_belong_to_it() -> None:
 
 def test_a_provider_is_watched_once() -> None:
     def step(clients: Clients) -> None:
-        watch_clients(clients.provider)
-        watch_clients(clients.provider)
+        count_client_usage(clients.provider)
+        count_client_usage(clients.provider)
         clients.call(told(100))
 
     assert ours(run(step)) == both(1, 100)
@@ -533,12 +534,11 @@ def test_spans_of_another_provider_are_not_ours_to_count() -> None:
 
 
 def test_nothing_is_remembered_of_ended_spans() -> None:
-    from pocketflow_otel.export import client_spans
-
     def step(clients: Clients) -> None:
         with clients.around(told(300)):
             clients.call(told(100))
-        processor = client_spans._providers[clients.provider]
+        processor = state_of(clients.provider).client_usage
+        assert processor is not None
         assert processor._open == {}
 
     assert ours(run(step)) == both(1, 100)

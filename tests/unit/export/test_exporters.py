@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 from pocketflow_otel import child_environment
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.export import exporters as otlp
-from pocketflow_otel.export.entry_points import ChosenFile
 from pocketflow_otel.export.otlp import endpoints
 from pocketflow_otel.export.otlp.batch_processor import SafeBatchProcessor
-from pocketflow_otel.resource import default_attributes, program_name, resource
+from pocketflow_otel.sdk.named_exporters import NamedFileExporter, processor_for
+from pocketflow_otel.sdk.resource import default_attributes, program_name, resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,9 +185,9 @@ def test_an_exporter_that_is_not_installed_says_how_to_get_it(given: Callable[..
 
 
 def test_every_exporter_but_our_views_stands_behind_the_safe_processor() -> None:
-    safe = otlp.processor_for(ConsoleSpanExporter())
+    safe = processor_for(ConsoleSpanExporter())
     assert type(safe) is SafeBatchProcessor
-    assert type(otlp.processor_for(ChosenFile())) is SpanProcessor
+    assert type(processor_for(NamedFileExporter())) is SpanProcessor
     safe.shutdown()
 
 

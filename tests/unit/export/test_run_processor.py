@@ -13,16 +13,16 @@ from opentelemetry import trace
 from opentelemetry.context import attach, detach, get_current
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from tests.support.outputs import show, shown
 from tests.support.steps import Step, named
 from tests.support.views import console_output, viewed
 
 from pocketflow_otel import Config, PocketFlowInstrumentor, using
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.file.file_view import FileView
-from pocketflow_otel.export.outputs import processor_of, show, shown
 from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.guard import set_strict
-from pocketflow_otel.sdk import adopt
+from pocketflow_otel.sdk.provider import prepare_provider, run_processor_of
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
@@ -198,10 +198,10 @@ def test_asking_twice_gives_one_processor_and_one_view(
     with capture_spans() as captured:
         for _ in range(2):
             show(captured.provider, console="summary", file="all", directory=tmp_path)
-            adopt(captured.provider, Config(console="summary", file="all", dir=tmp_path))
+            prepare_provider(captured.provider, Config(console="summary", file="all", dir=tmp_path))
         flow("f", Step("A")).run({})
 
-    assert processor_of(captured.provider) is processor_of(captured.provider)
+    assert run_processor_of(captured.provider) is run_processor_of(captured.provider)
     assert summaries(capsys.readouterr().err) == ["ok"]
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -211,7 +211,7 @@ def test_the_file_comes_first_whatever_was_asked_for_first(tmp_path: Path) -> No
     show(provider, console="live", file=None, directory=tmp_path)
     show(provider, console=None, file="all", directory=tmp_path)
 
-    assert [type(view) for view in processor_of(provider).views] == [FileView, ConsoleView]
+    assert [type(view) for view in run_processor_of(provider).views] == [FileView, ConsoleView]
 
 
 def test_a_view_can_be_changed_and_switched_off(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_what_using_gives_reaches_the_spans_of_other_tracers(config: Config) -> 
         captured.provider.get_tracer("llm").start_span("chat").end()
 
     with capture_spans() as captured:
-        adopt(captured.provider, config)
+        prepare_provider(captured.provider, config)
         with using(session_id="s", user_id="u", tags=["a", "b"], metadata={"k": 1}):
             Step("A", 0, ask).run({})
             captured.provider.get_tracer("http").start_span("GET").end()
@@ -293,7 +293,7 @@ def test_what_using_gives_is_on_the_view_of_a_span_that_others_started() -> None
 
 def test_a_span_that_is_not_recorded_is_left_alone() -> None:
     provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
-    adopt(provider, Config(console="summary"))
+    prepare_provider(provider, Config(console="summary"))
     with using(user_id="u"):
         span = provider.get_tracer("t").start_span("s")
         span.end()

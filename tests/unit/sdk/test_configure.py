@@ -17,14 +17,18 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.util._once import Once
+from tests.support.outputs import shown
 from tests.support.processes import write
 from tests.support.steps import Step, named
 
 import pocketflow_otel
-from pocketflow_otel import Config, PflowInstrumentor, PocketFlowInstrumentor, configure, sdk
-from pocketflow_otel.export.outputs import shown
+from pocketflow_otel import Config, PflowInstrumentor, PocketFlowInstrumentor, configure
 from pocketflow_otel.guard import set_strict
-from pocketflow_otel.sdk import PrivateIdGenerator
+from pocketflow_otel.sdk import flush as flush_module
+from pocketflow_otel.sdk.configure import configure as of_module
+from pocketflow_otel.sdk.flush import flush
+from pocketflow_otel.sdk.ids import PrivateIdGenerator
+from pocketflow_otel.sdk.provider import shows_live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -339,10 +343,10 @@ def test_private_ids_have_the_bits_they_should_and_are_never_zero(monkeypatch: p
 
 @pytest.mark.parametrize("mode", ["live", "summary", "saved", "off"])
 def test_a_live_view_is_known_from_other_views(tmp_path: Path, mode: Any) -> None:
-    assert sdk.shows_live(configure(console=mode, directory=tmp_path)) == (mode == "live")
-    assert not sdk.shows_live(TracerProvider())
-    assert not sdk.shows_live(None)
-    assert not sdk.shows_live(trace.NoOpTracerProvider())
+    assert shows_live(configure(console=mode, directory=tmp_path)) == (mode == "live")
+    assert not shows_live(TracerProvider())
+    assert not shows_live(None)
+    assert not shows_live(trace.NoOpTracerProvider())
 
 
 class Slow(SpanProcessor):
@@ -360,18 +364,18 @@ class Slow(SpanProcessor):
 def test_a_flush_is_bounded_whatever_the_processors_do_and_holds_up_one_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 0.2)
     provider, slow = TracerProvider(shutdown_on_exit=False), Slow()
     provider.add_span_processor(slow)
     for _ in range(3):
-        sdk.flush(provider)  # Would never end, else.
+        flush(provider)  # Would never end, else.
     asked_while_it_went_on = len(slow.asked)
     slow.may_go_on.set()
     for thread in threading.enumerate():
         if thread.name == "pocketflow-otel-flush":
             thread.join()
-    sdk.flush(provider)
-    sdk.flush(None)
+    flush(provider)
+    flush(None)
 
     assert asked_while_it_went_on == 1
     assert [170 < milliseconds <= 190 for milliseconds in slow.asked] == [True, True]
@@ -385,7 +389,7 @@ def test_a_flush_that_fails_is_ours_to_tell(caplog: pytest.LogCaptureFixture) ->
     set_strict(False)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(Broken())
-    sdk.flush(provider)
+    flush(provider)
 
     assert caplog.messages == [
         "pocketflow-otel could not send the spans of a run; the flow goes on (reported once)"
@@ -394,4 +398,4 @@ def test_a_flush_that_fails_is_ours_to_tell(caplog: pytest.LogCaptureFixture) ->
 
 def test_the_package_hands_out_configure_without_importing_the_sdk_before() -> None:
     assert pocketflow_otel.configure is configure
-    assert pocketflow_otel.sdk.configure is configure
+    assert of_module is configure

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pocketflow
 import pytest
 from click.testing import CliRunner
+from tests.support.outputs import show
 from tests.support.retention import NOW, make, written
 
-from pocketflow_otel import Config
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.export.outputs import keep_of, show
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces import lock
 from pocketflow_otel.traces.retention import FLOOR, Keep, prune
@@ -111,9 +111,9 @@ def test_it_happens_after_a_run_as_the_configuration_says(tmp_path: Path) -> Non
     paths = make(tmp_path, 40, every=timedelta(minutes=1))
     for path in paths:
         written(path.rename(path.with_name(path.name.replace("2026", "2025"))), NOW - timedelta(days=365))
-    config = Config(keep_runs=25, keep_days=None)
+    limits: dict[str, Any] = {"keep_runs": 25, "keep_days": None}
     with capture_spans(fixed=False) as captured:
-        show(captured.provider, console=None, file="all", directory=tmp_path, keep=keep_of(config))
+        show(captured.provider, console=None, file="all", directory=tmp_path, **limits)
         pocketflow.Flow(start=pocketflow.Node()).run({})
     assert len(list(tmp_path.iterdir())) == 25
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.instrument.family import Family
-from pocketflow_otel.instrument.host import loaded_sdk
 from pocketflow_otel.instrument.imports import ImportHooks
 from pocketflow_otel.instrument.patching import Patches
 from pocketflow_otel.instrument.pflow import engine_0_8, engine_0_11, subprocesses
@@ -21,6 +20,7 @@ from pocketflow_otel.instrument.pflow.engine_0_11 import Engine
 from pocketflow_otel.instrument.pflow.hooks import place_all
 from pocketflow_otel.instrument.scopes.attempts import open_attempt
 from pocketflow_otel.instrument.scopes.node import open_exec
+from pocketflow_otel.instrument.sdk_services import sdk_services
 from pocketflow_otel.instrument.wrapping import around
 from pocketflow_otel.runtime.run import scope_of
 
@@ -176,14 +176,14 @@ class Pflow:
 
     def _shows_live(self) -> bool:
         """Tell whether the step that runs now has its lines in a live view."""
-        sdk = loaded_sdk()
-        return scope_of() is not None and sdk is not None and sdk.shows_live(self._tracing.provider)
+        services = sdk_services()
+        return scope_of() is not None and services is not None and services.shows_live(self._tracing.provider)
 
     def _after_run(self) -> None:
         """Have the run's spans sent before the process can end: after a broken pipe pflow's `os._exit`s."""
-        sdk = loaded_sdk()
-        if sdk is not None:
-            sdk.flush(self._tracing.provider)
+        services = sdk_services()
+        if services is not None:
+            services.flush(self._tracing.provider)
         if self._missing:
             self._tell_missing()
 
@@ -208,9 +208,9 @@ def _answering(prompt: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         answer = prompt(*args, **kwargs)
         with _ANSWERING:
-            sdk = loaded_sdk()
-            if sdk is not None:
-                sdk.answered()
+            services = sdk_services()
+            if services is not None:
+                services.end_lines()
         return answer
 
     return wrapper

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel import startup
+from pocketflow_otel import startup_variables
 from pocketflow_otel.api import child_environment
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def hide_launcher(environ: MutableMapping[str, str]) -> None:
     Args:
         environ: The variables; those of the process, which all its children see.
     """
-    launcher = sys.modules.get(startup.LAUNCHER)
+    launcher = sys.modules.get(startup_variables.LAUNCHER)
     if launcher is None or not launcher.__file__:
         return
     folder = str(Path(launcher.__file__).parent)
@@ -48,7 +48,7 @@ def trace_runs(environ: MutableMapping[str, str]) -> None:
     Args:
         environ: The variables of that server, which runs nothing else.
     """
-    environ.update(startup.child_variables())
+    environ.update(startup_variables.child_variables())
 
 
 def traced(prepared: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,5 +60,5 @@ def traced(prepared: Mapping[str, Any]) -> dict[str, Any]:
         prepared: What `ShellNode.prep` returned; `env` is what the step adds to the environment.
     """
     own = prepared.get("env")
-    added = child_environment({**startup.child_variables(), "POCKETFLOW_OTEL_CONSOLE": "off"})
+    added = child_environment({**startup_variables.child_variables(), "POCKETFLOW_OTEL_CONSOLE": "off"})
     return {**prepared, "env": {**added, **(own if isinstance(own, dict) else {})}}

@@ -15,10 +15,11 @@ from opentelemetry.context import get_value
 from opentelemetry.sdk.trace import TracerProvider, sampling
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from pocketflow_otel import sdk
 from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.otlp import batch_processor as batches
 from pocketflow_otel.export.otlp.batch_processor import Limits, SafeBatchProcessor
+from pocketflow_otel.sdk import flush as flush_module
+from pocketflow_otel.sdk.flush import flush
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,7 +66,7 @@ class Memory(SpanExporter):
 def _a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "_end", 0.0)
     monkeypatch.setattr(batches, "EXIT_SECONDS", 0.3)
-    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 0.2)
 
 
 class Sending:
@@ -275,7 +276,7 @@ def test_a_run_that_has_ended_takes_nothing_of_the_time_that_the_end_has() -> No
     exporter = Memory()
     with sending(exporter, Limits(delay=60)) as sent:
         sent.make("a")
-        sdk.flush(sent.provider)
+        flush(sent.provider)
         assert exporter.names == ["a"]
         time.sleep(batches.EXIT_SECONDS + 0.05)
         exporter.seconds = [0.05]
@@ -288,12 +289,12 @@ def test_the_end_does_not_wait_again_for_what_a_run_waited_for_in_vain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batches, "EXIT_SECONDS", 2.0)
-    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 1.5)
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 1.5)
     exporter = Memory()
     with sending(exporter, Limits(delay=60)) as sent:
         exporter.gate.clear()
         sent.make("a")
-        seconds = took(sdk.flush, sent.provider) + took(sent.provider.shutdown)
+        seconds = took(flush, sent.provider) + took(sent.provider.shutdown)
     lost, silence = lost_by_silence(*sent.said)
     assert lost == "1 of 1 spans did not reach http://example:4318 (1 of them may have)"
     assert 1.9 < seconds < 3.3
@@ -304,30 +305,30 @@ def test_one_that_answers_at_the_end_after_all_has_the_whole_time_of_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batches, "EXIT_SECONDS", 2.0)
-    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 1.5)
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 1.5)
     exporter = Memory(seconds=[1.6, 1.0])
     with sending(exporter, Limits(batch=1, delay=60)) as sent:
         sent.make("a")
-        sdk.flush(sent.provider)
+        flush(sent.provider)
         sent.make("b")
         sent.provider.shutdown()
     assert (exporter.names, sent.said) == (["a", "b"], [])
 
 
 def test_one_that_does_not_answer_holds_up_one_run_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 1.0)
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 1.0)
     exporter = Memory()
     with sending(exporter) as sent:
         held_up = []
         exporter.gate.clear()
         for name in "abc":
             sent.make(name)
-            held_up.append(took(sdk.flush, sent.provider) > 0.9)
+            held_up.append(took(flush, sent.provider) > 0.9)
         exporter.gate.set()
         until(lambda: exporter.names == ["a", "b", "c"])
         exporter.gate.clear()
         sent.make("d")
-        held_up.append(took(sdk.flush, sent.provider) > 0.9)
+        held_up.append(took(flush, sent.provider) > 0.9)
     assert held_up == [True, False, False, True]
     assert exporter.names == ["a", "b", "c", "d"]
 
@@ -335,20 +336,20 @@ def test_one_that_does_not_answer_holds_up_one_run_until_it_answers(monkeypatch:
 def test_one_that_refuses_holds_up_no_further_run_until_it_takes_something(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sdk, "FLUSH_SECONDS", 5.0)
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 5.0)
     exporter = Memory(fails=True)
     with sending(exporter, Limits(delay=0.1)) as sent:
         sent.make("a")
-        sdk.flush(sent.provider)
+        flush(sent.provider)
         exporter.fails = False
         exporter.gate.clear()
         sent.make("b")
-        assert took(sdk.flush, sent.provider) < 4
+        assert took(flush, sent.provider) < 4
         assert exporter.names == []
         exporter.gate.set()
         until(lambda: exporter.names == ["b"])
         sent.make("c")
-        sdk.flush(sent.provider)
+        flush(sent.provider)
         assert exporter.names == ["b", "c"]
 
 
@@ -356,7 +357,7 @@ def test_a_flush_that_a_program_asks_for_waits_for_one_that_refused_before() -> 
     exporter = Memory(fails=True)
     with sending(exporter, Limits(delay=60)) as sent:
         sent.make("a")
-        sdk.flush(sent.provider)
+        flush(sent.provider)
         exporter.fails = False
         sent.make("b")
         assert sent.provider.force_flush(5_000) is True

@@ -1,0 +1,1 @@
+"""Set up the OpenTelemetry SDK: `configure()` from code, our distro under `opentelemetry-instrument`."""
