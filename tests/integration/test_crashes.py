@@ -69,7 +69,7 @@ def test_a_run_that_is_killed_leaves_a_journal_with_every_finished_step(
 ) -> None:
     result = run(PYTHON, program(tmp_path, second), cwd=tmp_path)
     (journal,) = (tmp_path / "traces").iterdir()
-    found = json.loads(finalize.finish(journal).read_text())
+    found = json.loads(finalize.write_trace_file(journal).read_text())
 
     assert (result.returncode, journal.suffix) == (code, ".jsonl")
     assert found["status"] == "interrupted"
@@ -89,7 +89,7 @@ def test_a_process_that_is_killed_from_outside_leaves_a_journal(tmp_path: Path) 
         process.kill()
     (journal,) = (tmp_path / "traces").iterdir()
 
-    assert timeline(json.loads(finalize.finish(journal).read_text()))[-2:] == [
+    assert timeline(json.loads(finalize.write_trace_file(journal).read_text()))[-2:] == [
         "node_complete First",
         "node_start Second",
     ]
@@ -151,7 +151,7 @@ def test_a_full_disk_costs_one_line_and_the_flow_goes_on(tmp_path: Path) -> None
     assert (result.returncode, result.stdout) == (0, "third\n")
     assert warning == f"pocketflow-otel: the trace of run {journal.stem} stops here: File too large"
     assert summary.startswith("ok  ")
-    assert timeline(json.loads(finalize.finish(journal).read_text()))[-2:] == [
+    assert timeline(json.loads(finalize.write_trace_file(journal).read_text()))[-2:] == [
         "node_complete First",
         "node_start Second",
     ]

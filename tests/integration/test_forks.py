@@ -78,14 +78,14 @@ def test_seeded_processes_and_their_forks_print_the_same_and_have_ids_of_their_o
 def test_a_journal_is_running_as_long_as_somebody_holds_it(tmp_path: Path) -> None:
     path = save_journal(tmp_path, create_flow(), 4)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
-    assert reader.read(path).head.status == "interrupted"
+    assert reader.read(path).summary.status == "interrupted"
     lock.hold(descriptor)
-    assert reader.read(path).head.status == "running"
+    assert reader.read(path).summary.status == "running"
     child = os.fork()
     if not child:
         os.read(0, 0)
         os._exit(0 if not lock._held else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert reader.read(path).head.status == "running"  # The child closed its copy, no more.
+    assert reader.read(path).summary.status == "running"  # The child closed its copy, no more.
     lock.release(descriptor)
-    assert reader.read(path).head.status == "interrupted"
+    assert reader.read(path).summary.status == "interrupted"

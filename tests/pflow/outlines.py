@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pocketflow_otel.traces.trace import Step
+    from pocketflow_otel.traces.trace import SpanNode
 
 _UNSTABLE: Final = {
     semconv.RUN_ID,
@@ -37,12 +37,12 @@ _UNSAID: Final = {
 def tree(path: Path) -> Iterator[str]:
     """Yield a line for each span of a run, with its attributes, and one for each event."""
     trace = reader.read(path)
-    yield f"{trace.head.status}: {trace.head.steps} steps"
+    yield f"{trace.summary.status}: {trace.summary.steps} steps"
     for root in trace.roots:
         yield from _lines(root, "")
 
 
-def _lines(step: Step, indent: str) -> Iterator[str]:
+def _lines(step: SpanNode, indent: str) -> Iterator[str]:
     span = step.span
     status = f" ERROR {span.status_message}" if span.failed else ""
     yield f"{indent}{span.name}{status}"
@@ -56,7 +56,7 @@ def _lines(step: Step, indent: str) -> Iterator[str]:
         yield from _lines(child, f"{indent}  ")
 
 
-def _place(step: Step) -> tuple[int, int]:
+def _place(step: SpanNode) -> tuple[int, int]:
     """Return where a span stands: items by their index, for they may run at once."""
     return step.span.attributes.get(semconv.BATCH_INDEX, 0), step.span.start
 

@@ -137,7 +137,7 @@ def test_a_traced_child_goes_on_with_the_trace_of_its_step(
     assert (done.returncode, done.stdout.decode().replace("'", '"')) == (0, PRINTED + "\n")
     assert outline(spans, "pocketflow.shared.values") == CALLING
     assert len({span.trace_id for span in spans}) == 1
-    assert [trace.head.status for trace in traces] == ["ok"] * 5
+    assert [trace.summary.status for trace in traces] == ["ok"] * 5
 
 
 @pytest.mark.parametrize("launcher", TRACED)

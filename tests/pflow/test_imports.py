@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.pflow.commands import Commands
     from tests.pflow.servers import Server
 
-    from pocketflow_otel.traces.trace import Step, Trace
+    from pocketflow_otel.traces.trace import SpanNode, Trace
 
 
 _NAMES: Final = (
@@ -65,7 +65,7 @@ class Told:
     inside: list[Told] = field(default_factory=list)
 
 
-def told(step: Step, version: str) -> Told:
+def told(step: SpanNode, version: str) -> Told:
     names = _COMPARED if version != NEWEST else (*_COMPARED, *_EXACT)
     said = {name: step.span.attributes[name] for name in names if name in step.span.attributes}
     cost = step.span.attributes.get(semconv.COST)
@@ -84,7 +84,7 @@ def told(step: Step, version: str) -> Told:
     return found
 
 
-def warnings_of(step: Step) -> list[tuple[Any, ...]]:
+def warnings_of(step: SpanNode) -> list[tuple[Any, ...]]:
     names = (semconv.WARNING_CATEGORY, semconv.WARNING_SEVERITY, semconv.WARNING_NODE)
     return [
         tuple(event.attributes.get(name) for name in names)
@@ -137,7 +137,7 @@ def test_what_is_imported_is_what_was_traced(
     for name, trace in imported.items():
         assert told(trace.roots[0], version) == told(traced[name].roots[0], version)
         # One of the two begins with what pflow loads first. Another time zone would be hours.
-        assert abs(trace.head.start - traced[name].head.start) < 120
+        assert abs(trace.summary.start - traced[name].summary.start) < 120
 
 
 SERVED: Final = """

@@ -109,7 +109,7 @@ def test_two_commands_in_one_process_are_two_traces(version: str, tmp_path: Path
 
     assert done.stdout == "* HELLO ADA *\n* HELLO BOB *\n"
     assert [outline(spans_of([trace])).count("\n") for trace in traces] == [3, 3]
-    assert len({trace.head.trace_id for trace in traces}) == 2
+    assert len({trace.summary.trace_id for trace in traces}) == 2
     values = [str(span.attributes.get(semconv.SHARED_VALUES)) for span in spans_of(traces)]
     assert [name for name in ("ADA", "BOB") if any(f"* HELLO {name} *" in value for value in values)] == [
         "ADA",
@@ -124,7 +124,7 @@ def test_runs_at_once_are_the_traces_that_they_are_one_after_the_other(version: 
     traces = user.all_traces()
     trees = sorted(outline(trace.spans) for trace in traces)
 
-    assert len({trace.head.trace_id for trace in traces}) == 8
+    assert len({trace.summary.trace_id for trace in traces}) == 8
     assert trees[::2] == trees[1::2] == sorted(set(trees))
 
 

@@ -89,7 +89,7 @@ def test_a_reader_that_goes_away_leaves_a_whole_trace_here_and_there(
 
     assert (bare.code, len(bare.stdout)) == (0, size)
     assert traced == bare
-    assert (trace.head.path.suffix, trace.head.status, trace.head.steps) == (".json", "ok", steps)
+    assert (trace.summary.path.suffix, trace.summary.status, trace.summary.steps) == (".json", "ok", steps)
     assert by_id(arrived(receiver)) == by_id(spans_of([trace]))
 
 
@@ -106,8 +106,8 @@ def test_a_trace_too_long_to_wait_for_is_whole_when_the_reader_goes_away(tmp_pat
     trace = user.trace()
 
     assert (traced.code, traced.stdout) == (0, b"699 699 69")
-    assert (trace.head.path.suffix, trace.head.status) == (".json", "degraded")
-    assert trace.head.path.stat().st_size > 1_000_000  # The limit is on the journal, which is larger.
+    assert (trace.summary.path.suffix, trace.summary.status) == (".json", "degraded")
+    assert trace.summary.path.stat().st_size > 1_000_000  # The limit is on the journal, which is larger.
     assert len(spans_of([trace])) == 1 + 3 + 700
 
 
@@ -139,7 +139,7 @@ def test_ctrl_c_ends_pflow_as_ever_and_leaves_a_trace(version: str, launcher: st
 
     assert (bare.code, bare.stdout) == (130, b"")
     assert traced == bare
-    assert trace.head.path.suffix == ".json"
+    assert trace.summary.path.suffix == ".json"
     assert outline(spans_of([trace]), "error.type") == (
         "invoke_workflow waiting SystemExit\n  invoke_node begin\n  invoke_node wait SystemExit"
     )
@@ -157,7 +157,7 @@ def test_a_killed_pflow_leaves_a_journal_that_can_be_read(
     trace = user.trace()
 
     assert (traced.code, traced.stdout) == (-number, b"")
-    assert (trace.head.path.suffix, trace.head.status) == (".jsonl", "interrupted")
+    assert (trace.summary.path.suffix, trace.summary.status) == (".jsonl", "interrupted")
     assert outline(spans_of([trace]), "pocketflow.interrupted") == (
         "invoke_workflow waiting True\n  invoke_node begin\n  invoke_node wait True"
     )

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from tests.pflow.commands import Commands
 
     from pocketflow_otel.traces.records import SpanRecord
-    from pocketflow_otel.traces.trace import Step
+    from pocketflow_otel.traces.trace import SpanNode
 
-    Ran = Callable[..., list[Step]]
+    Ran = Callable[..., list[SpanNode]]
 
 
 @pytest.fixture
 def ran(tmp_path: Path, forks: Commands) -> Ran:
     """Return what runs a workflow, and returns its spans in order."""
 
-    def run(*argv: str, version: str = "newest") -> list[Step]:
+    def run(*argv: str, version: str = "newest") -> list[SpanNode]:
         user = User(tmp_path / "home", version, forks)
         user.run("instrument", *argv)
         return list(user.trace().walk())
@@ -37,7 +37,7 @@ def ran(tmp_path: Path, forks: Commands) -> Ran:
     return run
 
 
-def said(steps: list[Step], attribute: str) -> dict[str, object]:
+def said(steps: list[SpanNode], attribute: str) -> dict[str, object]:
     """Return an attribute of the spans that have it, by the titles of those."""
     return {
         step.span.title: step.span.attributes[attribute]

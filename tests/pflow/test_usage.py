@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.pflow.commands import Commands
 
     from pocketflow_otel.traces.records import Attributes
-    from pocketflow_otel.traces.trace import Step, Trace
+    from pocketflow_otel.traces.trace import SpanNode, Trace
 
 
 MINI, LARGE, CLAUDE = "gpt-4o-mini", "gpt-4o", "anthropic/claude-haiku-4-5"
@@ -332,7 +332,7 @@ def ours(ran: Ran) -> dict[str, Any]:
     }
 
 
-def leaves(step: Step, node: str = "") -> Iterator[tuple[str, Attributes]]:
+def leaves(step: SpanNode, node: str = "") -> Iterator[tuple[str, Attributes]]:
     """Yield the spans that tell of calls by themselves: the name of their node, and what they say."""
     span = step.span
     node = span.title if span.role == "node" else node

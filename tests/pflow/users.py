@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.pflow.commands import Commands
 
     from pocketflow_otel.traces.records import SpanRecord
-    from pocketflow_otel.traces.trace import Step, Trace
+    from pocketflow_otel.traces.trace import SpanNode, Trace
 
 LAUNCHERS: Final = {
     "bare": (),
@@ -107,13 +107,13 @@ def outline(spans: Sequence[SpanRecord], attribute: str = "") -> str:
     return "\n".join(line for root in tree(spans) for line in _lines(root, attribute))
 
 
-def _lines(step: Step, attribute: str) -> Iterator[str]:
+def _lines(step: SpanNode, attribute: str) -> Iterator[str]:
     said = step.span.attributes.get(attribute)
     yield "  " * step.depth + step.span.name + (f" {said}" if said is not None else "")
     for child in sorted(step.children, key=_place):
         yield from _lines(child, attribute)
 
 
-def _place(step: Step) -> tuple[int, int]:
+def _place(step: SpanNode) -> tuple[int, int]:
     """Return where a span stands: items by their index, for they may run at once."""
     return step.span.attributes.get(semconv.BATCH_INDEX, 0), step.span.start

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel import semconv
 from pocketflow_otel.analysis.rows import status
-from pocketflow_otel.formats.pflow.reading import read
-from pocketflow_otel.formats.pflow.spans import spans
+from pocketflow_otel.formats.pflow.pflow_reader import read
+from pocketflow_otel.formats.pflow.span_builder import spans
 from pocketflow_otel.traces import trace
 from pocketflow_otel.usage.pricing import PriceBook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pocketflow_otel.traces.trace import Step
+    from pocketflow_otel.traces.trace import SpanNode
 
 HERE = Path(__file__).parents[1] / "pflow" / "traces"
 ALL = sorted(HERE.glob("*/*.json"))
@@ -42,7 +42,7 @@ def trace_of(name: str) -> Path:
     return HERE / version / f"workflow-trace-{subject}.json"
 
 
-def steps_of(path: Path, **options: Any) -> list[Step]:
+def steps_of(path: Path, **options: Any) -> list[SpanNode]:
     """Return the steps of a trace of pflow, each before what it contains."""
     roots = trace.tree(spans(read(path), PriceBook(), **options))
     return [step for root in roots for step in root.walk()]
@@ -53,7 +53,7 @@ def told(path: Path, **options: Any) -> list[str]:
     return ["  " * step.depth + " · ".join(_pieces(step)) for step in steps_of(path, **options)]
 
 
-def _pieces(step: Step) -> Iterator[str]:
+def _pieces(step: SpanNode) -> Iterator[str]:
     span, said = step.span, step.span.attributes
     index = said.get(semconv.BATCH_INDEX)
     yield (

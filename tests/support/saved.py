@@ -65,7 +65,7 @@ def save(directory: Path, *flows: Any, shared: dict[str, Any] | None = None) -> 
 def save_journal(directory: Path, flow: Any, lines: int | None = None) -> Path:
     """Run a flow, and return the journal as it was after so many lines, by default all; nobody holds it."""
     before = set(directory.glob("*.jsonl"))
-    with patch.object(finalize, "finish", lambda path: path):
+    with patch.object(finalize, "write_trace_file", lambda path: path):
         save(directory, flow)
     (path,) = set(directory.glob("*.jsonl")) - before
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))

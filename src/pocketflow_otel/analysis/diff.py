@@ -27,7 +27,7 @@ COMPARED: Final = (
     "removed", "error_type", "error_place",
 )  # fmt: skip
 """What makes two executions of a step differ, besides what they took and cost."""
-_MOST: Final = 5_000
+_ALIGNED_UP_TO: Final = 5_000
 """Steps of a run up to which the two ways are aligned; longer ones are compared place by place."""
 
 
@@ -36,7 +36,7 @@ _SMALL: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class StepPair:
     """A step of both runs, or of one."""
 
     left: Row | None
@@ -59,24 +59,24 @@ class Pair:
         }
 
 
-def pairs(left: Trace, right: Trace) -> list[Pair]:
+def pairs(left: Trace, right: Trace) -> list[StepPair]:
     """Align the flows, steps and items of two runs by their names, in the order they went."""
     rows_of = [[row for row in rows(trace) if row["kind"] != "span"] for trace in (left, right)]
     first, second = rows_of
-    if max(len(first), len(second)) > _MOST:
-        return [Pair(one, other) for one, other in zip_longest(first, second)]
+    if max(len(first), len(second)) > _ALIGNED_UP_TO:
+        return [StepPair(one, other) for one, other in zip_longest(first, second)]
     keys, others = (
         [(row["depth"], row["kind"], row["name"], row["index"]) for row in found] for found in rows_of
     )
-    aligned: list[Pair] = []
+    aligned: list[StepPair] = []
     matcher = SequenceMatcher(None, keys, others, autojunk=False)
     for tag, from_left, to_left, from_right, to_right in matcher.get_opcodes():
         if tag == "equal":
             both = zip(first[from_left:to_left], second[from_right:to_right], strict=True)
-            aligned += [Pair(one, other) for one, other in both]
+            aligned += [StepPair(one, other) for one, other in both]
         else:
-            aligned += [Pair(one, None) for one in first[from_left:to_left]]
-            aligned += [Pair(None, other) for other in second[from_right:to_right]]
+            aligned += [StepPair(one, None) for one in first[from_left:to_left]]
+            aligned += [StepPair(None, other) for other in second[from_right:to_right]]
     return aligned
 
 
@@ -94,20 +94,20 @@ def comparison(left: Trace, right: Trace) -> Iterator[Line]:
 
 
 def _run_row(mark: str, trace: Trace) -> tuple[Cell, ...]:
-    head = trace.head
+    summary = trace.summary
     return (
         mark,
-        head.run_id,
-        wording.escape(head.title),
-        Part(head.status, style_of(head.status)),
-        wording.seconds(head.duration),
-        f"{head.steps:,}",
-        f"{head.tokens:,}" if head.calls else "",
-        wording.cost_of(head.sums()) if head.calls else "",
+        summary.run_id,
+        wording.escape(summary.title),
+        Part(summary.status, style_of(summary.status)),
+        wording.seconds(summary.duration),
+        f"{summary.steps:,}",
+        f"{summary.tokens:,}" if summary.calls else "",
+        wording.cost_of(summary.sums()) if summary.calls else "",
     )
 
 
-def _row(pair: Pair) -> tuple[Cell, ...]:
+def _row(pair: StepPair) -> tuple[Cell, ...]:
     left, right = pair.left, pair.right
     row = left or right
     assert row is not None
@@ -153,7 +153,7 @@ def _arrow(left: str, right: str) -> str:
     return left if left == right else f"{left or '-'} → {right or '-'}"
 
 
-def _differs(pair: Pair) -> str:
+def _differs(pair: StepPair) -> str:
     if pair.left is None or pair.right is None:
         return "only in this run"
     told = []

@@ -12,14 +12,14 @@ from pocketflow_otel.views import wording
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pocketflow_otel.traces.trace import Step, Trace
+    from pocketflow_otel.traces.trace import SpanNode, Trace
 
-Place = tuple[str, ...]
+NodePath = tuple[str, ...]
 """The names of the flows that a node lies in, and its own."""
 
 
 @dataclass(slots=True)
-class Stop:
+class GraphNode:
     """A node of a flow, or a nested flow, with what its visits came to."""
 
     kind: str
@@ -28,7 +28,7 @@ class Stop:
     duration: float = 0.0
     sums: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: SpanNode) -> None:
         self.visits += 1
         self.failed += step.span.failed
         self.duration += step.span.duration
@@ -46,43 +46,43 @@ class Stop:
 
 @dataclass(slots=True)
 class Graph:
-    """The stops of a run in the order in which they were reached, and the ways between them."""
+    """The nodes of a run in the order in which they were reached, and the edges between them."""
 
-    stops: dict[Place, Stop] = field(default_factory=dict)
-    ways: dict[tuple[Place, Place, str], int] = field(default_factory=lambda: defaultdict(int))
+    nodes: dict[NodePath, GraphNode] = field(default_factory=dict)
+    edges: dict[tuple[NodePath, NodePath, str], int] = field(default_factory=lambda: defaultdict(int))
 
 
 def graph(trace: Trace) -> Graph:
     """Return the graph of a run; rounds of a batch flow lie on one another."""
     found = Graph()
     for root in trace.roots:
-        waiting: list[tuple[Step, Place]] = [(root, ())]
+        waiting: list[tuple[SpanNode, NodePath]] = [(root, ())]
         while waiting:
             step, above = waiting.pop()
             place = above
             if step.span.role in ("flow", "node"):
                 place = (*above, step.span.label)
-                found.stops.setdefault(place, Stop(step.span.role)).add(step)
+                found.nodes.setdefault(place, GraphNode(step.span.role)).add(step)
             _connect(found, step, place)
             waiting += [(child, place) for child in reversed(step.children)]
     return found
 
 
-def _connect(found: Graph, step: Step, place: Place) -> None:
-    """Add the ways between the steps that one flow, or one round of it, ran after each other."""
-    before: Step | None = None
+def _connect(found: Graph, step: SpanNode, place: NodePath) -> None:
+    """Add the edges between the steps that one flow, or one round of it, ran after each other."""
+    before: SpanNode | None = None
     for child in step.children:
         if child.span.role not in ("flow", "node"):
             continue
         if before is not None and before.span.end and before.span.end <= child.span.start:
             said = before.span.attributes
             action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION, ""))
-            way = (_of(place, before), _of(place, child), str(action))
-            found.ways[way] += 1
+            edge = (_of(place, before), _of(place, child), str(action))
+            found.edges[edge] += 1
         before = child
 
 
-def _of(place: Place, step: Step) -> Place:
+def _of(place: NodePath, step: SpanNode) -> NodePath:
     return (*place, step.span.label)
 
 
@@ -91,29 +91,29 @@ def mermaid(found: Graph) -> Iterator[str]:
 
     https://mermaid.js.org/syntax/flowchart.html
     """
-    ids = {place: f"n{number}" for number, place in enumerate(found.stops)}
+    ids = {place: f"n{number}" for number, place in enumerate(found.nodes)}
     yield "flowchart TD"
     yield from _mermaid_below(found, (), ids)
-    for (start, end, action), times in found.ways.items():
-        label = _quoted_mermaid(_way(action, times))
+    for (start, end, action), times in found.edges.items():
+        label = _quoted_mermaid(_edge_label(action, times))
         yield f"  {ids[start]} -->{f'|{label}|' if label else ''} {ids[end]}"
-    failed = [ids[place] for place, stop in found.stops.items() if stop.failed]
+    failed = [ids[place] for place, node in found.nodes.items() if node.failed]
     if failed:
         yield "  classDef failed stroke:#c00,stroke-width:2px"
         yield f"  class {','.join(failed)} failed"
 
 
-def _mermaid_below(found: Graph, above: Place, ids: dict[Place, str]) -> Iterator[str]:
+def _mermaid_below(found: Graph, above: NodePath, ids: dict[NodePath, str]) -> Iterator[str]:
     # Depth first without recursion: flows may nest deeper than Python's stack.
-    waiting: list[tuple[Place, bool]] = [(place, False) for place in reversed(_inside(found, above))]
+    waiting: list[tuple[NodePath, bool]] = [(place, False) for place in reversed(_inside(found, above))]
     while waiting:
         place, leaving = waiting.pop()
         indent = "  " * len(place)
         if leaving:
             yield f"{indent}end"
             continue
-        stop = found.stops[place]
-        label = _quoted_mermaid("\n".join(stop.label(place[-1])))
+        node = found.nodes[place]
+        label = _quoted_mermaid("\n".join(node.label(place[-1])))
         below = _inside(found, place)
         if below:
             yield f"{indent}subgraph {ids[place]}[{label}]"
@@ -136,19 +136,19 @@ def dot(found: Graph) -> Iterator[str]:
 
     https://graphviz.org/doc/info/lang.html
     """
-    ids = {place: f"n{number}" for number, place in enumerate(found.stops)}
+    ids = {place: f"n{number}" for number, place in enumerate(found.nodes)}
     yield "digraph run {"
     yield "  compound=true; node [shape=box, fontname=sans-serif]; edge [fontname=sans-serif];"
-    waiting: list[tuple[Place, bool]] = [(place, False) for place in reversed(_inside(found, ()))]
+    waiting: list[tuple[NodePath, bool]] = [(place, False) for place in reversed(_inside(found, ()))]
     while waiting:
         place, leaving = waiting.pop()
         indent = "  " * len(place)
         if leaving:
             yield f"{indent}}}"
             continue
-        stop = found.stops[place]
-        label = _quoted_dot("\n".join(stop.label(place[-1])))
-        red = ", color=red" if stop.failed else ""
+        node = found.nodes[place]
+        label = _quoted_dot("\n".join(node.label(place[-1])))
+        red = ", color=red" if node.failed else ""
         below = _inside(found, place)
         if below:
             # Edges need a node: the cluster's label is one of its own.
@@ -158,8 +158,8 @@ def dot(found: Graph) -> Iterator[str]:
             waiting += [(inner, False) for inner in reversed(below)]
         else:
             yield f"{indent}{ids[place]} [label={label}{red}];"
-    for (start, end, action), times in found.ways.items():
-        yield f"  {ids[start]} -> {ids[end]} [label={_quoted_dot(_way(action, times))}];"
+    for (start, end, action), times in found.edges.items():
+        yield f"  {ids[start]} -> {ids[end]} [label={_quoted_dot(_edge_label(action, times))}];"
     yield "}"
 
 
@@ -167,10 +167,10 @@ def _quoted_dot(label: str) -> str:
     return '"' + label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
-def _inside(found: Graph, above: Place) -> list[Place]:
-    return [place for place in found.stops if len(place) == len(above) + 1 and place[:-1] == above]
+def _inside(found: Graph, above: NodePath) -> list[NodePath]:
+    return [place for place in found.nodes if len(place) == len(above) + 1 and place[:-1] == above]
 
 
-def _way(action: str, times: int) -> str:
+def _edge_label(action: str, times: int) -> str:
     shown = "" if action == semconv.DEFAULT_ACTION else wording.escape(action)
     return f"{shown} {times}×".strip() if times > 1 else shown

@@ -10,7 +10,7 @@ from pocketflow_otel import semconv
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pocketflow_otel.traces.trace import Step, Trace
+    from pocketflow_otel.traces.trace import SpanNode, Trace
 
 COLUMNS: Final = (
     "depth", "kind", "name", "class", "status", "start", "duration", "share", "visit", "index", "attempts",
@@ -36,7 +36,7 @@ def rows(trace: Trace) -> Iterator[dict[str, Any]]:
             yield _row(step, first, durations.get(step.span.parent_id, 0.0))
 
 
-def _row(step: Step, first: int, parent: float) -> dict[str, Any]:
+def _row(step: SpanNode, first: int, parent: float) -> dict[str, Any]:
     span, said = step.span, step.span.attributes
     values = said.get(semconv.SHARED_VALUES)
     action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION))
@@ -74,7 +74,7 @@ def _row(step: Step, first: int, parent: float) -> dict[str, Any]:
     }
 
 
-def status(step: Step) -> str:
+def status(step: SpanNode) -> str:
     """Return how a step ended, in the words of `trace.STATUSES`."""
     if step.interrupted:
         return "interrupted"

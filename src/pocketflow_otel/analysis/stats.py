@@ -11,7 +11,7 @@ from pocketflow_otel.traces.records import ENDED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pocketflow_otel.traces.trace import Head
+    from pocketflow_otel.traces.trace import RunSummary
 
 
 _TROUBLE: Final = ("fallback", "item_fallbacks", "failed_inside")
@@ -19,7 +19,7 @@ _TROUBLE: Final = ("fallback", "item_fallbacks", "failed_inside")
 
 
 @dataclass(slots=True)
-class Group:
+class GroupStats:
     """What is known of the runs of a flow, the steps of a node or the calls of a model.
 
     Attributes:
@@ -64,39 +64,40 @@ class Group:
         }
 
 
-def by_flow(heads: Iterable[Head]) -> dict[str, Group]:
+def by_flow(summaries: Iterable[RunSummary]) -> dict[str, GroupStats]:
     """Count runs by the name of their flow."""
-    groups: dict[str, Group] = defaultdict(Group)
-    for head in heads:
-        group = groups[head.title]
+    groups: dict[str, GroupStats] = defaultdict(GroupStats)
+    for summary in summaries:
+        group = groups[summary.title]
         group.count += 1
-        failed = head.status in ("failed", "interrupted")
+        failed = summary.status in ("failed", "interrupted")
         group.failed += failed
-        group.troubled += not failed and bool(head.trouble)
-        if head.status in ENDED:
-            group.durations.append(head.duration)
-        group.add_calls(head.calls, head.tokens, head.cost if head.calls else None, head.unpriced)
+        group.troubled += not failed and bool(summary.trouble)
+        if summary.status in ENDED:
+            group.durations.append(summary.duration)
+        cost = summary.cost if summary.calls else None
+        group.add_calls(summary.calls, summary.tokens, cost, summary.unpriced)
     return groups
 
 
-def by_model(heads: Iterable[Head]) -> dict[str, Group]:
+def by_model(summaries: Iterable[RunSummary]) -> dict[str, GroupStats]:
     """Count calls by model."""
-    groups: dict[str, Group] = defaultdict(Group)
-    for head in heads:
-        for model, said in head.models.items():
+    groups: dict[str, GroupStats] = defaultdict(GroupStats)
+    for summary in summaries:
+        for model, said in summary.models.items():
             groups[model].count += said["calls"]
             groups[model].add_calls(said["calls"], said["tokens"], said["cost"], said["unpriced_calls"])
     return groups
 
 
-def by_node(runs: Iterable[tuple[Head, Iterable[Mapping[str, Any]]]]) -> dict[str, Group]:
+def by_node(runs: Iterable[tuple[RunSummary, Iterable[Mapping[str, Any]]]]) -> dict[str, GroupStats]:
     """Count steps by their node's name and flow, from the timelines; what is damaged is passed over."""
-    groups: dict[str, Group] = defaultdict(Group)
-    for head, events in runs:
+    groups: dict[str, GroupStats] = defaultdict(GroupStats)
+    for summary, events in runs:
         for event in events:
             if event.get("type") != "node_complete":
                 continue
-            group = groups[f"{head.title}.{event.get('name')}"]
+            group = groups[f"{summary.title}.{event.get('name')}"]
             group.count += 1
             failed = event.get("status") == "failed"
             group.failed += failed

@@ -30,8 +30,8 @@ def diff(*, run1: str, run2: str, directory: Path | None, as_json: bool) -> None
     if as_json:
         print_json(
             {
-                "left": left.head.as_json(),
-                "right": right.head.as_json(),
+                "left": left.summary.as_json(),
+                "right": right.summary.as_json(),
                 "steps": [pair.as_json() for pair in pairs(left, right)],
             }
         )

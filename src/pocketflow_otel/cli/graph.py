@@ -39,16 +39,16 @@ def graph(*, run: str, kind: str, directory: Path | None, as_json: bool) -> None
                 "nodes": [
                     {
                         "path": list(place),
-                        "kind": stop.kind,
-                        "visits": stop.visits,
-                        "failed": stop.failed,
-                        "duration": round(stop.duration, 6),
+                        "kind": node.kind,
+                        "visits": node.visits,
+                        "failed": node.failed,
+                        "duration": round(node.duration, 6),
                     }
-                    for place, stop in found.stops.items()
+                    for place, node in found.nodes.items()
                 ],
                 "edges": [
                     {"from": list(start), "to": list(end), "action": action, "times": times}
-                    for (start, end, action), times in found.ways.items()
+                    for (start, end, action), times in found.edges.items()
                 ],
             }
         )

@@ -13,7 +13,7 @@ from pocketflow_otel.cli.arguments import UserError, directory_of, directory_opt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pocketflow_otel.formats.pflow.importing import Importer, Outcome
+    from pocketflow_otel.formats.pflow.importer import Importer, ImportOutcome
     from pocketflow_otel.views.wording import Line
 
 
@@ -41,14 +41,14 @@ def import_pflow(
 
     place = directory_of(directory)
     importer = _importer(place, since, texts=error_text)
-    outcomes: list[Outcome] = []
+    outcomes: list[ImportOutcome] = []
     for outcome in _taken(importer, files, place):
         outcomes.append(outcome)
         if outcome.problem:
             note(f"Warning: {outcome.problem}")
         elif outcome.state == "running":
             note(f"{outcome.file} is of a run that still goes")
-        elif outcome.head is not None and not as_json:
+        elif outcome.summary is not None and not as_json:
             print_lines([_line(outcome)], paged=False)
     if as_json:
         print_json([_as_json(outcome) for outcome in outcomes])
@@ -59,7 +59,7 @@ def import_pflow(
 
 def _importer(place: Path, since: float | None, *, texts: bool) -> Importer:
     from pocketflow_otel.config import Config, no_report
-    from pocketflow_otel.formats.pflow.importing import Importer
+    from pocketflow_otel.formats.pflow.importer import Importer
     from pocketflow_otel.traces.records import TraceError
 
     prices = Config.from_env(report=no_report).prices
@@ -71,13 +71,13 @@ def _importer(place: Path, since: float | None, *, texts: bool) -> Importer:
         raise UserError(str(error)) from None
 
 
-def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator[Outcome]:
+def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator[ImportOutcome]:
     """Yield what becomes of each file.
 
     Raises:
         UserError: Trace files cannot be written.
     """
-    from pocketflow_otel.formats.pflow.importing import files
+    from pocketflow_otel.formats.pflow.importer import files
 
     for path in files(given):
         try:
@@ -86,27 +86,28 @@ def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator
             raise UserError(f"{place} cannot be written: {error.strerror}") from None
 
 
-def _line(outcome: Outcome) -> Line:
+def _line(outcome: ImportOutcome) -> Line:
     from pocketflow_otel.views import wording
     from pocketflow_otel.views.tree import run_line
 
-    head = outcome.head
-    assert head is not None
-    cost = wording.cost_of(head.sums()) if head.calls else ""
-    return (*run_line(head), wording.Part(f"  {wording.joined([wording.plural(head.steps, 'step'), cost])}"))
+    summary = outcome.summary
+    assert summary is not None
+    cost = wording.cost_of(summary.sums()) if summary.calls else ""
+    totals = wording.joined([wording.plural(summary.steps, "step"), cost])
+    return (*run_line(summary), wording.Part(f"  {totals}"))
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
-    head = outcome.head
+def _as_json(outcome: ImportOutcome) -> dict[str, Any]:
+    summary = outcome.summary
     said: dict[str, Any] = {
         "file": str(outcome.file),
         "state": outcome.state,
         "problem": outcome.problem or None,
     }
-    return said | {"run": head.as_json() if head is not None else None}
+    return said | {"run": summary.as_json() if summary is not None else None}
 
 
-def _summary(outcomes: list[Outcome]) -> str:
+def _summary(outcomes: list[ImportOutcome]) -> str:
     """Return what became of all, in one line."""
     from pocketflow_otel.views.wording import plural
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pocketflow_otel.traces.trace import Head
+    from pocketflow_otel.traces.trace import RunSummary
     from pocketflow_otel.views.wording import Line
 
 
@@ -47,21 +47,21 @@ def list_runs(
     from pocketflow_otel.cli.output import note, print_json, print_lines, room
 
     place = directory_of(directory)
-    found: list[Head] = []
+    found: list[RunSummary] = []
     more = False
-    for head in readable_heads(place, since):
-        if (flow and flow.lower() not in head.title.lower()) or (
-            failed and head.status not in ("failed", "interrupted")
+    for summary in readable_summaries(place, since):
+        if (flow and flow.lower() not in summary.title.lower()) or (
+            failed and summary.status not in ("failed", "interrupted")
         ):
             continue
-        if min_cost is not None and (head.cost or 0) < min_cost:
+        if min_cost is not None and (summary.cost or 0) < min_cost:
             continue
         if limit and len(found) == limit:
             more = True
             break
-        found.append(head)
+        found.append(summary)
     if as_json:
-        print_json([head.as_json() for head in found])
+        print_json([summary.as_json() for summary in found])
     elif found:
         print_lines(_lines(found, room()))
     if not found:
@@ -70,8 +70,8 @@ def list_runs(
         note(f"the newest {limit} are shown; -n 0 shows all")
 
 
-def readable_heads(directory: Path, since: float | None) -> Iterator[Head]:
-    """Yield the heads of runs since then, the newest first; name the files that cannot be read."""
+def readable_summaries(directory: Path, since: float | None) -> Iterator[RunSummary]:
+    """Yield the summaries of runs since then, the newest first; name the files that cannot be read."""
     from pocketflow_otel.cli.output import note
     from pocketflow_otel.traces import run_directory
     from pocketflow_otel.traces.records import TraceError
@@ -80,25 +80,25 @@ def readable_heads(directory: Path, since: float | None) -> Iterator[Head]:
     paths = run_directory.files(directory)
     if since is not None:
         paths = [path for path in paths if started(path.name) >= int(since)]
-    for head in run_directory.heads(paths):
-        if isinstance(head, TraceError):
-            note(f"Warning: {head}")
-        elif since is None or head.start >= since:
-            yield head
+    for summary in run_directory.summaries(paths):
+        if isinstance(summary, TraceError):
+            note(f"Warning: {summary}")
+        elif since is None or summary.start >= since:
+            yield summary
 
 
-def _lines(heads: Sequence[Head], columns: int | None) -> Sequence[Line]:
+def _lines(summaries: Sequence[RunSummary], columns: int | None) -> Sequence[Line]:
     """Return the table in as much detail as there is room for."""
     from pocketflow_otel.views.table import width_of_line
 
     for brief, gap in ((False, 2), (True, 2), (True, 1)):
-        lines = list(_table(heads, columns, brief=brief, gap=gap))
+        lines = list(_table(summaries, columns, brief=brief, gap=gap))
         if columns is None or width_of_line(lines[0]) <= columns:
             break
     return lines
 
 
-def _table(heads: Sequence[Head], columns: int | None, *, brief: bool, gap: int) -> Iterator[Line]:
+def _table(summaries: Sequence[RunSummary], columns: int | None, *, brief: bool, gap: int) -> Iterator[Line]:
     """Return the table; in brief with the digits of run ids, times to the minute, signs for words."""
     from pocketflow_otel.views import wording
     from pocketflow_otel.views.status import style_of
@@ -106,12 +106,12 @@ def _table(heads: Sequence[Head], columns: int | None, *, brief: bool, gap: int)
     from pocketflow_otel.views.trouble import in_signs, in_words
     from pocketflow_otel.views.wording import Part
 
-    def status(head: Head) -> Part:
-        trouble = head.trouble
+    def status(summary: RunSummary) -> Part:
+        trouble = summary.trouble
         said = in_signs(trouble) if brief else f"({in_words(trouble)})"
         return Part(
-            f"{head.status} {said}" if trouble else head.status,
-            style_of(head.status, doubtful=bool(trouble)),
+            f"{summary.status} {said}" if trouble else summary.status,
+            style_of(summary.status, doubtful=bool(trouble)),
         )
 
     return table(
@@ -127,16 +127,16 @@ def _table(heads: Sequence[Head], columns: int | None, *, brief: bool, gap: int)
         ),
         [
             (
-                head.run_id.partition("-")[2] or head.run_id if brief else head.run_id,
-                wording.moment(head.start)[_YEAR:_MINUTE] if brief else wording.moment(head.start),
-                wording.escape(head.title),
-                status(head),
-                wording.seconds(head.duration),
-                f"{head.steps:,}",
-                f"{head.tokens:,}" if head.calls else "",
-                wording.cost_of(head.sums()) if head.calls else "",
+                summary.run_id.partition("-")[2] or summary.run_id if brief else summary.run_id,
+                wording.moment(summary.start)[_YEAR:_MINUTE] if brief else wording.moment(summary.start),
+                wording.escape(summary.title),
+                status(summary),
+                wording.seconds(summary.duration),
+                f"{summary.steps:,}",
+                f"{summary.tokens:,}" if summary.calls else "",
+                wording.cost_of(summary.sums()) if summary.calls else "",
             )
-            for head in heads
+            for summary in summaries
         ],
         columns=columns,
         names=2,

@@ -47,7 +47,7 @@ def timed_lines(trace: Trace) -> Iterator[tuple[float, Line]]:
     from pocketflow_otel.views.replay import ending, replay_lines
 
     start = trace.root.start if trace.root is not None else 0
-    renderer = LiveRenderer(trace.head.run_id, start)
+    renderer = LiveRenderer(trace.summary.run_id, start)
     elapsed = 0.0
     for at, line in replay_lines(trace.spans, renderer):
         elapsed = max((at - start) / 1e9, 0.0)

@@ -72,8 +72,8 @@ def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) ->
     if as_json:
         print_json(
             {
-                "run_id": trace.head.run_id,
-                "trace_id": trace.head.trace_id,
+                "run_id": trace.summary.run_id,
+                "trace_id": trace.summary.trace_id,
                 "endpoint": endpoint,
                 "spans": sent.spans,
                 "requests": sent.requests,
@@ -81,7 +81,7 @@ def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) ->
             }
         )
     else:
-        note(f"{plural(sent.spans, 'span')} of run {trace.head.run_id} sent to {endpoint}")
+        note(f"{plural(sent.spans, 'span')} of run {trace.summary.run_id} sent to {endpoint}")
     if sent.message:
         note(f"the receiver says: {sent.message}")
     if sent.rejected:

@@ -41,7 +41,7 @@ def show(
     if values and not any(row["values"] for row in _rows(trace)):
         note("no values were recorded; POCKETFLOW_OTEL_CAPTURE_VALUES chooses which are")
     if as_json:
-        print_json(trace.head.as_json() | _more(trace, view))
+        print_json(trace.summary.as_json() | _more(trace, view))
     else:
         print_lines(_lines(trace, view, values=values, limit=None if everything else LIMIT))
 
@@ -56,7 +56,7 @@ def _more(trace: Trace, view: str | None) -> dict[str, Any]:
     if view == "events":
         return {"events": list(trace.events)}
     filled = ({name: value for name, value in row.items() if value not in (None, [])} for row in _rows(trace))
-    return {"models": dict(trace.head.models), "tree": list(filled)}
+    return {"models": dict(trace.summary.models), "tree": list(filled)}
 
 
 def _lines(trace: Trace, view: str | None, *, values: bool, limit: int | None) -> Iterator[Line]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from pocketflow_otel.cli.arguments import directory_of, directory_option, json_option, since_option
-from pocketflow_otel.cli.list import readable_heads
+from pocketflow_otel.cli.list import readable_summaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
-    from pocketflow_otel.analysis.stats import Group
-    from pocketflow_otel.traces.trace import Head
+    from pocketflow_otel.analysis.stats import GroupStats
+    from pocketflow_otel.traces.trace import RunSummary
     from pocketflow_otel.views.wording import Line
 
 
@@ -37,13 +37,13 @@ def stats(*, by: str, since: float | None, directory: Path | None, as_json: bool
     from pocketflow_otel.cli.output import note, print_json, print_lines, room
 
     place = directory_of(directory)
-    heads = (head for head in readable_heads(place, since) if head.status != "running")
+    summaries = (summary for summary in readable_summaries(place, since) if summary.status != "running")
     if by == "node":
-        groups = by_node(_timelines(heads))
+        groups = by_node(_timelines(summaries))
     elif by == "model":
-        groups = by_model(heads)
+        groups = by_model(summaries)
     else:
-        groups = by_flow(heads)
+        groups = by_flow(summaries)
     ordered = sorted(groups.items(), key=lambda item: (-item[1].count, item[0]))
     if as_json:
         print_json([group.as_json(name) for name, group in ordered])
@@ -53,19 +53,19 @@ def stats(*, by: str, since: float | None, directory: Path | None, as_json: bool
         note(f"there is nothing to count in {place}")
 
 
-def _timelines(heads: Iterator[Head]) -> Iterator[tuple[Head, Sequence[Mapping[str, Any]]]]:
+def _timelines(summaries: Iterator[RunSummary]) -> Iterator[tuple[RunSummary, Sequence[Mapping[str, Any]]]]:
     from pocketflow_otel.cli.output import note
     from pocketflow_otel.traces import reader
     from pocketflow_otel.traces.records import TraceError
 
-    for head in heads:
+    for summary in summaries:
         try:
-            yield head, reader.events(head.path)
+            yield summary, reader.events(summary.path)
         except TraceError as error:
             note(f"Warning: {error}")
 
 
-def _lines(by: str, groups: Sequence[tuple[str, Group]], columns: int | None) -> Iterator[Line]:
+def _lines(by: str, groups: Sequence[tuple[str, GroupStats]], columns: int | None) -> Iterator[Line]:
     from pocketflow_otel import semconv
     from pocketflow_otel.views import wording
     from pocketflow_otel.views.table import table

@@ -37,7 +37,7 @@ def tail(*, run: str | None, directory: Path | None, as_json: bool) -> None:
             raise TraceError(f"no run is going on in {place}")
         path = going[0]
     trace = reader.read(path)
-    lines = _followed(trace.head.path) if trace.head.status == "running" else _told(path)
+    lines = _followed(trace.summary.path) if trace.summary.status == "running" else _told(path)
     if as_json:
         _print_json_lines(lines)
     else:

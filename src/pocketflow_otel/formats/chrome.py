@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pocketflow_otel.traces.records import SpanRecord
-    from pocketflow_otel.traces.trace import Step, Trace
+    from pocketflow_otel.traces.trace import SpanNode, Trace
 
 SPANS: Final = 512
 """Spans of one request, as the SDK's own batches have them."""
@@ -83,7 +83,7 @@ def chrome(trace: Trace) -> Iterator[str]:
     first = steps[0].span.start if steps else 0
     last = max((step.span.end or step.span.start for step in steps), default=0)
     tracks = _Tracks()
-    events: list[dict[str, Any]] = [_named("process_name", 0, trace.head.title)]
+    events: list[dict[str, Any]] = [_named("process_name", 0, trace.summary.title)]
     for step in steps:
         track, is_new = tracks.place(step, last)
         if is_new:
@@ -102,7 +102,7 @@ def chrome(trace: Trace) -> Iterator[str]:
         )
     document = {
         "traceEvents": events,
-        "otherData": {"run_id": trace.head.run_id, "trace_id": trace.head.trace_id},
+        "otherData": {"run_id": trace.summary.run_id, "trace_id": trace.summary.trace_id},
     }
     yield json.dumps(document, default=str) + "\n"
 
@@ -123,7 +123,7 @@ class _Tracks:
         self._placed: dict[str, int] = {}
         self._busy: dict[str, int] = {}
 
-    def place(self, step: Step, last: int) -> tuple[int, bool]:
+    def place(self, step: SpanNode, last: int) -> tuple[int, bool]:
         """Return the track of a span, and whether that is a new one."""
         span = step.span
         end = span.end or last

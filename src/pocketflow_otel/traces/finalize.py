@@ -12,14 +12,14 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.traces import journal, lock, otlp_json
-from pocketflow_otel.traces.fold import FORMAT, Timeline, follow
+from pocketflow_otel.traces.fold import FORMAT, RunAccumulator, fold
 from pocketflow_otel.traces.records import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["FORMAT", "finish", "recover"]
+__all__ = ["FORMAT", "recover", "write_trace_file"]
 
 _IN_MEMORY: Final = 4_000_000
 """Bytes of a part of a trace file that are kept in memory; a larger part waits on disk."""
@@ -27,7 +27,7 @@ _IN_MEMORY: Final = 4_000_000
 _json: Final = partial(json.dumps, ensure_ascii=False)
 
 
-def finish(path: Path, status: str | None = None) -> Path:
+def write_trace_file(path: Path, status: str | None = None) -> Path:
     """Make the trace file of a journal, put it in its place at once, and remove the journal.
 
     Works in bounded memory, however long the run was.
@@ -47,13 +47,13 @@ def finish(path: Path, status: str | None = None) -> Path:
     # Of its own name: two processes may recover one journal, and then make the same file.
     draft = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
     with ExitStack() as stack:
-        timeline, spans = (stack.enter_context(_part(path.parent)) for _ in range(2))
-        head = _write_parts(path, timeline, spans, status)
+        events, spans = (stack.enter_context(_part(path.parent)) for _ in range(2))
+        fields = _write_parts(path, events, spans, status)
         stack.callback(draft.unlink, missing_ok=True)
         with open(draft, "w", encoding="utf-8", errors="replace", opener=_private) as file:
-            file.write(_json(head, indent=1)[:-2])
+            file.write(_json(fields, indent=1)[:-2])
             file.write(',\n "events": [\n')
-            _append(timeline, file)
+            _append(events, file)
             file.write('\n ],\n "resourceSpans": [')
             _append(spans, file)
             file.write("]\n}\n")
@@ -76,7 +76,7 @@ def _append(part: IO[str], file: IO[str]) -> None:
     shutil.copyfileobj(part, file)
 
 
-def _write_parts(path: Path, timeline: IO[str], spans: IO[str], status: str | None) -> dict[str, Any]:
+def _write_parts(path: Path, events_part: IO[str], spans_part: IO[str], status: str | None) -> dict[str, Any]:
     """Write the events and the spans of a journal; return the fields before them."""
     damaged: list[int] = []
     lines = journal.read_lines(path, damaged)
@@ -84,10 +84,10 @@ def _write_parts(path: Path, timeline: IO[str], spans: IO[str], status: str | No
         header = journal.read_header(next(lines, None))
     except TraceError as error:
         raise TraceError(f"{path}: {error}") from None
-    run = Timeline(header["root_id"], header["start"])
-    events, groups = _Events(timeline), _Groups(spans, header)
-    for line, _, told in follow(lines, run):
-        events.write(told)
+    run = RunAccumulator(header["root_id"], header["start"])
+    events, groups = _Events(events_part), _Groups(spans_part, header)
+    for line, _, made in fold(lines, run):
+        events.write(made)
         if "end" in line:
             groups.write(line["end"], line)
     run.damaged += len(damaged)
@@ -95,7 +95,7 @@ def _write_parts(path: Path, timeline: IO[str], spans: IO[str], status: str | No
         for span in run.interrupt():
             groups.write(otlp_json.encode_span(span), {"scope": otlp_json.encode_scope(span.scope)})
     groups.close()
-    return run.head(header, status)
+    return run.summary(header, status)
 
 
 class _Events:
@@ -147,4 +147,4 @@ def recover(directory: Path) -> Iterator[Path]:
     for path in sorted(directory.glob("*.jsonl")):
         with suppress(OSError, TraceError):
             if path.stat().st_size and not lock.is_running(path):
-                yield finish(path)
+                yield write_trace_file(path)

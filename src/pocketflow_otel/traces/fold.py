@@ -53,7 +53,7 @@ _SUMS: Final = (
 
 
 @dataclass(slots=True)
-class _Open:
+class _PendingSpan:
     """A span that has not ended, and what the calls in its ended children came to.
 
     Attributes:
@@ -72,7 +72,7 @@ class _Open:
 
 
 @dataclass(slots=True)
-class Timeline:
+class RunAccumulator:
     """Turns the starts and ends of a run's spans into events, and counts. Memory: the open spans.
 
     Attributes:
@@ -95,7 +95,7 @@ class Timeline:
     errors: int = 0
     late: int = 0
     damaged: int = 0
-    _open: dict[str, _Open] = field(default_factory=dict)
+    _open: dict[str, _PendingSpan] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -134,7 +134,7 @@ class Timeline:
         """Return the events of a span's start."""
         parent = self._open.get(span.parent_id)
         depth = (parent.depth if parent is not None else -1) + (span.role in _SHOWN)
-        self._open[span.span_id] = _Open(span, depth)
+        self._open[span.span_id] = _PendingSpan(span, depth)
         self.end = max(self.end, span.start)
         if span.span_id == self.root_id:
             self.root = span
@@ -231,7 +231,7 @@ class Timeline:
             "span_id": span.span_id,
         }
 
-    def _bill(self) -> dict[str, Any]:
+    def _totals(self) -> dict[str, Any]:
         """Return what the run's calls came to; `total_cost` is `null` when none has a price."""
         said: Attributes = self.root.attributes if self.root is not None else {}
         calls = said.get(semconv.SUM_CALLS, 0)
@@ -246,7 +246,7 @@ class Timeline:
             "models": json.loads(said.get(semconv.SUM_BY_MODEL, "{}")),
         }
 
-    def head(self, header: dict[str, Any], status: str | None = None) -> dict[str, Any]:
+    def summary(self, header: dict[str, Any], status: str | None = None) -> dict[str, Any]:
         """Return the fields before `events`.
 
         Args:
@@ -257,7 +257,7 @@ class Timeline:
         if root is not None and self.complete and semconv.INTERRUPTED not in root.attributes:
             status = root.outcome
         end = root.end if root is not None and root.end else self.end
-        head: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "format": FORMAT,
             "run_id": header["run_id"],
             "flow": (root.title if root is not None else "") or None,
@@ -266,7 +266,7 @@ class Timeline:
             "start_time": datetime.fromtimestamp(self.start / 1e9, UTC).isoformat(timespec="milliseconds"),
             "duration": round(max(end - self.start, 0) / 1e9, 6),
             "trace_id": header["trace_id"],
-            "summary": self._bill()
+            "summary": self._totals()
             | {
                 "node_executions": self.steps,
                 "flows_executed": self.flows,
@@ -280,8 +280,8 @@ class Timeline:
             "spans_still_open": self.late,
             "damaged_lines": self.damaged,
         }
-        head["summary"] |= {name: number for name, number in rare.items() if number}
-        return head
+        fields["summary"] |= {name: number for name, number in rare.items() if number}
+        return fields
 
 
 def _has_failed(span: SpanRecord) -> bool:
@@ -289,8 +289,8 @@ def _has_failed(span: SpanRecord) -> bool:
     return span.failed and semconv.INTERRUPTED not in span.attributes
 
 
-def follow(
-    lines: Iterable[dict[str, Any]], run: Timeline
+def fold(
+    lines: Iterable[dict[str, Any]], run: RunAccumulator
 ) -> Iterator[tuple[dict[str, Any], SpanRecord, list[dict[str, Any]]]]:
     """Take a journal's lines, and yield those of spans, with the span and the events it makes.
 

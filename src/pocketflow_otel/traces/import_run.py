@@ -35,7 +35,7 @@ _TOLD_AT_START: Final = (
 """What the event of a start is made of."""
 
 
-class Known:
+class KnownRuns:
     """The runs of a directory, by what tells whether a run is there already.
 
     A run that was traced while pflow wrote its own trace says pflow's id of it; one that was adopted
@@ -75,7 +75,9 @@ def _executions(path: Path) -> set[str]:
         return set()
 
 
-def adopt(directory: Path, run_id: str, spans: Sequence[SpanRecord], resource: Attributes) -> Path:
+def write_imported_run(
+    directory: Path, run_id: str, spans: Sequence[SpanRecord], resource: Attributes
+) -> Path:
     """Make the trace file of a run.
 
     Args:
@@ -109,7 +111,7 @@ def adopt(directory: Path, run_id: str, spans: Sequence[SpanRecord], resource: A
                     file.write(journal.start_line(_at_start(span)))
                 elif kind == "end":
                     file.write(journal.end_line(span))
-        made = finalize.finish(path)
+        made = finalize.write_trace_file(path)
         return made.replace(directory / made.name)
 
 

@@ -4,7 +4,7 @@ The writer holds an exclusive `flock` on its journal from before the first line 
 is in its place. The kernel lets go of it when the process ends, however that comes about.
 
 `flock`, not `lockf`: a lock of `lockf` goes when any descriptor of the file is closed anywhere in the
-process, which `finish` and retention do. A lock of `flock` belongs to the open file, which a forked
+process, which `finalize` and retention do. A lock of `flock` belongs to the open file, which a forked
 child inherits and would keep alive beyond its parent; so children close their copy first of all
 (closing leaves the parent's lock, `LOCK_UN` would not). A child that C code forked without Python's
 knowledge may keep a dead run `running`: the safe error.

@@ -9,10 +9,10 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.traces import journal, lock
-from pocketflow_otel.traces.fold import FORMAT, Timeline, follow
+from pocketflow_otel.traces.fold import FORMAT, RunAccumulator, fold
 from pocketflow_otel.traces.json_file import load_object, open_regular
 from pocketflow_otel.traces.records import TraceError
-from pocketflow_otel.traces.trace import Head, Trace, read_head, tree
+from pocketflow_otel.traces.trace import RunSummary, Trace, parse_summary, tree
 from pocketflow_otel.traces.validation import read_span
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.records import SpanRecord
 
 _EVENTS: Final = b'\n "events": ['
-"""How the field after the head begins in a file as we write it."""
+"""How the field after the summary begins in a file as we write it."""
 
 _SPANS: Final = b'\n "resourceSpans": ['
 """How the field after the events begins."""
@@ -33,8 +33,8 @@ _END: Final = b"]\n}\n"
 _JOURNAL: Final = b'{"format":"pocketflow-otel-journal/'
 """How a journal begins."""
 
-_HEAD: Final = 8_192
-"""Bytes in which nearly every head fits."""
+_SUMMARY: Final = 8_192
+"""Bytes in which nearly every summary fits."""
 
 
 def read(path: Path) -> Trace:
@@ -57,28 +57,28 @@ def _finished(path: Path) -> Path:
     return finished if path.suffix == ".jsonl" and finished.exists() else path
 
 
-def head(path: Path) -> Head:
+def read_summary(path: Path) -> RunSummary:
     """Read the fields before the events, and no more of the file than that takes.
 
-    A journal is read whole: its run has no head yet.
+    A journal is read whole: its run has no summary yet.
 
     Raises:
         TraceError: As `read`; and the file is cut off.
     """
     path = _finished(path)
     if path.suffix == ".jsonl":
-        return read(path).head
+        return read(path).summary
     with open_regular(path) as file:
-        data = file.read(_HEAD)
+        data = file.read(_SUMMARY)
         cut = data.find(_EVENTS)
         if cut < 0:
-            return _read_document(path, _load(path, data + file.read())).head
+            return _read_document(path, _load(path, data + file.read())).summary
         # The rest is not looked at, but that it is there is cheap to see.
         file.seek(-len(_END), os.SEEK_END)
         if file.read() != _END:
             file.seek(0)
-            return _read_document(path, _load(path, file.read())).head
-    return read_head(_checked(path, _load(path, data[:cut].rstrip(b",") + b"}")), path)
+            return _read_document(path, _load(path, file.read())).summary
+    return parse_summary(_checked(path, _load(path, data[:cut].rstrip(b",") + b"}")), path)
 
 
 def events(path: Path) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ def _read_document(path: Path, document: dict[str, Any]) -> Trace:
         raise TraceError(f"{path} is damaged: events or resourceSpans are not as they should be") from None
     if not isinstance(resource, dict) or not isinstance(schema_url, str):
         resource, schema_url = {}, ""
-    return Trace(read_head(document, path), events, spans, resource, schema_url, tree(spans))
+    return Trace(parse_summary(document, path), events, spans, resource, schema_url, tree(spans))
 
 
 def _read_journal(path: Path) -> Trace:
@@ -141,20 +141,20 @@ def _read_journal(path: Path) -> Trace:
         header = journal.read_header(next(lines, None))
     except TraceError as error:
         raise TraceError(f"{path} cannot be read: {error}") from None
-    run = Timeline(header["root_id"], header["start"])
+    run = RunAccumulator(header["root_id"], header["start"])
     events: list[dict[str, Any]] = []
     spans: list[SpanRecord] = []
-    for line, span, told in follow(lines, run):
-        events += told
+    for line, span, made in fold(lines, run):
+        events += made
         if "end" in line:
             spans.append(span)
     run.damaged += len(damaged)
     if not run.complete:
         spans += run.open_spans() if running else run.interrupt()
-    said = run.head(header, "running" if running else "interrupted")
+    fields = run.summary(header, "running" if running else "interrupted")
     schema = header.get("schema_url", "")
     return Trace(
-        read_head(said, path),
+        parse_summary(fields, path),
         events,
         spans,
         header["resource"],

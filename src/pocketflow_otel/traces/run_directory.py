@@ -15,7 +15,7 @@ from pocketflow_otel.views.wording import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pocketflow_otel.traces.trace import Head
+    from pocketflow_otel.traces.trace import RunSummary
 
 NAME: Final = re.compile(
     r"(?P<run>\d{8}T\d{6}Z-[0-9a-f]{8}(?:-\d+)?)(?:\.[0-9a-f]{8})?\.(?P<kind>jsonl?|tmp)"
@@ -60,14 +60,14 @@ def _changed(path: Path) -> int:
         return 0
 
 
-def heads(paths: Iterable[Path]) -> Iterator[Head | TraceError]:
+def summaries(paths: Iterable[Path]) -> Iterator[RunSummary | TraceError]:
     """Yield what each file says of its run, or what is wrong with it.
 
     A file that went in the meantime, and a journal without a line yet, are passed over.
     """
     for path in paths:
         try:
-            yield reader.head(path)
+            yield reader.read_summary(path)
         except TraceError as error:
             if path.suffix == ".jsonl" and _is_new(path):
                 continue

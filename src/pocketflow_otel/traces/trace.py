@@ -25,7 +25,7 @@ Of pflow's alone: `degraded`, with warnings; `denied` or `paused`, at a gate.
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RunSummary:
     """What a trace file says before its events; a field that is damaged is as if it were absent.
 
     Attributes:
@@ -118,14 +118,14 @@ class Head:
         }
 
 
-def read_head(document: Mapping[str, Any], path: Path) -> Head:
+def parse_summary(document: Mapping[str, Any], path: Path) -> RunSummary:
     """Read the fields before the events."""
-    said = document.get("summary")
-    summary: Mapping[str, Any] = said if isinstance(said, dict) else {}
+    found = document.get("summary")
+    totals: Mapping[str, Any] = found if isinstance(found, dict) else {}
     status = document.get("status")
-    models = summary.get("models")
-    cost = summary.get("total_cost")
-    return Head(
+    models = totals.get("models")
+    cost = totals.get("total_cost")
+    return RunSummary(
         path=path,
         run_id=_text(document.get("run_id")) or path.stem,
         trace_id=_text(document.get("trace_id")),
@@ -134,19 +134,19 @@ def read_head(document: Mapping[str, Any], path: Path) -> Head:
         status=status if status in STATUSES else "unknown",
         start=_instant(document.get("start_time")),
         duration=_number(document.get("duration")),
-        steps=_count(summary.get("node_executions")),
-        errors=_count(summary.get("errors")),
-        calls=_count(summary.get("llm_calls")),
-        unpriced=_count(summary.get("unpriced_calls")),
-        input_tokens=_count(summary.get("input_tokens")),
-        output_tokens=_count(summary.get("output_tokens")),
+        steps=_count(totals.get("node_executions")),
+        errors=_count(totals.get("errors")),
+        calls=_count(totals.get("llm_calls")),
+        unpriced=_count(totals.get("unpriced_calls")),
+        input_tokens=_count(totals.get("input_tokens")),
+        output_tokens=_count(totals.get("output_tokens")),
         cost=None if cost is None else _number(cost),
         models=_models(models) if isinstance(models, dict) else {},
-        late=_count(summary.get("spans_still_open")),
-        damaged=_count(summary.get("damaged_lines")),
-        failed_steps=_count(summary.get("failed_steps")),
-        fallbacks=_count(summary.get("fallbacks")),
-        item_fallbacks=_count(summary.get("item_fallbacks")),
+        late=_count(totals.get("spans_still_open")),
+        damaged=_count(totals.get("damaged_lines")),
+        failed_steps=_count(totals.get("failed_steps")),
+        fallbacks=_count(totals.get("fallbacks")),
+        item_fallbacks=_count(totals.get("item_fallbacks")),
     )
 
 
@@ -184,7 +184,7 @@ def _instant(value: Any) -> float:
 
 
 @dataclass(eq=False, slots=True)
-class Step:
+class SpanNode:
     """A span of a run, and its place in the tree.
 
     Attributes:
@@ -195,7 +195,7 @@ class Step:
 
     span: SpanRecord
     depth: int = 0
-    children: list[Step] = field(default_factory=list)
+    children: list[SpanNode] = field(default_factory=list)
 
     @property
     def interrupted(self) -> bool:
@@ -216,7 +216,7 @@ class Step:
                 waiting += step.children
         return found
 
-    def walk(self) -> Iterator[Step]:
+    def walk(self) -> Iterator[SpanNode]:
         """Yield this step and all below it, each before what it contains."""
         waiting = [self]
         while waiting:
@@ -230,7 +230,7 @@ class Trace:
     """A run, read whole.
 
     Attributes:
-        head: The fields before the events.
+        summary: The fields before the events.
         events: The timeline, as the file has it.
         spans: All spans, in no particular order.
         resource: What the process said about itself, as OTLP/JSON.
@@ -238,14 +238,14 @@ class Trace:
         roots: The trees the spans make: one, unless the file is damaged.
     """
 
-    head: Head
+    summary: RunSummary
     events: Sequence[Mapping[str, Any]]
     spans: Sequence[SpanRecord]
     resource: Mapping[str, Any] = field(default_factory=dict)
     schema_url: str = ""
-    roots: Sequence[Step] = ()
+    roots: Sequence[SpanNode] = ()
 
-    def walk(self) -> Iterator[Step]:
+    def walk(self) -> Iterator[SpanNode]:
         """Yield every step, each before what it contains."""
         for root in self.roots:
             yield from root.walk()
@@ -256,13 +256,13 @@ class Trace:
         return self.roots[0].span if self.roots else None
 
 
-def tree(spans: Sequence[SpanRecord]) -> list[Step]:
+def tree(spans: Sequence[SpanRecord]) -> list[SpanNode]:
     """Return the trees that spans make by their parents' ids, the run's own first.
 
     A span whose parent is not there is a root; so is one of a ring, which only damage makes.
     """
-    steps = {span.span_id: Step(span) for span in sorted(spans, key=lambda span: (span.start, -span.end))}
-    children: dict[str, list[Step]] = defaultdict(list)
+    steps = {span.span_id: SpanNode(span) for span in sorted(spans, key=lambda span: (span.start, -span.end))}
+    children: dict[str, list[SpanNode]] = defaultdict(list)
     roots = []
     for step in steps.values():
         parent = step.span.parent_id
@@ -280,7 +280,7 @@ def tree(spans: Sequence[SpanRecord]) -> list[Step]:
     return sorted(roots, key=lambda step: semconv.RUN_ID not in step.span.attributes)
 
 
-def _place(root: Step, children: Mapping[str, list[Step]], placed: set[str]) -> None:
+def _place(root: SpanNode, children: Mapping[str, list[SpanNode]], placed: set[str]) -> None:
     waiting = [root]
     placed.add(root.span.span_id)
     while waiting:

@@ -23,12 +23,12 @@ def markdown_lines(trace: Trace, *, values: bool = False, limit: int | None = tr
         values: Whether to show the values that were recorded of the store's keys.
         limit: As for `tree.walk`.
     """
-    head = trace.head
-    yield f"## Run of {_code(head.title)}: {head.status}"
+    summary = trace.summary
+    yield f"## Run of {_code(summary.title)}: {summary.status}"
     yield ""
-    duration = wording.seconds(head.duration)
-    yield f"- run {_code(head.run_id)}, {duration}, {steps_with(head.steps, head.trouble)}"
-    if head.calls:
+    duration = wording.seconds(summary.duration)
+    yield f"- run {_code(summary.run_id)}, {duration}, {steps_with(summary.steps, summary.trouble)}"
+    if summary.calls:
         yield f"- {tree.bill(trace)}"
     for note in tree.notes(trace):
         yield f"- {note}"
@@ -36,7 +36,7 @@ def markdown_lines(trace: Trace, *, values: bool = False, limit: int | None = tr
     lines = [wording.render(line) for line in tree.tree_lines(trace, values=values, limit=limit)]
     skipped = len(list(tree.facts(trace)))
     yield from _fenced(lines[skipped:])
-    if head.models:
+    if summary.models:
         yield from _models(trace)
     yield from _errors(trace)
 
@@ -45,7 +45,7 @@ def _models(trace: Trace) -> Iterator[str]:
     yield ""
     yield "| model | calls | tokens | cost |"
     yield "|---|--:|--:|--:|"
-    for model, said in trace.head.models.items():
+    for model, said in trace.summary.models.items():
         cost = {semconv.COST: said["cost"], semconv.COST_UNPRICED_CALLS: said["unpriced_calls"]}
         shown = wording.cost_of({key: value for key, value in cost.items() if value is not None})
         cell = _code(model).replace("|", "\\|")

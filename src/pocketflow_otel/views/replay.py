@@ -79,16 +79,16 @@ def event_lines(renderer: LiveRenderer, span: SpanRecord, event: EventRecord) ->
 
 def ending(trace: Trace, renderer: LiveRenderer) -> Iterator[Line]:
     """Tell how a run on disk ended."""
-    head, root = trace.head, trace.root
-    if root is not None and head.status in ENDED:
-        yield from renderer.summary(root, late=head.late)
-        yield path_line(head.path)
+    summary, root = trace.summary, trace.root
+    if root is not None and summary.status in ENDED:
+        yield from renderer.summary(root, late=summary.late)
+        yield path_line(summary.path)
         return
     facts = wording.joined(
-        [wording.seconds(head.duration), wording.plural(head.steps, "step"), was_running(trace)]
+        [wording.seconds(summary.duration), wording.plural(summary.steps, "step"), was_running(trace)]
     )
-    yield Part(head.status.upper(), WARN), Part(f" · {facts}")
-    yield path_line(head.path)
+    yield Part(summary.status.upper(), WARN), Part(f" · {facts}")
+    yield path_line(summary.path)
 
 
 def was_running(trace: Trace) -> str:
@@ -101,5 +101,5 @@ def was_running(trace: Trace) -> str:
     if not open_steps:
         return ""
     more = ", ..." if len(open_steps) > _RUNNING else ""
-    verb = "running" if trace.head.status == "running" else "was running"
+    verb = "running" if trace.summary.status == "running" else "was running"
     return f"{verb} {', '.join(open_steps[:_RUNNING])}{more}"

@@ -7,7 +7,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.traces import journal, lock
-from pocketflow_otel.traces.fold import Timeline, follow
+from pocketflow_otel.traces.fold import RunAccumulator, fold
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.views.live import LiveRenderer
 from pocketflow_otel.views.replay import event_lines
@@ -39,9 +39,9 @@ def tail(path: Path) -> Iterator[Line]:
             header = journal.read_header(next(lines, None))
         except TraceError as error:
             raise TraceError(f"{path} cannot be read: {error}") from None
-        run = Timeline(header["root_id"], header["start"])
+        run = RunAccumulator(header["root_id"], header["start"])
         renderer = LiveRenderer(header["run_id"], header["start"])
-        for line, span, _ in follow(lines, run):
+        for line, span, _ in fold(lines, run):
             if "start" in line:
                 yield from renderer.started(span)
                 continue
@@ -82,7 +82,7 @@ def _is_running(path: Path) -> bool:
         return False
 
 
-def _interrupted(open_spans: list[SpanRecord], run: Timeline) -> Line:
+def _interrupted(open_spans: list[SpanRecord], run: RunAccumulator) -> Line:
     names = ", ".join(span.title for span in open_spans if span.role == "node") or "no step"
     took = seconds(max(run.end - run.start, 0) / 1e9)
     return Part("INTERRUPTED", WARN), Part(f" · {took} · its process is gone; it was in "), Part(names, DIM)

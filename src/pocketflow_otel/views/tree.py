@@ -17,7 +17,7 @@ from pocketflow_otel.views.wording import BAD, DIM, NAME, WARN, Line, Part
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pocketflow_otel.traces.trace import Head, Step, Trace
+    from pocketflow_otel.traces.trace import RunSummary, SpanNode, Trace
 
 LIMIT: Final = 100
 """Steps shown of what one step contains: the first and the last, and the failed ones between."""
@@ -36,10 +36,10 @@ class Shown:
         left_out: The steps that are not shown.
     """
 
-    step: Step | None
-    parent: Step | None
+    step: SpanNode | None
+    parent: SpanNode | None
     branches: tuple[bool, ...]
-    left_out: tuple[Step, ...] = ()
+    left_out: tuple[SpanNode, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -72,9 +72,9 @@ def walk(trace: Trace, limit: int | None = LIMIT) -> Iterator[Shown]:
                 waiting += reversed(_below(shown, shown.step, limit))
 
 
-def _below(shown: Shown, step: Step, limit: int | None) -> list[Shown]:
+def _below(shown: Shown, step: SpanNode, limit: int | None) -> list[Shown]:
     children = step.children
-    parts: list[tuple[Step | None, tuple[Step, ...]]] = [(child, ()) for child in children]
+    parts: list[tuple[SpanNode | None, tuple[SpanNode, ...]]] = [(child, ()) for child in children]
     if limit is not None and len(children) > limit:
         half = limit // 2
         parts = [(child, ()) for child in children[:half]]
@@ -118,12 +118,12 @@ def tree_lines(trace: Trace, *, values: bool = False, limit: int | None = LIMIT)
 
 def facts(trace: Trace) -> Iterator[Line]:
     """Yield what is to be known of a run as a whole."""
-    head = trace.head
-    yield run_line(head)
+    summary = trace.summary
+    yield run_line(summary)
     pieces = [
-        f"began {wording.moment(head.start)} UTC",
-        wording.seconds(head.duration),
-        steps_with(head.steps, head.trouble),
+        f"began {wording.moment(summary.start)} UTC",
+        wording.seconds(summary.duration),
+        steps_with(summary.steps, summary.trouble),
         bill(trace),
     ]
     yield (Part(wording.joined(pieces), DIM),)
@@ -131,34 +131,34 @@ def facts(trace: Trace) -> Iterator[Line]:
         yield (Part(note, WARN),)
 
 
-def run_line(head: Head) -> Line:
+def run_line(summary: RunSummary) -> Line:
     """Return which run it is, and how it ended."""
-    status = Part(head.status, style_of(head.status))
-    return Part(wording.escape(head.title), NAME), Part("  "), status, Part(f"  {head.run_id}")
+    status = Part(summary.status, style_of(summary.status))
+    return Part(wording.escape(summary.title), NAME), Part("  "), status, Part(f"  {summary.run_id}")
 
 
 def bill(trace: Trace) -> str:
     """Return what the calls of a run came to; empty without calls."""
-    head, root = trace.head, trace.root
+    summary, root = trace.summary, trace.root
     if root is not None and semconv.SUM_BY_MODEL in root.attributes:
         return wording.bill(root.attributes)
-    if not head.calls:
+    if not summary.calls:
         return ""
-    cost = wording.cost_of(head.sums())
-    tokens = f"{head.tokens:,} tokens"
-    return wording.joined([wording.plural(head.calls, "LLM call"), tokens, f"cost {cost}" if cost else ""])
+    cost = wording.cost_of(summary.sums())
+    tokens = f"{summary.tokens:,} tokens"
+    return wording.joined([wording.plural(summary.calls, "LLM call"), tokens, f"cost {cost}" if cost else ""])
 
 
 def notes(trace: Trace) -> Iterator[str]:
     """Yield what a reader must know to trust the rest."""
-    if trace.head.status == "interrupted":
+    if trace.summary.status == "interrupted":
         yield wording.joined(["its process ended before the run did", was_running(trace)])
-    elif trace.head.status == "running":
+    elif trace.summary.status == "running":
         yield wording.joined(["it still goes", was_running(trace)])
-    if trace.head.late:
-        yield f"{wording.plural(trace.head.late, 'span')} still open when the run ended, not in the file"
-    if trace.head.damaged:
-        yield f"{wording.plural(trace.head.damaged, 'line')} of the journal could not be read"
+    if trace.summary.late:
+        yield f"{wording.plural(trace.summary.late, 'span')} still open when the run ended, not in the file"
+    if trace.summary.damaged:
+        yield f"{wording.plural(trace.summary.damaged, 'line')} of the journal could not be read"
 
 
 def left_out(shown: Shown) -> str:
@@ -168,7 +168,7 @@ def left_out(shown: Shown) -> str:
     return f"… {len(shown.left_out):,} more left out ({count}); --all shows them"
 
 
-def name(step: Step) -> str:
+def name(step: SpanNode) -> str:
     """Return what a step is called: `Flow: qa`, `Answer`, `[2]`, or a foreign span's name."""
     span = step.span
     if span.role == "item":
@@ -184,7 +184,7 @@ class _Remarks:
         self._homes: dict[str, tuple[str, bool]] = {}  # The flow of a step, and whether in a batch.
         self._made: set[str] = set()
 
-    def of(self, step: Step, parent: Step | None) -> str:
+    def of(self, step: SpanNode, parent: SpanNode | None) -> str:
         """Return the remark on a step, empty for most; each is asked for after its parent."""
         span = step.span
         flow, batched = (span.span_id, False) if parent is None else self._homes[parent.span.span_id]
@@ -199,7 +199,7 @@ class _Remarks:
         return f" {wording.OTHERS_WROTE}"
 
 
-def _step_line(step: Step, parent: Step | None, remark: str) -> Line:
+def _step_line(step: SpanNode, parent: SpanNode | None, remark: str) -> Line:
     span, said = step.span, step.span.attributes
     mark = mark_of(span, status(step), failed_inside=step.failed_inside) if span.role else Part("· ", DIM)
     line: Line = (mark, Part(name(step), NAME if span.role else DIM))
@@ -214,7 +214,7 @@ def _step_line(step: Step, parent: Step | None, remark: str) -> Line:
     return line
 
 
-def _pieces(step: Step, parent: Step | None, remark: str) -> Iterator[Part]:
+def _pieces(step: SpanNode, parent: SpanNode | None, remark: str) -> Iterator[Part]:
     span, said = step.span, step.span.attributes
     if span.end:
         share = span.duration / parent.span.duration if parent is not None and parent.span.duration else None
@@ -237,13 +237,13 @@ def _pieces(step: Step, parent: Step | None, remark: str) -> Iterator[Part]:
         yield Part(usage, DIM)
 
 
-def _usage(step: Step) -> str:
+def _usage(step: SpanNode) -> str:
     said = step.span.attributes
     needed = (semconv.SUM_INPUT_TOKENS, semconv.SUM_OUTPUT_TOKENS)
     return wording.usage(said) if all(key in said for key in needed) else ""
 
 
-def _happened(step: Step) -> Iterator[Line]:
+def _happened(step: SpanNode) -> Iterator[Line]:
     for event in step.span.events:
         said = event.attributes
         if event.name == semconv.ATTEMPT_FAILED:
@@ -261,7 +261,7 @@ def _happened(step: Step) -> Iterator[Line]:
             yield Part("⚠ ", WARN), Part(wording.warning(event))
 
 
-def recorded(step: Step) -> dict[str, str]:
+def recorded(step: SpanNode) -> dict[str, str]:
     """Return the values that were recorded of the store's keys, as JSON."""
     values = json.loads(step.span.attributes.get(semconv.SHARED_VALUES, "{}"))
     return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}

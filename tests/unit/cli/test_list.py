@@ -123,7 +123,7 @@ def test_stats_add_up(place: Path) -> None:
 
 
 def test_list_reads_no_more_than_the_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """10,000 files take as long as 10,000 heads; measured: 0.5 s, where reading all takes minutes."""
+    """10,000 files take as long as 10,000 summaries; measured: 0.5 s, where reading all takes minutes."""
     (path,) = save(tmp_path, create_flow())
     content = path.read_bytes()
     end = content.rindex(b'\n "resourceSpans"')
@@ -131,8 +131,8 @@ def test_list_reads_no_more_than_the_heads(tmp_path: Path, monkeypatch: pytest.M
     read = []
     load = reader._load
     monkeypatch.setattr(reader, "_load", lambda path, data: read.append(len(data)) or load(path, data))
-    (head,) = run_directory.heads([path])
-    assert (head.run_id, sum(read) < 2_000) == (path.stem, True)
+    (summary,) = run_directory.summaries([path])
+    assert (summary.run_id, sum(read) < 2_000) == (path.stem, True)
 
 
 def test_a_large_head_is_read_all_the_same(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_large_head_is_read_all_the_same(tmp_path: Path) -> None:
     document = json.loads(path.read_bytes())
     document["summary"]["models"] = {f"model {number}": {"calls": number} for number in range(1_000)}
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    assert reader.head(path).models["model 999"]["calls"] == 999
+    assert reader.read_summary(path).models["model 999"]["calls"] == 999
 
 
 def test_the_later_of_two_runs_of_one_second_is_the_last(tmp_path: Path) -> None:

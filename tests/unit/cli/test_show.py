@@ -180,7 +180,7 @@ def test_replay_of_an_interrupted_run_says_what_was_running(tmp_path: Path) -> N
         assert lines[-2] == "INTERRUPTED · 0.00s · 1 step · was running Flaky"
         assert not any("✗" in line for line in lines)
         if path.suffix == ".jsonl":
-            path = finalize.finish(path)
+            path = finalize.write_trace_file(path)
 
 
 def test_graph_draws_the_way_that_was_taken(tmp_path: Path) -> None:
@@ -343,5 +343,5 @@ def test_path_says_where_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_show_answers_of_the_file_that_a_journal_became(tmp_path: Path) -> None:
     path = save_journal(tmp_path, create_flow())
-    finalize.finish(path)
-    assert reader.read(path).head.path == path.with_suffix(".json")
+    finalize.write_trace_file(path)
+    assert reader.read(path).summary.path == path.with_suffix(".json")

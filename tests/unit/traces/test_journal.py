@@ -133,7 +133,7 @@ def test_the_journal_of_a_killed_run_has_all_that_was_finished_and_what_was_runn
 
 
 def test_the_trace_file_of_a_killed_run_says_it_was_interrupted(killed: Path) -> None:
-    path = finalize.finish(killed)
+    path = finalize.write_trace_file(killed)
     found = json.loads(path.read_text(encoding="utf-8"))
 
     assert {key: found[key] for key in ("flow", "starts_at", "status", "summary")} == {
@@ -158,13 +158,13 @@ def test_the_trace_file_of_a_killed_run_says_it_was_interrupted(killed: Path) ->
 
 
 def test_a_status_can_be_given_to_a_run_whose_end_is_not_known(killed: Path) -> None:
-    assert json.loads(finalize.finish(killed, "running").read_text())["status"] == "running"
+    assert json.loads(finalize.write_trace_file(killed, "running").read_text())["status"] == "running"
 
 
 def test_a_run_that_died_before_its_first_span_ended_is_a_file_without_spans(tmp_path: Path) -> None:
     path = tmp_path / "RUN.jsonl"
     path.write_bytes(journal.header_line(HEADER))
-    found = json.loads(finalize.finish(path).read_text())
+    found = json.loads(finalize.write_trace_file(path).read_text())
 
     assert found == {
         "format": "pocketflow-otel/1",
@@ -199,7 +199,7 @@ def test_what_is_no_journal_is_named_and_stays(tmp_path: Path, content: bytes) -
     path.write_bytes(content)
 
     with pytest.raises(ValueError, match=str(path)):
-        finalize.finish(path)
+        finalize.write_trace_file(path)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -215,7 +215,7 @@ def test_what_is_no_journal_is_named_and_stays(tmp_path: Path, content: bytes) -
 def test_a_damaged_line_is_left_out_and_counted(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "RUN.jsonl"
     path.write_bytes(journal.header_line(HEADER) + damage + journal.end_line(SPAN))
-    found = json.loads(finalize.finish(path).read_text())
+    found = json.loads(finalize.write_trace_file(path).read_text())
 
     assert found["summary"]["damaged_lines"] == 1
     assert len(request_of(found).resource_spans[0].scope_spans[0].spans) == 1
@@ -229,7 +229,7 @@ def test_scopes_that_follow_each_other_are_grouped(tmp_path: Path) -> None:
     ]
     path = tmp_path / "RUN.jsonl"
     path.write_bytes(journal.header_line(HEADER) + b"".join(map(journal.end_line, spans)))
-    (resource,) = json.loads(finalize.finish(path).read_text())["resourceSpans"]
+    (resource,) = json.loads(finalize.write_trace_file(path).read_text())["resourceSpans"]
 
     assert resource["schemaUrl"] == "https://schema"
     assert [

@@ -45,7 +45,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     journal = save_journal(place, create_flow())
     copy = journal.with_name("journal.jsonl")
     copy.write_bytes(journal.read_bytes())
-    return finalize.finish(journal), copy
+    return finalize.write_trace_file(journal), copy
 
 
 def said(arguments: list[str], path: Path) -> tuple[int, str, str]:
@@ -69,8 +69,8 @@ def refused(path: Path) -> str:
 
 
 def summary(trace: Trace) -> tuple[Any, ...]:
-    head = trace.head
-    return head.flow, head.status, head.steps, head.errors, head.calls, head.tokens, len(trace.spans)
+    found = trace.summary
+    return found.flow, found.status, found.steps, found.errors, found.calls, found.tokens, len(trace.spans)
 
 
 def test_a_trace_file_and_its_journal_read_alike(files: tuple[Path, Path]) -> None:
@@ -80,7 +80,7 @@ def test_a_trace_file_and_its_journal_read_alike(files: tuple[Path, Path]) -> No
     assert list(reader.read(finished).events) == reader.read(journal).events
     key = lambda span: span.span_id  # noqa: E731
     assert sorted(reader.read(finished).spans, key=key) == sorted(reader.read(journal).spans, key=key)
-    assert reader.head(finished) == reader.read(finished).head
+    assert reader.read_summary(finished) == reader.read(finished).summary
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
@@ -107,7 +107,7 @@ def test_a_trace_file_cut_off_at_any_byte_is_refused_in_one_sentence(tmp_path: P
     cut.write_bytes(whole)
     for length in share(range(len(whole.rstrip()) - 1, 0, -1)):
         os.truncate(cut, length)
-        for read in (reader.read, reader.head):
+        for read in (reader.read, reader.read_summary):
             with pytest.raises(TraceError) as caught:
                 read(cut)
             assert str(caught.value).startswith(f"{cut} breaks off at line "), length
@@ -134,7 +134,7 @@ def test_a_journal_cut_off_at_any_byte_has_what_was_written_before(
         starts, ends = (sum(line.startswith(kind) for line in lines) for kind in (b'{"start"', b'{"end"'))
         assert len(trace.spans) == starts
         going = sum("pocketflow.interrupted" in span.attributes for span in trace.spans)
-        assert (trace.head.status, going) == ("interrupted", starts - ends)
+        assert (trace.summary.status, going) == ("interrupted", starts - ends)
 
 
 def _is_json(line: bytes) -> bool:
@@ -250,7 +250,7 @@ def test_a_damaged_line_of_a_journal_is_left_out_and_counted(
     path.write_bytes(b"".join(lines))
     code, printed, _ = said(["show"], path)
     assert (code, "1 line of the journal could not be read" in printed) == (0, True)
-    assert reader.read(finalize.finish(path)).head.damaged == 1
+    assert reader.read(finalize.write_trace_file(path)).summary.damaged == 1
 
 
 def test_spans_that_are_each_others_parents_are_all_shown(files: tuple[Path, Path], tmp_path: Path) -> None:

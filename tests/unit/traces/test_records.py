@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pocketflow_otel.traces.records import ScopeRecord, SpanRecord
-from pocketflow_otel.traces.trace import Head, Trace, read_head, tree
+from pocketflow_otel.traces.trace import RunSummary, Trace, parse_summary, tree
 from pocketflow_otel.views.tree import walk
 
 
@@ -46,7 +46,7 @@ def test_a_tree_may_be_deeper_than_the_stack() -> None:
 
 def test_a_long_run_is_shown_in_part_with_what_failed() -> None:
     children = [span(number, 1, number, status=2 if number == 500 else 0) for number in range(2, 1002)]
-    trace = Trace(Head(Path("x"), "r"), (), (), roots=tree([span(1, None), *children]))
+    trace = Trace(RunSummary(Path("x"), "r"), (), (), roots=tree([span(1, None), *children]))
     shown = [one.step.span.name if one.step else len(one.left_out) for one in walk(trace, 10)]
     assert shown == [
         "span 1",
@@ -81,9 +81,9 @@ WHOLE = {
 }  # fmt: skip
 
 
-def test_a_head_has_every_field() -> None:
+def test_a_run_summary_has_every_field() -> None:
     path = Path("x.json")
-    assert read_head(WHOLE, path) == Head(
+    assert parse_summary(WHOLE, path) == RunSummary(
         path, "20261122T193012Z-7f3a91c2", "ab", "qa", "Ask", "failed", 1795375812.481, 0.5,
         5, 6, 2, 1, 3, 4, 0.5, {"acme": {"calls": 2, "tokens": 7, "cost": 0.5, "unpriced_calls": 0}}, 7, 8,
         9, 10, 11,
@@ -93,8 +93,9 @@ def test_a_head_has_every_field() -> None:
 @pytest.mark.parametrize("wrong", [None, "x", -1, [], {}, True, 1e400, float("nan"), 10**30, "\x00"])
 def test_a_field_that_is_damaged_is_as_if_it_were_absent(wrong: object) -> None:
     for name in WHOLE:
-        head = read_head({**WHOLE, name: wrong}, Path("x.json"))
-        json.dumps(head.as_json(), allow_nan=False)
+        summary = parse_summary({**WHOLE, name: wrong}, Path("x.json"))
+        json.dumps(summary.as_json(), allow_nan=False)
     summary = dict.fromkeys(WHOLE["summary"], wrong)  # type: ignore[call-overload]
-    head = read_head({**WHOLE, "summary": summary}, Path("x.json"))
-    assert (head.steps, head.calls, head.tokens, head.cost or 0.0, dict(head.models)) == (0, 0, 0, 0.0, {})
+    found = parse_summary({**WHOLE, "summary": summary}, Path("x.json"))
+    numbers = found.steps, found.calls, found.tokens, found.cost or 0.0, dict(found.models)
+    assert numbers == (0, 0, 0, 0.0, {})

@@ -30,7 +30,7 @@ def test_the_schema_is_one_and_that_of_the_documentation() -> None:
 
 def test_files_of_runs_that_went_well_failed_or_were_interrupted_fit(tmp_path: Path) -> None:
     paths = save(tmp_path, create_flow(), shared={"answer": 1}) + save(tmp_path, create_flow())
-    paths += [finalize.finish(save_journal(tmp_path, create_flow(), lines)) for lines in (2, 5, 8)]
+    paths += [finalize.write_trace_file(save_journal(tmp_path, create_flow(), lines)) for lines in (2, 5, 8)]
     statuses = []
     for path in paths:
         VALIDATOR.validate(document(path))

@@ -255,7 +255,7 @@ def run(*arguments: object) -> str:
 
 
 def trace_of(place: Path, flow: str) -> Trace:
-    (found,) = [trace for path in place.glob("*.json") if (trace := reader.read(path)).head.flow == flow]
+    (found,) = [trace for path in place.glob("*.json") if (trace := reader.read(path)).summary.flow == flow]
     return found
 
 
@@ -299,7 +299,7 @@ def test_stats_count_runs_and_steps_that_had_trouble(place: Path) -> None:
     ],
 )
 def test_show_and_markdown_and_replay_say_so(place: Path, flow: str, steps: str, line: str) -> None:
-    run_id = trace_of(place, flow).head.run_id
+    run_id = trace_of(place, flow).summary.run_id
     said = {"tries": "1 failed inside", "label": "20/30 fell back"}[flow]
     for shown in (run("show", run_id, "--dir", place), run("show", run_id, "--dir", place, "--markdown")):
         assert steps in shown
@@ -324,7 +324,7 @@ def test_a_run_that_failed_has_no_trouble_besides(tmp_path: Path) -> None:
 
 def test_what_an_interrupted_run_left_open_has_not_failed(tmp_path: Path) -> None:
     path = save_journal(tmp_path, tries(), 4)  # The header, the starts of the flow, the node, the flow in it
-    head = reader.read(path).head
+    summary = reader.read(path).summary
 
-    assert (head.status, head.failed_steps) == ("interrupted", 0)
-    assert not replace(head, failed_steps=2).trouble  # It did not go on.
+    assert (summary.status, summary.failed_steps) == ("interrupted", 0)
+    assert not replace(summary, failed_steps=2).trouble  # It did not go on.

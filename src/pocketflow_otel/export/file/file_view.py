@@ -128,7 +128,7 @@ class FileView:
 
     def _finish(self, opened: _Journal) -> Path | None:
         try:
-            made = finalize.finish(opened.path)
+            made = finalize.write_trace_file(opened.path)
         except (OSError, ValueError) as error:
             self._warn(f"no trace file made of {opened.path.name}", error)
             made = None

@@ -444,7 +444,7 @@ def test_a_long_run_is_finished_in_the_background_and_waited_for_at_the_end(
 ) -> None:
     monkeypatch.setattr(export_file, "_LONG", 10)
     may_go_on = threading.Event()
-    finish = finalize.finish
+    finish = finalize.write_trace_file
 
     def wait_then_finish(path: Path) -> Path:
         assert may_go_on.wait(30)
@@ -468,7 +468,7 @@ def test_a_flush_waits_for_files_that_are_being_made_and_for_no_longer_than_it_i
 ) -> None:
     monkeypatch.setattr(export_file, "_LONG", 10)
     may_go_on = threading.Event()
-    finish = finalize.finish
+    finish = finalize.write_trace_file
     monkeypatch.setattr(finalize, "finish", lambda path: may_go_on.wait(30) and finish(path))
     with viewed(FileView("all", tmp_path)) as captured:
         steps("A").run({})
@@ -533,7 +533,7 @@ def test_a_full_disk_costs_one_warning_and_leaves_what_was_finished(
     journals = sorted(tmp_path.iterdir())
     assert [path.name for path in journals] == ([f"{RUN}.jsonl"] if written > 1000 else [])
     for path in journals:
-        assert json.loads(finalize.finish(path).read_text())["status"] == "interrupted"
+        assert json.loads(finalize.write_trace_file(path).read_text())["status"] == "interrupted"
 
 
 def test_a_disk_that_is_full_when_the_trace_file_is_made_leaves_the_journal(

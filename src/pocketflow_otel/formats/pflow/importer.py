@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from pocketflow_otel import __version__, semconv
-from pocketflow_otel.formats.pflow.reading import read
-from pocketflow_otel.formats.pflow.spans import run_id, spans
+from pocketflow_otel.formats.pflow.pflow_reader import read
+from pocketflow_otel.formats.pflow.span_builder import run_id, spans
 from pocketflow_otel.traces import import_run, lock, reader
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.usage.pricing import PriceBook, read_prices
@@ -16,27 +16,27 @@ from pocketflow_otel.usage.pricing import PriceBook, read_prices
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pocketflow_otel.formats.pflow.model import Run
-    from pocketflow_otel.traces.trace import Head
+    from pocketflow_otel.formats.pflow.recorded_run import RecordedRun
+    from pocketflow_otel.traces.trace import RunSummary
 
 _TRACES: Final = "workflow-trace-*"
 State = Literal["imported", "already there", "running", "older", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ImportOutcome:
     """What became of one of pflow's traces.
 
     Attributes:
         file: pflow's trace.
         state: In a word or two.
-        head: Of the run, if it was imported.
+        summary: Of the run, if it was imported.
         problem: What is wrong with the trace, in a sentence, if it cannot be read.
     """
 
     file: Path
     state: State
-    head: Head | None = None
+    summary: RunSummary | None = None
     problem: str = ""
 
 
@@ -107,9 +107,9 @@ class Importer:
         self._since = since
         self._texts = texts
         self._prices = PriceBook(read_prices(prices) if prices is not None else {})
-        self._known = import_run.Known(directory)
+        self._known = import_run.KnownRuns(directory)
 
-    def take(self, path: Path) -> Outcome:
+    def take(self, path: Path) -> ImportOutcome:
         """Import one of pflow's traces.
 
         Raises:
@@ -117,21 +117,21 @@ class Importer:
         """
         # A run is over when its trace is written, so this one began before, too.
         if self._since is not None and 0 < _changed(path) < self._since:
-            return Outcome(path, "older")
+            return ImportOutcome(path, "older")
         try:
             run = read(path)
             if self._since is not None and run.start < self._since * 1e9:
-                return Outcome(path, "older")
+                return ImportOutcome(path, "older")
             if self._known.has(run_id(run), run.execution_id):
-                return Outcome(path, "already there")
+                return ImportOutcome(path, "already there")
             # pflow locks its trace while the run goes.
             if run.end is None and _is_running(path):
-                return Outcome(path, "running")
+                return ImportOutcome(path, "running")
         except TraceError as error:
-            return Outcome(path, "unreadable", problem=str(error))
+            return ImportOutcome(path, "unreadable", problem=str(error))
         return self._adopt(path, run)
 
-    def _adopt(self, path: Path, run: Run) -> Outcome:
+    def _adopt(self, path: Path, run: RecordedRun) -> ImportOutcome:
         """Make the trace file of a run.
 
         Raises:
@@ -144,9 +144,9 @@ class Importer:
             semconv.IMPORTED_FROM: path.name,
         }
         found = spans(run, self._prices, texts=self._texts)
-        made = import_run.adopt(self._directory, run_id(run), found, resource)
+        made = import_run.write_imported_run(self._directory, run_id(run), found, resource)
         self._known.add(made.stem)
-        return Outcome(path, "imported", reader.head(made))
+        return ImportOutcome(path, "imported", reader.read_summary(made))
 
 
 def _is_running(path: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pocketflow_otel.formats.pflow.model import Batch, Item, Step
+    from pocketflow_otel.formats.pflow.recorded_run import RecordedBatch, RecordedItem, RecordedStep
 
 
 class Interval(NamedTuple):
@@ -23,7 +23,7 @@ class Interval(NamedTuple):
     end: int
 
 
-def of_steps(steps: Sequence[Step], within: Interval) -> Iterator[tuple[Step, Interval]]:
+def of_steps(steps: Sequence[RecordedStep], within: Interval) -> Iterator[tuple[RecordedStep, Interval]]:
     """Yield the steps of a workflow with their times; one that runs still ends with what it lies in."""
     free = within.start
     for step in steps:
@@ -40,7 +40,7 @@ def of_steps(steps: Sequence[Step], within: Interval) -> Iterator[tuple[Step, In
         free = found.end
 
 
-def of_items(batch: Batch, within: Interval) -> Iterator[tuple[Item, Interval]]:
+def of_items(batch: RecordedBatch, within: Interval) -> Iterator[tuple[RecordedItem, Interval]]:
     """Yield the items of a batch with their times, in the order of their numbers."""
     items = sorted(batch.items, key=lambda item: item.index)
     begin = within.start
@@ -60,9 +60,9 @@ def of_items(batch: Batch, within: Interval) -> Iterator[tuple[Item, Interval]]:
             yield item, found
 
 
-def _last_end(item: Item) -> int | None:
+def _last_end(item: RecordedItem) -> int | None:
     """Return when the last step of the workflow in an item ended, which is said of steps."""
-    steps = item.child.steps if item.child is not None else ()
+    steps = item.workflow.steps if item.workflow is not None else ()
     return max((step.ended for step in steps if step.ended is not None), default=None)
 
 
@@ -71,11 +71,11 @@ def _inside(start: int, end: int, within: Interval) -> Interval:
     return Interval(start, min(max(end, start), within.end))
 
 
-def last_moment(steps: Sequence[Step], least: int) -> int:
+def last_moment(steps: Sequence[RecordedStep], least: int) -> int:
     """Return the last sign of life in steps: when one of them began or ended."""
     waiting, last = list(steps), least
     while waiting:
         step = waiting.pop()
         last = max(last, step.begun or 0, step.ended or 0)
-        waiting += step.child.steps if step.child is not None else ()
+        waiting += step.workflow.steps if step.workflow is not None else ()
     return last

@@ -26,10 +26,10 @@ from tests.support.schema import VALIDATOR
 from pocketflow_otel import __version__, semconv
 from pocketflow_otel.analysis.rows import rows
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.formats.pflow.importing import Importer
-from pocketflow_otel.formats.pflow.lines import Lines
-from pocketflow_otel.formats.pflow.reading import read
-from pocketflow_otel.formats.pflow.spans import run_id, spans
+from pocketflow_otel.formats.pflow.importer import Importer
+from pocketflow_otel.formats.pflow.pflow_reader import read
+from pocketflow_otel.formats.pflow.span_builder import run_id, spans
+from pocketflow_otel.formats.pflow.streamed_trace import StreamedTrace
 from pocketflow_otel.traces import reader
 from pocketflow_otel.traces.records import ScopeRecord, SpanRecord, TraceError
 from pocketflow_otel.traces.retention import FLOOR, Keep, prune
@@ -338,8 +338,8 @@ def test_a_price_of_ones_own_is_for_calls_that_pflow_knows_no_price_of(tmp_path:
     prices = tmp_path / "prices.toml"
     prices.write_text('["gpt-4o-mini-local"]\ninput = 1000\noutput = 1000\n', encoding="utf-8")
     outcome = Importer(tmp_path / "runs", prices=prices).take(trace_of("0.10.0/ask"))
-    assert outcome.head is not None
-    assert outcome.head.cost == pytest.approx(0.45)
+    assert outcome.summary is not None
+    assert outcome.summary.cost == pytest.approx(0.45)
     result = run("import-pflow", LINEAR, env={"POCKETFLOW_OTEL_PRICES": str(tmp_path / "absent.toml")})
     assert (result.exit_code, "absent.toml" in result.stderr) == (2, True)
 
@@ -477,7 +477,7 @@ def test_events_stand_in_their_order(tmp_path: Path) -> None:
 
 def test_a_run_that_was_killed_is_interrupted(tmp_path: Path) -> None:
     (made,) = imported(tmp_path, trace_of("0.16.0/killed"))
-    assert reader.head(made).status == "interrupted"
+    assert reader.read_summary(made).status == "interrupted"
     lines = [line.text for line in map(joined, tree.tree_lines(reader.read(made)))]
     assert lines[2] == "its process ended before the run did · was running nap, sleep"
 
@@ -622,7 +622,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
     def full(path: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pocketflow_otel.traces.finalize.finish", full)
+    monkeypatch.setattr("pocketflow_otel.traces.finalize.write_trace_file", full)
     result = run("import-pflow", "--dir", tmp_path / "runs", LINEAR)
     assert (result.exit_code, list((tmp_path / "runs").iterdir())) == (2, [])
     assert result.stderr == f"Error: {tmp_path / 'runs'} cannot be written: No space left on device\n"
@@ -758,7 +758,7 @@ def test_an_import_works_in_a_folder_that_prune_knows(
         found.extend(prune(tmp_path, Keep(), now=later))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pocketflow_otel.traces.finalize.finish", killed)
+    monkeypatch.setattr("pocketflow_otel.traces.finalize.write_trace_file", killed)
     run("import-pflow", "--dir", tmp_path, LINEAR)
     assert len(found) == 2
     assert found[0] == found[1]
@@ -908,7 +908,9 @@ class Broken:
 def test_a_disk_that_fails_is_said_of_the_file_that_cannot_be_read(
     readable: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pocketflow_otel.formats.pflow.reading.open_regular", lambda path: Broken(readable))
+    monkeypatch.setattr(
+        "pocketflow_otel.formats.pflow.pflow_reader.open_regular", lambda path: Broken(readable)
+    )
     result = run("import-pflow", "--dir", tmp_path / "runs", LINEAR)
     assert (result.exit_code, result.stderr) == (
         2,
@@ -950,7 +952,7 @@ def test_a_long_run_takes_no_more_than_its_steps(tmp_path: Path) -> None:
     }  # fmt: skip
     lines = [event | {"id": number, "node_id": f"node-{number % 50}"} for number in range(1_000)]
     (made,) = imported(tmp_path, write(tmp_path / "workflow-trace-long.json", [meta, *lines, trailer]))[:1]
-    assert (reader.head(made).steps, made.stat().st_size < 2_000_000) == (1_000, True)
+    assert (reader.read_summary(made).steps, made.stat().st_size < 2_000_000) == (1_000, True)
 
 
 def test_usage_is_looked_for_only_in_steps_that_tell_of_some(
@@ -963,7 +965,7 @@ def test_usage_is_looked_for_only_in_steps_that_tell_of_some(
         asked.append(reported)
         return []
 
-    for place in ("pflow_names", "formats.pflow.calls"):
+    for place in ("pflow_names", "formats.pflow.listed_calls"):
         monkeypatch.setattr(f"pocketflow_otel.{place}.read_usage", read_usage)
     for name in ("0.16.0/linear", "0.16.0/gate", "0.8.1/failing"):
         read(trace_of(name))
@@ -990,7 +992,7 @@ class Counting(dict[Any, Any]):
 
 @pytest.mark.parametrize("kind", ["action_approval", "escalation"])
 def test_a_gate_does_not_look_at_all_steps(kind: str) -> None:
-    lines = Lines()
+    lines = StreamedTrace()
     lines._steps = Counting()
     step = {"node_type": "ShellNode", "parent_id": None}
     gate = {"kind": "gate", "gate_kind": kind, "resolution": "approved"}
@@ -1071,13 +1073,12 @@ def test_a_damaged_trace_is_one_sentence_or_a_run_that_every_view_takes(
     if outcome.state == "unreadable":
         assert outcome.problem.startswith(str(damaged))
         return
-    assert outcome.head is not None
-    document = json.loads(outcome.head.path.read_text(encoding="utf-8"))
+    assert outcome.summary is not None
+    document = json.loads(outcome.summary.path.read_text(encoding="utf-8"))
     VALIDATOR.validate(document)
-    trace = reader.read(outcome.head.path)
+    trace = reader.read(outcome.summary.path)
     assert list(rows(trace))
     assert list(tree.tree_lines(trace))
-    assert (
-        steps_of(damaged)[0].span.end >= steps_of(damaged)[0].span.start or trace.head.status == "interrupted"
-    )
+    root = steps_of(damaged)[0].span
+    assert root.end >= root.start or trace.summary.status == "interrupted"
     shutil.rmtree(place)

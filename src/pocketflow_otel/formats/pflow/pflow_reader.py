@@ -10,11 +10,11 @@ import json
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import pflow_names
-from pocketflow_otel.formats.pflow import calls, values
-from pocketflow_otel.formats.pflow.events import Scope, read_step
-from pocketflow_otel.formats.pflow.lines import Lines
-from pocketflow_otel.formats.pflow.model import Notice, Run
-from pocketflow_otel.formats.pflow.values import mapping, members
+from pocketflow_otel.formats.pflow import listed_calls, trace_values
+from pocketflow_otel.formats.pflow.recorded_run import RecordedRun, RecordedWarning
+from pocketflow_otel.formats.pflow.step_events import RecordedScope, read_step
+from pocketflow_otel.formats.pflow.streamed_trace import StreamedTrace
+from pocketflow_otel.formats.pflow.trace_values import mapping, members
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.traces.json_file import load_object, open_regular
 from pocketflow_otel.traces.records import TraceError
@@ -39,7 +39,7 @@ _UNNAMED: Final = "unnamed"
 _FILE: Final = ".pflow.md"
 
 
-def read(path: Path) -> Run:
+def read(path: Path) -> RecordedRun:
     """Read a run.
 
     Raises:
@@ -67,39 +67,39 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _read_document(path: Path, document: Mapping[str, Any]) -> Run:
+def _read_document(path: Path, document: Mapping[str, Any]) -> RecordedRun:
     events = document.get("nodes")
     if not isinstance(events, list) or "format_version" not in document:
         raise TraceError(f"{path} is no trace of pflow: it has no nodes")
     run = _begin(path, document)
     try:
-        scope = Scope({})
+        scope = RecordedScope({})
         # Until 0.9 a workflow could be repaired while it ran; that is told of between the steps.
         events = [event for event in events if "type" not in mapping(event)]
         run.steps = [read_step(event, f"nodes[{number}]", scope) for number, event in enumerate(events)]
     except TraceError as error:
         raise TraceError(f"{path} is damaged: {error}") from None
-    if calls.is_listed(events):
+    if listed_calls.is_listed(events):
         before = mapping(mapping(events[0]).get("shared_before"))
-        run.inputs = values.types(before)
-        run.file = values.base_name(before.get(pflow_names.WORKFLOW_FILE))
-        run.strays = calls.assign(run.steps, events)
+        run.inputs = trace_values.types(before)
+        run.file = trace_values.base_name(before.get(pflow_names.WORKFLOW_FILE))
+        run.strays = listed_calls.assign(run.steps, events)
     _end(run, document, {})
-    if run.status == _FAILED and run.steps and run.steps[-1].problem is None:
+    if run.status == _FAILED and run.steps and run.steps[-1].failure is None:
         # Until 0.13 the trace, and not pflow itself, calls a run failed that went on after a failure.
-        went_on = any(notice.category == _WENT_ON for notice in run.notices)
+        went_on = any(warning.category == _WENT_ON for warning in run.warnings)
         run.status = "degraded" if went_on else ""
     return run
 
 
-def _read_lines(path: Path, head: Mapping[str, Any], file: IO[bytes]) -> Run:
+def _read_lines(path: Path, head: Mapping[str, Any], file: IO[bytes]) -> RecordedRun:
     if head[MARKER] != _TRANSPORT:
         raise TraceError(
             f"{path} was written by a newer pflow: {MARKER} is {_said(head[MARKER])}, not {_TRANSPORT!r}"
         )
     run = _begin(path, head)
-    run.inputs = values.types(head.get("inputs"))
-    lines = Lines()
+    run.inputs = trace_values.types(head.get("inputs"))
+    lines = StreamedTrace()
     try:
         for number, line in _numbered(file):
             lines.take(line, f"line {number}")
@@ -127,23 +127,23 @@ def _numbered(file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
             raise TraceError(f"line {number} is no JSON object")
 
 
-def _begin(path: Path, said: Mapping[str, Any]) -> Run:
+def _begin(path: Path, said: Mapping[str, Any]) -> RecordedRun:
     """Read what is known of a run from its start."""
     version = said.get("format_version")
     if not isinstance(version, str) or not version.startswith(_FORMATS):
         raise TraceError(f"{path} has the format {_said(version)}, which this version does not know")
-    start = values.moment(said.get("start_time"))
+    start = trace_values.moment(said.get("start_time"))
     if start is None:
         raise TraceError(f"{path} is damaged: it has no start_time")
-    execution_id = values.name(said.get("execution_id"))
-    return Run(
+    execution_id = trace_values.name(said.get("execution_id"))
+    return RecordedRun(
         identity=execution_id or path.name,
         execution_id=execution_id,
         name=_name(said.get("workflow_name"), said.get("workflow_path")),
-        file=values.base_name(said.get("workflow_path")),
+        file=trace_values.base_name(said.get("workflow_path")),
         start=start,
-        resumed_from=values.name(said.get("resumed_from")),
-        only_node=values.name(said.get("only_node")),
+        resumed_from=trace_values.name(said.get("resumed_from")),
+        only_node=trace_values.name(said.get("only_node")),
     )
 
 
@@ -152,40 +152,42 @@ def _name(given: object, path: object) -> str:
     if not isinstance(given, str) or given == _UNNAMED:
         return ""
     is_path = given == path or "/" in given or "\\" in given or given.endswith(_FILE)
-    return values.name(pflow_names.stem(given) if is_path else given)
+    return trace_values.name(pflow_names.stem(given) if is_path else given)
 
 
-def _end(run: Run, said: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
+def _end(run: RecordedRun, said: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
     """Read what is known of a run at its end."""
-    end = values.moment(said.get("end_time"))
+    end = trace_values.moment(said.get("end_time"))
     if end is None or end < run.start:
-        end = run.start + values.nanoseconds(said.get("duration_ms"))
+        end = run.start + trace_values.nanoseconds(said.get("duration_ms"))
     run.end = end
-    run.status = values.name(said.get("final_status"))
+    run.status = trace_values.name(said.get("final_status"))
     warnings = [mapping(warning) for warning in members(said.get("warnings"))]
     warnings = [warning for warning in warnings if warning.get("source") not in _ADVISERS]
-    run.notices = [_notice(warning, blobs) for warning in warnings]
+    run.warnings = [_warning(warning, blobs) for warning in warnings]
     if not run.steps and not run.restored and run.status == "success":
         # Every workflow has a node: it was refused, or broke down before the first.
         run.status = _FAILED
-    by_node = {values.name(warning.get("node_id")): mapping(warning.get("context")) for warning in warnings}
+    contexts = {
+        trace_values.name(warning.get("node_id")): mapping(warning.get("context")) for warning in warnings
+    }
     for step in run.steps:
-        about, problem = by_node.get(step.node_id, {}), step.problem
-        if problem is None:
+        context, failure = contexts.get(step.node_id, {}), step.failure
+        if failure is None:
             continue
-        kind, category = about.get("type"), values.name(about.get("category"))
+        kind, category = context.get("type"), trace_values.name(context.get("category"))
         if kind == _WENT_ON and category:
-            step.problem = problem.as_category(category)
-        elif kind == pflow_names.API_WARNING and problem.category == pflow_names.EXCEPTION:
-            step.problem = problem.as_category(pflow_names.API_WARNING)
+            step.failure = failure.as_category(category)
+        elif kind == pflow_names.API_WARNING and failure.category == pflow_names.EXCEPTION:
+            step.failure = failure.as_category(pflow_names.API_WARNING)
 
 
-def _notice(said: Mapping[str, Any], blobs: Mapping[str, str]) -> Notice:
-    text = values.words(said.get("message"), blobs)
-    return Notice(
-        category=values.name(pflow_names.warning_category(said)),
-        severity=values.name(said.get("severity")) or pflow_names.WARNING,
+def _warning(said: Mapping[str, Any], blobs: Mapping[str, str]) -> RecordedWarning:
+    text = trace_values.words(said.get("message"), blobs)
+    return RecordedWarning(
+        category=trace_values.name(pflow_names.warning_category(said)),
+        severity=trace_values.name(said.get("severity")) or pflow_names.WARNING,
         text=text,
-        node_id=values.name(said.get("node_id")),
+        node_id=trace_values.name(said.get("node_id")),
         late=_UNROUTED in text,
     )

@@ -13,10 +13,10 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import pflow_names
-from pocketflow_otel.formats.pflow import values
-from pocketflow_otel.formats.pflow.events import Scope, read_start, read_step
-from pocketflow_otel.formats.pflow.model import Child, Step
-from pocketflow_otel.formats.pflow.values import mapping
+from pocketflow_otel.formats.pflow import trace_values
+from pocketflow_otel.formats.pflow.recorded_run import RecordedStep, RecordedWorkflow
+from pocketflow_otel.formats.pflow.step_events import RecordedScope, read_start, read_step
+from pocketflow_otel.formats.pflow.trace_values import mapping
 from pocketflow_otel.traces.records import TraceError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class _Gate:
     outcome: str = ""
 
 
-class Lines:
+class StreamedTrace:
     """What the lines have told so far.
 
     Attributes:
@@ -48,10 +48,10 @@ class Lines:
     def __init__(self) -> None:
         self.restored: list[str] = []
         self.trailer: Line | None = None
-        self._steps: dict[int, Step] = {}
+        self._steps: dict[int, RecordedStep] = {}
         self._parents: dict[int, int | None] = {}
         self.blobs: dict[str, str] = {}
-        self._scopes: dict[int | None, Scope] = {None: Scope(self.blobs)}
+        self._scopes: dict[int | None, RecordedScope] = {None: RecordedScope(self.blobs)}
         self._gates: dict[tuple[int | None, str], _Gate] = {}
         # What gates ask for, without looking at all steps: the last of a node, and those that run a
         # workflow, as a heap with the innermost at its top; one that has ended is taken off when met.
@@ -76,24 +76,28 @@ class Lines:
         elif kind == "gate":
             self._take_gate(line)
         elif kind == "blob":
-            self.blobs[values.name(line.get("md5"))] = values.words(line.get("value"), {})
+            self.blobs[trace_values.name(line.get("md5"))] = trace_values.words(line.get("value"), {})
         elif kind == "run.complete":
             self.trailer = line
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[RecordedStep]:
         """Return the steps of the outermost workflow, each with those in it."""
-        children: dict[int | None, list[Step]] = defaultdict(list)
+        children: dict[int | None, list[RecordedStep]] = defaultdict(list)
         for number in sorted(self._steps):
             children[self._parents[number]].append(self._steps[number])
         for (parent, node_id), gate in self._gates.items():
             if gate.outcome != _APPROVED:
                 waiting = not gate.outcome
                 children[parent].append(
-                    Step(node_id=node_id, node_type=gate.node_type, gate=gate.outcome, running=waiting)
+                    RecordedStep(
+                        node_id=node_id, node_type=gate.node_type, gate=gate.outcome, running=waiting
+                    )
                 )
         for number, step in self._steps.items():
             if children[number]:
-                step.child = Child(step.child.file if step.child is not None else "", children[number])
+                step.workflow = RecordedWorkflow(
+                    step.workflow.file if step.workflow is not None else "", children[number]
+                )
         return children[None]
 
     def _take_step(self, line: Line, place: str, *, ended: bool) -> None:
@@ -103,7 +107,7 @@ class Lines:
         if parent is not None and (type(parent) is not int or parent >= number or parent not in self._steps):
             raise TraceError(f"{place} is in a step that is not there")
         if line.get("restored") is True:
-            self.restored.append(values.name(line.get("node_id")))
+            self.restored.append(trace_values.name(line.get("node_id")))
             return
         scope = self._scope(parent, place)
         known = self._steps.get(number)
@@ -122,7 +126,7 @@ class Lines:
             self._last[parent, step.node_id] = number
         self._steps[number], self._parents[number] = step, parent
 
-    def _scope(self, parent: int | None, place: str) -> Scope:
+    def _scope(self, parent: int | None, place: str) -> RecordedScope:
         found = self._scopes.get(parent)
         if found is None:
             assert parent is not None
@@ -132,8 +136,8 @@ class Lines:
     def _take_gate(self, line: Line) -> None:
         """Note a gate; it is in the workflow that is running, the innermost."""
         parent = self._innermost()
-        node_id = values.name(line.get("node_id"))
-        outcome = values.name(line.get("resolution"))
+        node_id = trace_values.name(line.get("node_id"))
+        outcome = trace_values.name(line.get("resolution"))
         if line.get("gate_kind") == _APPROVAL:
             gate = self._gates.setdefault((parent, node_id), _Gate(_type_of(line)))
             gate.outcome = outcome
@@ -151,15 +155,15 @@ class Lines:
         return -running[0] if running else None
 
 
-def _go_on(step: Step, known: Step) -> None:
+def _go_on(step: RecordedStep, known: RecordedStep) -> None:
     """Take over into a step that has ended what was known of it before."""
     step.begun, step.gate = known.begun, known.gate
     if not known.running:
         # pflow writes a step again when its action turns out to lead nowhere.
         step.added, step.modified = known.added, known.modified
-        if step.problem is not None and known.problem is None:
-            step.problem = step.problem.as_category(pflow_names.ROUTING_ERROR)
+        if step.failure is not None and known.failure is None:
+            step.failure = step.failure.as_category(pflow_names.ROUTING_ERROR)
 
 
 def _type_of(line: Mapping[str, Any]) -> str:
-    return values.name(mapping(line.get("request")).get("node_type"))
+    return trace_values.name(mapping(line.get("request")).get("node_type"))

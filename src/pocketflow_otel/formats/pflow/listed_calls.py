@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.formats.pflow import values
-from pocketflow_otel.formats.pflow.values import mapping, members
+from pocketflow_otel.formats.pflow import trace_values
+from pocketflow_otel.formats.pflow.trace_values import mapping, members
 from pocketflow_otel.usage.payloads import Usage, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pocketflow_otel.formats.pflow.model import Step
+    from pocketflow_otel.formats.pflow.recorded_run import RecordedStep
 
 _LIST: Final = "__llm_calls__"
 _CUT: Final = 100
@@ -29,7 +29,7 @@ def is_listed(events: Sequence[Any]) -> bool:
     return any("shared_after" in mapping(event) for event in events)
 
 
-def assign(steps: Sequence[Step], events: Sequence[Any]) -> list[Usage]:
+def assign(steps: Sequence[RecordedStep], events: Sequence[Any]) -> list[Usage]:
     """Give each step its calls; return those of nobody, such as of a planner.
 
     Args:
@@ -45,7 +45,7 @@ def assign(steps: Sequence[Step], events: Sequence[Any]) -> list[Usage]:
     listed = max(lists, key=len, default=[])
     told: dict[str, list[Usage]] = defaultdict(list)
     for call in listed:
-        told[values.name(mapping(call).get("node_id"))] += filter(None, read_usage(call, ask=False))
+        told[trace_values.name(mapping(call).get("node_id"))] += filter(None, read_usage(call, ask=False))
     whole = 0 < len(listed) < _CUT
     visits = Counter(step.node_id for step in steps)
     for step in steps:

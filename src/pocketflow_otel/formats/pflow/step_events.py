@@ -13,9 +13,15 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import pflow_names, semconv
-from pocketflow_otel.formats.pflow import values
-from pocketflow_otel.formats.pflow.model import Batch, Child, Item, Problem, Step
-from pocketflow_otel.formats.pflow.values import mapping, members
+from pocketflow_otel.formats.pflow import trace_values
+from pocketflow_otel.formats.pflow.recorded_run import (
+    RecordedBatch,
+    RecordedFailure,
+    RecordedItem,
+    RecordedStep,
+    RecordedWorkflow,
+)
+from pocketflow_otel.formats.pflow.trace_values import mapping, members
 from pocketflow_otel.traces.records import TraceError
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ _DEEPEST: Final = 50
 _MOST_PLACES: Final = 1000
 
 
-class Scope:
+class RecordedScope:
     """One execution of a workflow, as far as its steps depend on each other.
 
     Args:
@@ -44,7 +50,7 @@ class Scope:
         self.depth = depth
         self._written: dict[str, dict[str, int]] = defaultdict(dict)
 
-    def within(self, place: str) -> Scope:
+    def within(self, place: str) -> RecordedScope:
         """Return the scope of a workflow in this one.
 
         Raises:
@@ -52,12 +58,12 @@ class Scope:
         """
         if self.depth == _DEEPEST:
             raise TraceError(f"{place} is nested too deeply")
-        return Scope(self.blobs, self.depth + 1)
+        return RecordedScope(self.blobs, self.depth + 1)
 
     def changes(self, node_id: str, output: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the types of the names that a node has added, and has modified since it ran last."""
         added, modified, before = {}, {}, self._written[node_id]
-        for name, (kind, mark) in values.types_and_marks(output).items():
+        for name, (kind, mark) in trace_values.types_and_marks(output).items():
             known = before.get(name)
             if known is None:
                 added[name] = kind
@@ -67,7 +73,7 @@ class Scope:
         return added, modified
 
 
-def read_start(line: Mapping[str, Any], place: str) -> Step:
+def read_start(line: Mapping[str, Any], place: str) -> RecordedStep:
     """Read the line that pflow writes, from 0.14 on, when a step begins.
 
     Args:
@@ -78,19 +84,19 @@ def read_start(line: Mapping[str, Any], place: str) -> Step:
         TraceError: It is of no step.
     """
     node_id, node_type = _identity(line, place)
-    begun = values.moment(line.get("timestamp"))
-    return Step(node_id=node_id, node_type=node_type, begun=begun, running=True)
+    begun = trace_values.moment(line.get("timestamp"))
+    return RecordedStep(node_id=node_id, node_type=node_type, begun=begun, running=True)
 
 
 def _identity(said: Mapping[str, Any], place: str) -> tuple[str, str]:
     """Return the id and the type of a step's node."""
-    node_id = values.name(said.get("node_id"))
+    node_id = trace_values.name(said.get("node_id"))
     if not node_id:
         raise TraceError(f"{place} is no step: it has no node_id")
-    return node_id, values.name(said.get("node_type"))
+    return node_id, trace_values.name(said.get("node_type"))
 
 
-def read_step(event: object, place: str, scope: Scope) -> Step:
+def read_step(event: object, place: str, scope: RecordedScope) -> RecordedStep:
     """Read an event, with all that lies in it.
 
     Args:
@@ -105,24 +111,24 @@ def read_step(event: object, place: str, scope: Scope) -> Step:
     node_id, node_type = _identity(said, place)
     output = _output(said, node_id)
     status = _status(said)
-    step = Step(
+    step = RecordedStep(
         node_id=node_id,
         node_type=node_type,
-        ended=values.moment(said.get("timestamp")),
-        duration=values.nanoseconds(said.get("duration_ms")),
+        ended=trace_values.moment(said.get("timestamp")),
+        duration=trace_values.nanoseconds(said.get("duration_ms")),
         cached=status == "cached",
-        iteration=values.count(said.get("iteration")),
-        problem=_problem(said, status, output, node_type, scope.blobs),
+        iteration=trace_values.count(said.get("iteration")),
+        failure=_failure(said, status, output, node_type, scope.blobs),
     )
     step.added, step.modified = scope.changes(node_id, output)
     inner = members(said.get("sub_workflow_events"))
     is_workflow = node_type == pflow_names.SUB_WORKFLOW
     if inner or is_workflow:
-        file = _child_file(said, output, node_id)
-        step.child = _child(file, inner, f"{place}.sub_workflow_events", scope)
+        file = _workflow_file(said, output, node_id)
+        step.workflow = _workflow(file, inner, f"{place}.sub_workflow_events", scope)
     step.batch = _batch(said, output, step, place, scope)
     if step.cached:
-        step.cache_source = values.name(_usage(said, output).get(pflow_names.CACHE_SOURCE))
+        step.cache_source = trace_values.name(_usage(said, output).get(pflow_names.CACHE_SOURCE))
     elif not is_workflow and step.batch is None:
         step.usages = pflow_names.read_calls(_usage(said, output))
     elif not is_workflow and not said.get("batch_items"):
@@ -148,64 +154,70 @@ def _output(said: Mapping[str, Any], node_id: str) -> Mapping[str, Any]:
     return mapping(mapping(said.get("shared_after")).get(node_id) if output is None else output)
 
 
-def _problem(
+def _failure(
     said: Mapping[str, Any], status: str, output: Mapping[str, Any], node_type: str, blobs: Mapping[str, str]
-) -> Problem | None:
+) -> RecordedFailure | None:
     if status != "failed":
         return None
     # What a node returned as an error, it wrote. Of what was raised, pflow keeps the text, and until
     # 0.11 of nothing else.
     returned = "error" in output or "error" not in said
     category = pflow_names.returned_category(node_type) if returned else pflow_names.EXCEPTION
-    text = values.words(said.get("error") or output.get("error"), blobs)
+    text = trace_values.words(said.get("error") or output.get("error"), blobs)
     raised = _RAISED.match(text) if returned and node_type == _CODE else None
-    return Problem(category, category if raised is None else values.name(raised[1]), text, returned)
+    return RecordedFailure(
+        category, category if raised is None else trace_values.name(raised[1]), text, returned
+    )
 
 
 def _batch(
-    said: Mapping[str, Any], output: Mapping[str, Any], step: Step, place: str, scope: Scope
-) -> Batch | None:
+    said: Mapping[str, Any], output: Mapping[str, Any], step: RecordedStep, place: str, scope: RecordedScope
+) -> RecordedBatch | None:
     about, told = mapping(output.get("batch_metadata")), members(said.get("batch_items"))
     if not about and not told:
         return None
     items = [
         _item(item, number, f"{place}.batch_items[{number}]", step, scope) for number, item in enumerate(told)
     ]
-    size = values.count(output.get("count"))
+    size = trace_values.count(output.get("count"))
     if size is None:
         size = sum(item.index >= 0 for item in items)
     parallel = about.get("parallel") is True
-    places = (values.count(about.get("max_concurrent")) or size) if parallel else 1
-    return Batch(size, parallel, max(1, min(places, _MOST_PLACES)), items)
+    places = (trace_values.count(about.get("max_concurrent")) or size) if parallel else 1
+    return RecordedBatch(size, parallel, max(1, min(places, _MOST_PLACES)), items)
 
 
-def _item(said: object, number: int, place: str, host: Step, scope: Scope) -> Item:
+def _item(said: object, number: int, place: str, host: RecordedStep, scope: RecordedScope) -> RecordedItem:
     item = mapping(said)
     output = mapping(item.get("node_output"))
     status = _status(item)
     index = item.get("index")
     # -1 is a call that warmed a cache up, before the items.
-    index = -1 if index == -1 and type(index) is int else values.count(index)
-    found = Item(
+    index = -1 if index == -1 and type(index) is int else trace_values.count(index)
+    found = RecordedItem(
         index=number if index is None else index,
-        duration=values.nanoseconds(item.get("duration_ms")),
-        problem=_problem(item, status, output, host.node_type, scope.blobs),
+        duration=trace_values.nanoseconds(item.get("duration_ms")),
+        failure=_failure(item, status, output, host.node_type, scope.blobs),
     )
     inner = members(item.get("events"))
     if inner:
-        file = _child_file(item, output, host.node_id) or (host.child.file if host.child is not None else "")
-        found.child = _child(file, inner, f"{place}.events", scope)
+        file = _workflow_file(item, output, host.node_id) or (
+            host.workflow.file if host.workflow is not None else ""
+        )
+        found.workflow = _workflow(file, inner, f"{place}.events", scope)
     elif status != "cached" and host.node_type != pflow_names.SUB_WORKFLOW:
         found.usages = pflow_names.read_calls(_usage(item, output))
     return found
 
 
-def _child(file: str, events: list[Any], place: str, scope: Scope) -> Child:
+def _workflow(file: str, events: list[Any], place: str, scope: RecordedScope) -> RecordedWorkflow:
     within = scope.within(place)
-    return Child(file, [read_step(event, f"{place}[{n}]", within) for n, event in enumerate(events)])
+    return RecordedWorkflow(
+        file, [read_step(event, f"{place}[{n}]", within) for n, event in enumerate(events)]
+    )
 
 
-def _child_file(said: Mapping[str, Any], output: Mapping[str, Any], node_id: str) -> str:
+def _workflow_file(said: Mapping[str, Any], output: Mapping[str, Any], node_id: str) -> str:
     """Return the file of the workflow in a step or an item, or the name it is saved under."""
     resolved = mapping(mapping(said.get("template_resolutions")).get("workflow")).get("resolved")
     given = mapping(said.get("node_params"))
@@ -217,7 +229,7 @@ def _child_file(said: Mapping[str, Any], output: Mapping[str, Any], node_id: str
         given.get("workflow_ref"),
         given.get("workflow_name"),
     ):
-        found = values.base_name(path)
+        found = trace_values.base_name(path)
         if found:
             return found
     return ""

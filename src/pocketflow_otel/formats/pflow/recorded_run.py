@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RecordedFailure:
     """How something failed.
 
     Attributes:
@@ -27,14 +27,14 @@ class Problem:
     text: str = ""
     returned: bool = False
 
-    def as_category(self, category: str) -> Problem:
+    def as_category(self, category: str) -> RecordedFailure:
         """Return it under another category."""
         kind = category if self.kind == self.category else self.kind
         return replace(self, category=category, kind=kind)
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class RecordedWarning:
     """A warning.
 
     Attributes:
@@ -53,31 +53,31 @@ class Notice:
 
 
 @dataclass(slots=True, kw_only=True)
-class Work:
+class RecordedWork:
     """What a step and an item of a batch have in common.
 
     Attributes:
         duration: Nanoseconds.
-        problem: How it failed, if it did.
+        failure: How it failed, if it did.
         usages: The model calls it made itself.
-        child: The workflow it ran.
+        workflow: The workflow it ran.
     """
 
     duration: int = 0
-    problem: Problem | None = None
+    failure: RecordedFailure | None = None
     usages: Sequence[Usage] = ()
-    child: Child | None = None
+    workflow: RecordedWorkflow | None = None
 
 
 @dataclass(slots=True, kw_only=True)
-class Item(Work):
+class RecordedItem(RecordedWork):
     """One item of a batch; of its times, its duration alone is known."""
 
     index: int
 
 
 @dataclass(slots=True)
-class Batch:
+class RecordedBatch:
     """What a batch says of itself.
 
     Attributes:
@@ -90,11 +90,11 @@ class Batch:
     size: int
     parallel: bool = False
     places: int = 1
-    items: Sequence[Item] = ()
+    items: Sequence[RecordedItem] = ()
 
 
 @dataclass(slots=True, kw_only=True)
-class Step(Work):
+class RecordedStep(RecordedWork):
     """One execution of a node.
 
     Attributes:
@@ -119,11 +119,11 @@ class Step(Work):
     cache_source: str = ""
     iteration: int | None = None
     gate: str = ""
-    batch: Batch | None = None
+    batch: RecordedBatch | None = None
 
 
 @dataclass(slots=True)
-class Child:
+class RecordedWorkflow:
     """A workflow that a step or an item ran.
 
     Attributes:
@@ -132,11 +132,11 @@ class Child:
     """
 
     file: str = ""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RecordedStep] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
+class RecordedRun:
     """One run of a workflow.
 
     Attributes:
@@ -150,7 +150,7 @@ class Run:
         restored: Nodes whose outputs came from an earlier run.
         inputs: The types of its inputs by their names.
         steps: Its steps, in the order in which they began.
-        notices: Its warnings.
+        warnings: Its warnings.
         strays: Calls that the trace tells of, and not whose they were.
     """
 
@@ -165,8 +165,8 @@ class Run:
     only_node: str = ""
     restored: Sequence[str] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
-    notices: Sequence[Notice] = ()
+    steps: list[RecordedStep] = field(default_factory=list)
+    warnings: Sequence[RecordedWarning] = ()
     strays: Sequence[Usage] = ()
 
     @property
@@ -174,4 +174,4 @@ class Run:
         """Whether it failed in the end: a failure that it went on from is none."""
         if self.status:
             return self.status == "failed"
-        return self.end is not None and bool(self.steps) and self.steps[-1].problem is not None
+        return self.end is not None and bool(self.steps) and self.steps[-1].failure is not None

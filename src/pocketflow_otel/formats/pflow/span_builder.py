@@ -13,8 +13,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import __version__, pflow_names, semconv
-from pocketflow_otel.formats.pflow import times
-from pocketflow_otel.formats.pflow.times import Interval
+from pocketflow_otel.formats.pflow import step_times
+from pocketflow_otel.formats.pflow.step_times import Interval
 from pocketflow_otel.store.snapshot import MAX_NAMES
 from pocketflow_otel.traces.records import ERROR, UNSET, EventRecord, ScopeRecord, SpanRecord
 from pocketflow_otel.usage import span_attributes
@@ -23,7 +23,15 @@ from pocketflow_otel.usage.totals import Call, UsageTotals
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pocketflow_otel.formats.pflow.model import Batch, Child, Item, Notice, Run, Step, Work
+    from pocketflow_otel.formats.pflow.recorded_run import (
+        RecordedBatch,
+        RecordedItem,
+        RecordedRun,
+        RecordedStep,
+        RecordedWarning,
+        RecordedWork,
+        RecordedWorkflow,
+    )
     from pocketflow_otel.usage.payloads import Usage
     from pocketflow_otel.usage.pricing import PriceBook
 
@@ -37,7 +45,7 @@ _FLAGS: Final = 0x100
 _SCOPE: Final = ScopeRecord(semconv.SCOPE_NAME, __version__)
 
 
-def spans(run: Run, prices: PriceBook, *, texts: bool = False) -> list[SpanRecord]:
+def spans(run: RecordedRun, prices: PriceBook, *, texts: bool = False) -> list[SpanRecord]:
     """Return the spans of a run, the root first; what never ended has no end.
 
     Args:
@@ -45,32 +53,32 @@ def spans(run: Run, prices: PriceBook, *, texts: bool = False) -> list[SpanRecor
         prices: For the calls of which pflow does not say what they cost.
         texts: Whether the texts of failures and warnings come along, which hold data.
     """
-    teller = _Teller(run, prices, texts=texts)
-    teller.tell()
-    return teller.told[::-1]
+    builder = _SpanBuilder(run, prices, texts=texts)
+    builder.build()
+    return builder.spans[::-1]
 
 
-def run_id(run: Run) -> str:
+def run_id(run: RecordedRun) -> str:
     """Return the id that a run gets: its start in UTC and eight hex digits of its root's span id."""
     start = datetime.fromtimestamp(run.start // 1_000_000_000, UTC)
     return f"{start:%Y%m%dT%H%M%SZ}-{root_id(run)[:8]}"
 
 
-def root_id(run: Run) -> str:
+def root_id(run: RecordedRun) -> str:
     """Return the id of a run's root span."""
     return _span_id(run, 0)
 
 
-def _span_id(run: Run, number: int) -> str:
+def _span_id(run: RecordedRun, number: int) -> str:
     return _id(run, f"span {number}")[:16]
 
 
-def _id(run: Run, what: str) -> str:
+def _id(run: RecordedRun, what: str) -> str:
     return sha256(f"{what} of {run.identity}".encode()).hexdigest()[:32]
 
 
 @dataclass(slots=True)
-class _Part:
+class _SpanDraft:
     """A span that is being told.
 
     Attributes:
@@ -90,33 +98,33 @@ class _Part:
     failed_below: str = ""
     message: str = ""
 
-    def take(self, inner: _Part) -> None:
+    def take(self, inner: _SpanDraft) -> None:
         """Add up a part of it that has been told."""
         self.totals.add(inner.totals)
         self.steps += inner.steps
         self.failed_below = inner.failure
 
 
-class _Teller:
+class _SpanBuilder:
     """Makes the spans of one run.
 
     Attributes:
-        told: The spans, each after what it contains.
+        spans: The spans, each after what it contains.
     """
 
-    def __init__(self, run: Run, prices: PriceBook, *, texts: bool) -> None:
-        self.told: list[SpanRecord] = []
+    def __init__(self, run: RecordedRun, prices: PriceBook, *, texts: bool) -> None:
+        self.spans: list[SpanRecord] = []
         self._run, self._prices, self._texts = run, prices, texts
         self._trace_id = _id(run, "trace")
         self._begun = 0
-        self._notices: dict[str, list[Notice]] = {}
-        for notice in run.notices:
-            if not notice.late:
-                self._notices.setdefault(notice.node_id, []).append(notice)
+        self._warnings: dict[str, list[RecordedWarning]] = {}
+        for warning in run.warnings:
+            if not warning.late:
+                self._warnings.setdefault(warning.node_id, []).append(warning)
 
-    def tell(self) -> None:
+    def build(self) -> None:
         run = self._run
-        end = times.last_moment(run.steps, run.start) if run.end is None else run.end
+        end = step_times.last_moment(run.steps, run.start) if run.end is None else run.end
         flow = self._begin(semconv.INVOKE_WORKFLOW, Interval(run.start, end))
         # A run that goes on begins where the first one did; whether `--only` skips nodes is not said.
         nodes = [*run.restored, *(step.node_id for step in run.steps[:1])]
@@ -130,98 +138,109 @@ class _Teller:
             semconv.SHARED_SCHEMA: _schema(run.inputs) if run.inputs else "",
         }
         flow.attributes |= {name: value for name, value in optional.items() if value}
-        self._tell_steps(run.steps, flow, outermost=True)
+        self._add_steps(run.steps, flow, outermost=True)
         if run.strays:
             flow.totals.add(self._totals(run.strays, flow.when.end))
-        left = [notice for notices in self._notices.values() for notice in notices]
-        left += [notice for notice in run.notices if notice.late]
-        flow.events += [self._warning(notice, end, notice.node_id) for notice in left]
+        left = [warning for warnings in self._warnings.values() for warning in warnings]
+        left += [warning for warning in run.warnings if warning.late]
+        flow.events += [self._warning(warning, end, warning.node_id) for warning in left]
         if run.failed:
-            self._fail(flow, flow.failed_below or _FAILED, told=bool(flow.failed_below))
+            self._fail(flow, flow.failed_below or _FAILED, reported=bool(flow.failed_below))
         self._end(flow, None, is_open=run.end is None)
 
-    def _tell_steps(self, steps: Sequence[Step], flow: _Part, *, outermost: bool = False) -> None:
+    def _add_steps(self, steps: Sequence[RecordedStep], flow: _SpanDraft, *, outermost: bool = False) -> None:
         visits: Counter[str] = Counter()
         last = {step.node_id: number for number, step in enumerate(steps)}
-        for number, (step, when) in enumerate(times.of_steps(steps, flow.when)):
+        for number, (step, when) in enumerate(step_times.of_steps(steps, flow.when)):
             visits[step.node_id] += 1
-            notices = (
-                self._notices.pop(step.node_id, ()) if outermost and last[step.node_id] == number else ()
+            warnings = (
+                self._warnings.pop(step.node_id, ()) if outermost and last[step.node_id] == number else ()
             )
-            flow.take(self._tell_step(step, when, flow, visits[step.node_id], notices))
+            flow.take(self._add_step(step, when, flow, visits[step.node_id], warnings))
         flow.attributes[semconv.FLOW_STEPS] = flow.steps
 
-    def _tell_step(
-        self, step: Step, when: Interval, flow: _Part, visit: int, notices: Sequence[Notice]
-    ) -> _Part:
-        part = self._begin(semconv.INVOKE_NODE, when)
-        part.attributes |= {
+    def _add_step(
+        self,
+        step: RecordedStep,
+        when: Interval,
+        flow: _SpanDraft,
+        visit: int,
+        warnings: Sequence[RecordedWarning],
+    ) -> _SpanDraft:
+        draft = self._begin(semconv.INVOKE_NODE, when)
+        draft.attributes |= {
             semconv.NODE_NAME: step.node_id,
             semconv.NODE_CLASS: step.node_type or _UNKNOWN,
             semconv.NODE_VISIT: visit,
             **_of_step(step),
         }
         is_open = step.running and self._run.end is None
-        self._tell_inside(step, part, is_open=is_open)
+        self._add_inside(step, draft, is_open=is_open)
         if step.batch is not None:
-            self._tell_batch(step.batch, part, cached=step.cached)
-        if step.problem is not None:
-            part.attributes[semconv.FAILURE_CATEGORY] = step.problem.category
-            kind = step.problem.kind
-            if step.problem.returned:
-                part.attributes[semconv.NODE_ACTION] = _ERROR
-                kind = part.failed_below or kind
-            self._fail(part, kind, step.problem.text, told=bool(part.failed_below))
+            self._add_batch(step.batch, draft, cached=step.cached)
+        if step.failure is not None:
+            draft.attributes[semconv.FAILURE_CATEGORY] = step.failure.category
+            kind = step.failure.kind
+            if step.failure.returned:
+                draft.attributes[semconv.NODE_ACTION] = _ERROR
+                kind = draft.failed_below or kind
+            self._fail(draft, kind, step.failure.text, reported=bool(draft.failed_below))
         elif step.running and not is_open:
-            self._fail(part, _INTERRUPTED)
-        part.steps += 1
-        part.events += [self._warning(notice, when.end) for notice in notices]
-        self._end(part, flow, is_open=is_open)
-        return part
+            self._fail(draft, _INTERRUPTED)
+        draft.steps += 1
+        draft.events += [self._warning(warning, when.end) for warning in warnings]
+        self._end(draft, flow, is_open=is_open)
+        return draft
 
-    def _tell_batch(self, batch: Batch, part: _Part, *, cached: bool) -> None:
-        part.attributes[semconv.BATCH_MODE] = semconv.PARALLEL if batch.parallel else semconv.SEQUENTIAL
+    def _add_batch(self, batch: RecordedBatch, draft: _SpanDraft, *, cached: bool) -> None:
+        draft.attributes[semconv.BATCH_MODE] = semconv.PARALLEL if batch.parallel else semconv.SEQUENTIAL
         if cached:  # Its items did not run.
             return
-        part.attributes[semconv.BATCH_SIZE] = batch.size
+        draft.attributes[semconv.BATCH_SIZE] = batch.size
         if batch.size and not batch.items:
-            part.attributes[semconv.BATCH_UNTRACED] = batch.size
+            draft.attributes[semconv.BATCH_UNTRACED] = batch.size
         failed = ""
-        for item, when in times.of_items(batch, part.when):
-            told = self._tell_item(item, when, batch, part)
-            part.take(told)
-            failed = told.failure or failed
-        part.failed_below = failed
+        for item, when in step_times.of_items(batch, draft.when):
+            inner = self._add_item(item, when, batch, draft)
+            draft.take(inner)
+            failed = inner.failure or failed
+        draft.failed_below = failed
 
-    def _tell_item(self, item: Item, when: Interval, batch: Batch, host: _Part) -> _Part:
-        part = self._begin(semconv.BATCH_ITEM, when)
-        part.attributes |= {semconv.BATCH_INDEX: item.index, semconv.BATCH_SIZE: batch.size}
-        self._tell_inside(item, part)
-        if item.problem is not None:
-            kind = part.failed_below or item.problem.kind
-            self._fail(part, kind, item.problem.text, told=bool(part.failed_below))
-        self._end(part, host)
-        return part
+    def _add_item(
+        self, item: RecordedItem, when: Interval, batch: RecordedBatch, host: _SpanDraft
+    ) -> _SpanDraft:
+        draft = self._begin(semconv.BATCH_ITEM, when)
+        draft.attributes |= {semconv.BATCH_INDEX: item.index, semconv.BATCH_SIZE: batch.size}
+        self._add_inside(item, draft)
+        if item.failure is not None:
+            kind = draft.failed_below or item.failure.kind
+            self._fail(draft, kind, item.failure.text, reported=bool(draft.failed_below))
+        self._end(draft, host)
+        return draft
 
-    def _tell_inside(self, work: Work, part: _Part, *, is_open: bool = False) -> None:
+    def _add_inside(self, work: RecordedWork, draft: _SpanDraft, *, is_open: bool = False) -> None:
         """Tell of the calls and the workflow in a step or an item."""
         if work.usages:
-            part.totals.add(self._totals(work.usages, part.when.end))
-            part.attributes |= span_attributes.of_calls(_calls(work.usages, part.when.end), self._prices)
-        if work.child is not None and work.child.steps:
-            part.take(self._tell_child(work.child, part, failed=work.problem is not None, is_open=is_open))
+            draft.totals.add(self._totals(work.usages, draft.when.end))
+            draft.attributes |= span_attributes.of_calls(_calls(work.usages, draft.when.end), self._prices)
+        if work.workflow is not None and work.workflow.steps:
+            draft.take(
+                self._add_workflow(work.workflow, draft, failed=work.failure is not None, is_open=is_open)
+            )
 
-    def _tell_child(self, child: Child, host: _Part, *, failed: bool, is_open: bool) -> _Part:
+    def _add_workflow(
+        self, workflow: RecordedWorkflow, host: _SpanDraft, *, failed: bool, is_open: bool
+    ) -> _SpanDraft:
         flow = self._begin(semconv.INVOKE_WORKFLOW, host.when)
         flow.attributes[semconv.FLOW_NESTED] = True
-        self._describe_flow(flow, pflow_names.stem(child.file), child.file, child.steps[0].node_id)
-        self._tell_steps(child.steps, flow)
+        self._describe_flow(flow, pflow_names.stem(workflow.file), workflow.file, workflow.steps[0].node_id)
+        self._add_steps(workflow.steps, flow)
         if failed and flow.failed_below:
             self._fail(flow, flow.failed_below)
         self._end(flow, host, is_open=is_open)
         return flow
 
-    def _describe_flow(self, flow: _Part, name: str, file: str, first: str) -> None:
+    def _describe_flow(self, flow: _SpanDraft, name: str, file: str, first: str) -> None:
         optional = {
             semconv.GEN_AI_WORKFLOW_NAME: name,
             semconv.FLOW_CLASS: pflow_names.WORKFLOW,
@@ -242,49 +261,49 @@ class _Teller:
         totals.price_waiting(prices)
         return totals
 
-    def _fail(self, part: _Part, kind: str, text: str = "", *, told: bool = True) -> None:
+    def _fail(self, draft: _SpanDraft, kind: str, text: str = "", *, reported: bool = True) -> None:
         """Say that it failed; where nothing in it has told of that yet, as of an exception."""
         text = text if self._texts else ""
-        part.failure = part.attributes[semconv.ERROR_TYPE] = kind
-        part.message = text or kind
-        if not told:
+        draft.failure = draft.attributes[semconv.ERROR_TYPE] = kind
+        draft.message = text or kind
+        if not reported:
             said = {semconv.EXCEPTION_TYPE: kind} | ({semconv.EXCEPTION_MESSAGE: text} if text else {})
-            part.events.append(EventRecord(semconv.EXCEPTION_EVENT, part.when.end, said))
+            draft.events.append(EventRecord(semconv.EXCEPTION_EVENT, draft.when.end, said))
 
-    def _warning(self, notice: Notice, at: int, node_id: str = "") -> EventRecord:
-        said = {semconv.WARNING_CATEGORY: notice.category, semconv.WARNING_SEVERITY: notice.severity}
+    def _warning(self, warning: RecordedWarning, at: int, node_id: str = "") -> EventRecord:
+        said = {semconv.WARNING_CATEGORY: warning.category, semconv.WARNING_SEVERITY: warning.severity}
         if node_id:
             said[semconv.WARNING_NODE] = node_id
-        if notice.text and self._texts:
-            said[semconv.WARNING_MESSAGE] = notice.text
+        if warning.text and self._texts:
+            said[semconv.WARNING_MESSAGE] = warning.text
         return EventRecord(semconv.WARNING, at, said)
 
-    def _begin(self, operation: str, when: Interval) -> _Part:
+    def _begin(self, operation: str, when: Interval) -> _SpanDraft:
         span_id = _span_id(self._run, self._begun)
         self._begun += 1
-        return _Part(span_id, when, {semconv.GEN_AI_OPERATION_NAME: operation})
+        return _SpanDraft(span_id, when, {semconv.GEN_AI_OPERATION_NAME: operation})
 
-    def _end(self, part: _Part, parent: _Part | None, *, is_open: bool = False) -> None:
-        said = part.attributes
-        if part.totals.models:
-            said |= span_attributes.sums(part.totals, by_model=parent is None)
+    def _end(self, draft: _SpanDraft, parent: _SpanDraft | None, *, is_open: bool = False) -> None:
+        said = draft.attributes
+        if draft.totals.models:
+            said |= span_attributes.sums(draft.totals, by_model=parent is None)
         operation = said[semconv.GEN_AI_OPERATION_NAME]
         title = said.get(semconv.NODE_NAME) or said.get(semconv.GEN_AI_WORKFLOW_NAME)
         span = SpanRecord(
             trace_id=self._trace_id,
-            span_id=part.span_id,
+            span_id=draft.span_id,
             parent_id="" if parent is None else parent.span_id,
             name=f"{operation} {title}" if title else operation,
-            start=part.when.start,
-            end=0 if is_open else part.when.end,
+            start=draft.when.start,
+            end=0 if is_open else draft.when.end,
             flags=_FLAGS,
             attributes=said,
-            events=tuple(part.events),
-            status=ERROR if part.failure else UNSET,
-            status_message=part.message,
+            events=tuple(draft.events),
+            status=ERROR if draft.failure else UNSET,
+            status_message=draft.message,
             scope=_SCOPE,
         )
-        self.told.append(span)
+        self.spans.append(span)
 
 
 def _calls(usages: Sequence[Usage], at: int) -> list[Call]:
@@ -292,7 +311,7 @@ def _calls(usages: Sequence[Usage], at: int) -> list[Call]:
     return [Call(usage, moment) for usage in usages]
 
 
-def _of_step(step: Step) -> dict[str, Any]:
+def _of_step(step: RecordedStep) -> dict[str, Any]:
     """Return the attributes of a step that it has by itself."""
     optional: dict[str, Any] = {
         semconv.NODE_CACHED: step.cached,
