@@ -107,7 +107,7 @@ def test_doctor_says_what_configure_does(
     given(variables)
     before = len(receiver.spans)
     with suppress(Exception):  # What `configure()` raises for a variable that cannot be meant.
-        with endpoints.environment(exporters.variables_for_setup()):
+        with endpoints.changed_environment(exporters.variables_for_setup()):
             provider = new_provider("test")
         with provider.get_tracer("test").start_as_current_span("step"):
             pass

@@ -14,7 +14,7 @@ from pocketflow_otel.export.otlp.endpoints import (
     PROTOCOL,
     is_url,
     port_of,
-    without_secrets,
+    redacted_url,
 )
 from pocketflow_otel.views.wording import cut, escape
 
@@ -41,26 +41,26 @@ _REASONS: Final = (
     (r"DEADLINE_EXCEEDED|timed out|[Tt]imeout", "no answer within 2 s"),
 )
 """What exporters say at length, in few words; the first that fits."""
-_MOST: Final = 200
+_MAX_LENGTH: Final = 200
 
 
 def reason(failed: str) -> str:
     """Return why an exporter failed, in few words, or as many of its own as make sense."""
     known = (words for pattern, words in _REASONS if re.search(pattern, failed))
-    return next(known, cut(escape(" ".join(failed.split())), _MOST))
+    return next(known, cut(escape(" ".join(failed.split())), _MAX_LENGTH))
 
 
-def may_speak_otherwise(failed: str) -> bool:
+def may_take_other_protocol(failed: str) -> bool:
     """Tell whether somebody is there, who may take another protocol."""
     return reason(failed) not in (_REFUSED, _NO_HOST, _NO_KEY)
 
 
-def way_out(to: Endpoint, failed: str) -> str:
+def fix_for(to: Endpoint, failed: str) -> str:
     """Return what to type where an endpoint does not take what is sent to it."""
-    return next(_ways_out(to, failed))
+    return next(_fixes(to, failed))
 
 
-def _ways_out(to: Endpoint, failed: str) -> Iterator[str]:
+def _fixes(to: Endpoint, failed: str) -> Iterator[str]:
     """Yield what may help, the likeliest first."""
     port, over_grpc = port_of(to.url), to.protocol == GRPC
     protocol = to.protocol_from or PROTOCOL
@@ -69,7 +69,7 @@ def _ways_out(to: Endpoint, failed: str) -> Iterator[str]:
             yield f"export {protocol}={HTTP}"
         if not over_grpc and port == GRPC_PORT:
             yield f"export {protocol}={GRPC}"
-    shown, path = without_secrets(to.url).rstrip("/"), f"/v1/{to.signal}"
+    shown, path = redacted_url(to.url).rstrip("/"), f"/v1/{to.signal}"
     if to.url_from and "//" not in to.url:
         yield f"export {to.url_from}=http://{shown}   # without a scheme gRPC uses TLS, and HTTP nothing"
     elif to.url_from and not is_url(to.url):

@@ -214,7 +214,7 @@ def check_sdk() -> Iterator[Finding]:
             yield Finding("note", f"runs join the trace of TRACEPARENT={parent}")
 
 
-_LOCAL: Final = frozenset({"console", "pocketflow_console", "pocketflow_file"})
+_LOCAL_EXPORTERS: Final = frozenset({"console", "pocketflow_console", "pocketflow_file"})
 """Exporters that send nothing anywhere."""
 
 
@@ -224,13 +224,13 @@ def check_exporters() -> Iterator[Finding]:
 
     names = exporter_names("traces")
     if endpoint_is_set() and not any("otlp" in name for name in names):
-        shown, chosen = endpoint("traces").shown, setting(_CHOSEN)
+        target, chosen = endpoint("traces").redacted_target, f"{_TRACES_EXPORTER}={setting(_TRACES_EXPORTER)}"
         if names:
-            fix = f"export {_CHOSEN}={','.join([*names, 'otlp'])}"
-            yield Finding("problem", f"{_CHOSEN}={chosen} has no otlp, so nothing is sent to {shown}", fix)
+            fix = f"export {_TRACES_EXPORTER}={','.join([*names, 'otlp'])}"
+            yield Finding("problem", f"{chosen} has no otlp, so nothing is sent to {target}", fix)
         else:
-            yield Finding("note", f"{_CHOSEN}={chosen}: nothing is sent to {shown}")
-    elif set(names) <= _LOCAL and not endpoint_is_set():
+            yield Finding("note", f"{chosen}: nothing is sent to {target}")
+    elif set(names) <= _LOCAL_EXPORTERS and not endpoint_is_set():
         yield Finding("ok", "no OTLP endpoint is set: nothing leaves this machine")
     yield from _check_headers()
     signals: tuple[Literal["traces", "metrics"], ...] = ("traces", "metrics")
@@ -240,7 +240,7 @@ def check_exporters() -> Iterator[Finding]:
                 yield finding
 
 
-_CHOSEN: Final = "OTEL_TRACES_EXPORTER"
+_TRACES_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 
 
 def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding | None:
@@ -271,25 +271,25 @@ def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding 
 
 def _check_endpoint(signal: Literal["traces", "metrics"], name: str, to: Endpoint) -> Finding:
     from pocketflow_otel.cli import diagnosis
-    from pocketflow_otel.export.exporters import trial
-    from pocketflow_otel.export.otlp.endpoints import GRPC, HTTP, PROTOCOL, environment
+    from pocketflow_otel.export.exporters import probe
+    from pocketflow_otel.export.otlp.endpoints import GRPC, HTTP, PROTOCOL, changed_environment
 
-    what, how = _PLURAL[signal], _SPOKEN[to.protocol]
-    failed = trial(signal, name)
+    what, how = _SIGNAL_NOUNS[signal], _PROTOCOL_NAMES[to.protocol]
+    failed = probe(signal, name)
     if not failed:
-        return Finding("ok", f"the OTLP endpoint {to.shown} takes {what} over {how}")
-    said = f"the OTLP endpoint {to.shown} takes no {what} over {how}: {diagnosis.reason(failed)}"
-    if name == "otlp" and diagnosis.may_speak_otherwise(failed):
+        return Finding("ok", f"the OTLP endpoint {to.redacted_target} takes {what} over {how}")
+    message = f"the OTLP endpoint {to.redacted_target} takes no {what} over {how}: {diagnosis.reason(failed)}"
+    if name == "otlp" and diagnosis.may_take_other_protocol(failed):
         protocol, other = to.protocol_from or PROTOCOL, HTTP if to.protocol == GRPC else GRPC
-        with environment({protocol: other}):
-            if not trial(signal, name):
-                said += f"; over {_SPOKEN[other]} it does"
-                return Finding("problem", said, f"export {protocol}={other}")
-    return Finding("problem", said, diagnosis.way_out(to, failed))
+        with changed_environment({protocol: other}):
+            if not probe(signal, name):
+                message += f"; over {_PROTOCOL_NAMES[other]} it does"
+                return Finding("problem", message, f"export {protocol}={other}")
+    return Finding("problem", message, diagnosis.fix_for(to, failed))
 
 
-_PLURAL: Final = {"traces": "spans", "metrics": "metrics"}
-_SPOKEN: Final = {"grpc": "gRPC", "http/protobuf": "HTTP", "http/json": "HTTP (JSON)"}
+_SIGNAL_NOUNS: Final = {"traces": "spans", "metrics": "metrics"}
+_PROTOCOL_NAMES: Final = {"grpc": "gRPC", "http/protobuf": "HTTP", "http/json": "HTTP (JSON)"}
 
 
 def _check_headers() -> Iterator[Finding]:
@@ -345,7 +345,7 @@ def check_directory() -> Iterator[Finding]:
         )
     elif not os.access(nearest, os.W_OK | os.X_OK):
         yield Finding("problem", f"{nearest} cannot be written", "export POCKETFLOW_OTEL_DIR=~/traces")
-    elif shutil.disk_usage(nearest).free < _LITTLE:
+    elif shutil.disk_usage(nearest).free < _MIN_FREE_BYTES:
         yield Finding(
             "problem", f"the disk of {nearest} is full", f"rm {directory}/*.json   # or free space elsewhere"
         )
@@ -353,7 +353,7 @@ def check_directory() -> Iterator[Finding]:
         yield Finding("ok", f"trace files go to {directory}")
 
 
-_LITTLE: Final = 1_000_000
+_MIN_FREE_BYTES: Final = 1_000_000
 
 
 def _has(distribution: str) -> bool:

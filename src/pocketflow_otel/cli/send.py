@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.records import SpanRecord
     from pocketflow_otel.traces.trace import Trace
 
-MOST_BYTES: Final = 4_000_000
+MAX_BYTES: Final = 4_000_000
 """Of one request; gRPC receivers take 4 MiB, HTTP ones more."""
 TIMEOUT: Final = 10.0
 _TOO_LARGE: Final = 413
 _BUSY: Final = (429, 502, 503, 504)
-_TRIES: Final = 4
-_LONGEST_PAUSE: Final = 30.0
+_MAX_ATTEMPTS: Final = 4
+_MAX_PAUSE: Final = 30.0
 _IDS: Final = ("traceId", "spanId", "parentSpanId")
 
 
 @dataclass(slots=True)
-class Sent:
+class SendResult:
     """What came of it."""
 
     spans: int = 0
@@ -127,7 +127,7 @@ class Sender:
     """
 
     def __init__(self, endpoint: str, headers: Mapping[str, str], *, pause: float = 1.0) -> None:
-        self.sent = Sent()
+        self.sent = SendResult()
         self._endpoint = endpoint
         self._headers = dict(headers) | {"Content-Type": "application/x-protobuf"}
         self._pause = pause
@@ -139,7 +139,7 @@ class Sender:
             UserError: They were not taken.
         """
         body = encode(trace, spans)
-        status, answer = (_TOO_LARGE, b"") if len(body) > MOST_BYTES else self._post(body)
+        status, answer = (_TOO_LARGE, b"") if len(body) > MAX_BYTES else self._post(body)
         if status == _TOO_LARGE and len(spans) > 1:
             half = len(spans) // 2
             self.send(trace, spans[:half])
@@ -147,7 +147,7 @@ class Sender:
             return
         if status == _TOO_LARGE:
             raise UserError(f"span {spans[0].span_id} is too large for {self._endpoint}{self._so_far()}")
-        rejected, message = decode_answer(answer)
+        rejected, message = decode_response(answer)
         self.sent.spans += len(spans) - rejected
         self.sent.rejected += rejected
         self.sent.requests += 1
@@ -159,7 +159,7 @@ class Sender:
         from urllib.request import Request, urlopen
 
         pause = self._pause
-        for attempt in range(_TRIES):
+        for attempt in range(_MAX_ATTEMPTS):
             # The scheme was checked.
             request = Request(self._endpoint, body, self._headers, method="POST")  # noqa: S310
             try:
@@ -169,7 +169,7 @@ class Sender:
                 with error:
                     if error.code == _TOO_LARGE:
                         return _TOO_LARGE, b""
-                    if error.code not in _BUSY or attempt == _TRIES - 1:
+                    if error.code not in _BUSY or attempt == _MAX_ATTEMPTS - 1:
                         raise UserError(
                             f"{self._endpoint} answered {error.code} {error.reason}{self._so_far()}"
                         ) from None
@@ -194,7 +194,7 @@ class GrpcSender(Sender):
         from pocketflow_otel.export.otlp import endpoints
 
         super().__init__(to.target, {})
-        with endpoints.environment(exporters.variables_for_setup()):
+        with endpoints.changed_environment(exporters.variables_for_setup()):
             self._exporter = OTLPSpanExporter(endpoint=to.url, timeout=TIMEOUT)
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
@@ -218,7 +218,7 @@ _EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 def _wait(asked: str | None, pause: float) -> float:
     """Return the seconds to wait: as the receiver asks, if it does."""
     try:
-        return min(float(asked or pause), _LONGEST_PAUSE)
+        return min(float(asked or pause), _MAX_PAUSE)
     except ValueError:  # A date
         return pause
 
@@ -248,13 +248,13 @@ def _with_bytes(content: dict[str, Any]) -> None:
             content[name] = base64.b64encode(bytes.fromhex(content[name])).decode()
 
 
-def decode_answer(answer: bytes) -> tuple[int, str]:
+def decode_response(answer: bytes) -> tuple[int, str]:
     """Return how many spans a receiver rejected, and what it says; an answer it need not give."""
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     try:
-        said = ExportTraceServiceResponse.FromString(answer).partial_success
+        partial_success = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
         return 0, ""
-    return said.rejected_spans, said.error_message
+    return partial_success.rejected_spans, partial_success.error_message

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from pocketflow_otel.export.otlp import endpoints
 from pocketflow_otel.export.otlp.endpoints import exporter_names
-from pocketflow_otel.export.otlp.log_capture import caught_logs
+from pocketflow_otel.export.otlp.log_capture import captured_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def exporters_from_env() -> Iterator[SpanExporter]:
     """
     for name in exporter_names("traces"):
         if "otlp" in name:
-            yield load("traces", name)()
+            yield exporter_class("traces", name)()
 
 
 def wants_metrics() -> bool:
@@ -57,7 +57,7 @@ def variables_for_setup() -> dict[str, str | None]:
     return changes
 
 
-def load(signal: Literal["traces", "metrics"], name: str) -> Any:
+def exporter_class(signal: Literal["traces", "metrics"], name: str) -> Any:
     """Return the class of an OTLP exporter, by its name in `OTEL_TRACES_EXPORTER` and the like.
 
     Raises:
@@ -70,21 +70,21 @@ def load(signal: Literal["traces", "metrics"], name: str) -> Any:
     raise ValueError(f"the exporter {name} is not installed{extra}")
 
 
-def trial(signal: Literal["traces", "metrics"], name: str) -> str:
+def probe(signal: Literal["traces", "metrics"], name: str) -> str:
     """Send a request with nothing in it, as an exporter would; return why that failed, or nothing.
 
     By the standard a receiver answers it as it would answer any.
     """
-    nothing: Any = [] if signal == "traces" else MetricsData(resource_metrics=[])
-    make = load(signal, name)  # Before the logs are caught: its module brings the loggers.
-    with endpoints.environment(variables_for_setup()), caught_logs() as said:
+    empty: Any = [] if signal == "traces" else MetricsData(resource_metrics=[])
+    make_exporter = exporter_class(signal, name)  # Before the logs are caught: its module brings the loggers.
+    with endpoints.changed_environment(variables_for_setup()), captured_logs() as messages:
         try:
-            exporter = make(timeout=_TRIAL_SECONDS)
-            done = exporter.export(nothing)
+            exporter = make_exporter(timeout=_TRIAL_SECONDS)
+            result = exporter.export(empty)
             exporter.shutdown()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return str(error) or type(error).__name__
-    return "" if done.name == "SUCCESS" else " ".join(said) or "the exporter does not say why"
+    return "" if result.name == "SUCCESS" else " ".join(messages) or "the exporter does not say why"
 
 
 def target_of(exporter: object) -> str:
@@ -92,4 +92,4 @@ def target_of(exporter: object) -> str:
     endpoint = getattr(exporter, "_endpoint", None)
     if not isinstance(endpoint, str):
         return type(exporter).__name__
-    return endpoints.without_secrets(endpoint)
+    return endpoints.redacted_url(endpoint)

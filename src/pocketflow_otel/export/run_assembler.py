@@ -22,7 +22,7 @@ _MAX_SPANS: Final = 100_000
 """Spans kept of one trace: one that never ends must not fill the memory."""
 
 
-class FinishedRuns:
+class RunAssembler:
     """Collects finished spans, of any thread, until the root of their run, which ends last, arrives."""
 
     def __init__(self) -> None:

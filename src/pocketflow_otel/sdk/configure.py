@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from pocketflow_otel.config import Config
 from pocketflow_otel.export import exporters
-from pocketflow_otel.export.otlp.endpoints import environment
+from pocketflow_otel.export.otlp.endpoints import changed_environment
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.instrumentor import PflowInstrumentor, PocketFlowInstrumentor
 from pocketflow_otel.sdk.ids import PrivateIdGenerator
@@ -73,7 +73,7 @@ def configure(
     )
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
-        with environment(exporters.variables_for_setup()):
+        with changed_environment(exporters.variables_for_setup()):
             provider = new_provider(service_name)
         trace.set_tracer_provider(provider)
     if not isinstance(provider, TracerProvider):

@@ -12,7 +12,7 @@ from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
 from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export import exporters
-from pocketflow_otel.export.otlp.endpoints import change, environment, sdk_variables, setting
+from pocketflow_otel.export.otlp.endpoints import changed_environment, sdk_variables, set_variables, setting
 from pocketflow_otel.sdk.ids import PrivateIdGenerator
 from pocketflow_otel.sdk.named_exporters import processor_for
 from pocketflow_otel.sdk.provider import prepare_provider
@@ -31,7 +31,7 @@ class PocketFlowDistro(BaseDistro):  # type: ignore[misc]  # ships without types
     def _configure(self, **kwargs: Any) -> None:
         changes = {name: value for name, value in sdk_variables().items() if value is not None}
         _replaced.update((name, os.environ.get(name)) for name in changes)
-        change(changes)
+        set_variables(changes)
 
 
 class PocketFlowConfigurator(_OTelSDKConfigurator):
@@ -50,9 +50,9 @@ class PocketFlowConfigurator(_OTelSDKConfigurator):
             kwargs.setdefault("id_generator", PrivateIdGenerator())
         kwargs.setdefault("export_span_processor", processor_for)
         kwargs["resource_attributes"] = default_attributes() | kwargs.get("resource_attributes", {})
-        with environment(exporters.variables_for_setup()):
+        with changed_environment(exporters.variables_for_setup()):
             super()._configure(**kwargs)  # type: ignore[no-untyped-call]
-        change(_replaced)  # The program, and what it starts, find what they would find without us.
+        set_variables(_replaced)  # The program, and what it starts, find what they would find without us.
         _replaced.clear()
         config = Config.from_env(report=no_report)  # The instrumentor reports bad ones.
         config = replace(config, console=config.console or self.default_console, file=config.file or "all")

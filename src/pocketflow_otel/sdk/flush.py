@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry.sdk.trace import TracerProvider
 
-from pocketflow_otel.export.otlp.batch_processor import only_in_hope
+from pocketflow_otel.export.otlp.batch_processor import skipping_unresponsive
 from pocketflow_otel.guard import guard
 from pocketflow_otel.sdk.provider import state_of
 
@@ -39,5 +39,5 @@ def flush(provider: trace.TracerProvider | None) -> None:
 
 def _flush(provider: TracerProvider) -> None:
     """Flush in a little less than the time there is, so that those who wait in vain get to know it."""
-    with _FLUSHING, only_in_hope():
+    with _FLUSHING, skipping_unresponsive():
         provider.force_flush(int(FLUSH_SECONDS * 950))

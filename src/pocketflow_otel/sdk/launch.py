@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from pocketflow_otel.config import Config, no_report
-from pocketflow_otel.export.otlp.endpoints import environment, variables_for
+from pocketflow_otel.export.otlp.endpoints import changed_environment, variables_for
 from pocketflow_otel.sdk.distro import PocketFlowConfigurator, PocketFlowDistro
 from pocketflow_otel.sdk.provider import prepare_provider
 
@@ -49,7 +49,7 @@ def _auto_instrument(endpoint: str | None) -> None:
     from opentelemetry.instrumentation.auto_instrumentation._load import _load_instrumentors
 
     distro = PocketFlowDistro()
-    with environment(variables_for(endpoint, os.environ) if endpoint else {}):
+    with changed_environment(variables_for(endpoint, os.environ) if endpoint else {}):
         distro.configure()
         configurator = PocketFlowConfigurator()  # type: ignore[no-untyped-call]
         configurator.default_console = "saved"

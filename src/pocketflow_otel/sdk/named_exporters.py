@@ -72,4 +72,4 @@ def processor_for(exporter: SpanExporter) -> SpanProcessor:
     """Return what stands between a provider and an exporter, in set-ups of ours."""
     if isinstance(exporter, NamedConsoleExporter | NamedFileExporter):
         return SpanProcessor()  # They are live views already, and export nothing themselves.
-    return SafeBatchProcessor(exporter, target_of(exporter), Limits.from_env(), kept=keeps_files)
+    return SafeBatchProcessor(exporter, target_of(exporter), Limits.from_env(), kept_on_disk=keeps_files)

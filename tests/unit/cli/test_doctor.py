@@ -472,7 +472,7 @@ def test_otlp_without_an_endpoint_is_looked_for_where_the_sdk_sends(
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     if protocol:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
-    monkeypatch.setattr(exporters, "trial", lambda signal, name: "Connection refused")
+    monkeypatch.setattr(exporters, "probe", lambda signal, name: "Connection refused")
 
     ((what, fix),) = findings(doctors.check_exporters)
     assert what.startswith(f"the OTLP endpoint http://localhost:{port}")
@@ -491,7 +491,7 @@ def test_a_protocol_at_the_port_of_the_other(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
-    monkeypatch.setattr(exporters, "trial", lambda signal, name: "Connection refused")
+    monkeypatch.setattr(exporters, "probe", lambda signal, name: "Connection refused")
 
     assert [fix for _, fix in findings(doctors.check_exporters)] == [fix]
 

@@ -158,7 +158,7 @@ def test_what_is_too_large_goes_in_halves(path: Path, monkeypatch: pytest.Monkey
         result = send(path, "--otlp", url, "--json")
     assert server.spans == [7, 3, 4]
     assert json.loads(result.stdout)["requests"] == 2
-    monkeypatch.setattr(sending, "MOST_BYTES", 3_000)
+    monkeypatch.setattr(sending, "MAX_BYTES", 3_000)
     server = Server(OK)
     with server.running() as url:
         send(path, "--otlp", url)

@@ -88,8 +88,8 @@ def test_an_endpoint_alone_is_enough(
     given: Callable[..., None], variables: dict[str, str], expected: dict[str, str]
 ) -> None:
     given(**variables)
-    with endpoints.environment({}):
-        endpoints.change(endpoints.sdk_variables())
+    with endpoints.changed_environment({}):
+        endpoints.set_variables(endpoints.sdk_variables())
         assert {
             name: value for name, value in os.environ.items() if name == "OTEL_TRACES_EXPORTER"
         } == expected
@@ -234,7 +234,7 @@ def test_the_environment_is_changed_for_the_block_alone(monkeypatch: pytest.Monk
     monkeypatch.setenv("OTEL_A", "1")
     monkeypatch.setenv("OTEL_B", "2")
     before = dict(os.environ)
-    with endpoints.environment({"OTEL_A": None, "OTEL_B": "3", "OTEL_C": "4"}):
+    with endpoints.changed_environment({"OTEL_A": None, "OTEL_B": "3", "OTEL_C": "4"}):
         assert ("OTEL_A" in os.environ, os.environ["OTEL_B"], os.environ["OTEL_C"]) == (False, "3", "4")
         os.environ["OTEL_D"] = "5"
     assert dict(os.environ) == before

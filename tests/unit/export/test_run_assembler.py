@@ -194,7 +194,7 @@ def test_runs_of_many_threads_are_all_exported() -> None:
 def test_what_never_becomes_a_run_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_assembler, "_MAX_TRACES", 3)
     monkeypatch.setattr(run_assembler, "_MAX_SPANS", 5)
-    runs = run_assembler.FinishedRuns()
+    runs = run_assembler.RunAssembler()
     with capture_spans() as captured:
         tracer = captured.provider.get_tracer("t")
         for _ in range(10):

@@ -14,7 +14,7 @@ from pocketflow_otel import semconv
 from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export.console.heartbeat import Heartbeat
 from pocketflow_otel.export.console.terminal import LineStream
-from pocketflow_otel.export.run_assembler import FinishedRuns
+from pocketflow_otel.export.run_assembler import RunAssembler
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
 from pocketflow_otel.traces import run_directory
@@ -195,7 +195,7 @@ class ConsoleSpanExporter(SpanExporter):
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = LineStream(stream)
-        self._runs = FinishedRuns()
+        self._runs = RunAssembler()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         with _EXPORTING:

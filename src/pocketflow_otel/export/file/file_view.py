@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pocketflow_otel.config import Config
 from pocketflow_otel.export.console.terminal import LineStream
-from pocketflow_otel.export.run_assembler import FinishedRuns
+from pocketflow_otel.export.run_assembler import RunAssembler
 from pocketflow_otel.export.run_processor import OpenRun
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run import run_id
@@ -233,7 +233,7 @@ class FileSpanExporter(SpanExporter):
         target = Path(directory) if directory is not None else config.dir
         keep = Keep(config.keep_runs, config.keep_days, config.keep_bytes)
         self._view = FileView("all", target, keep=keep)
-        self._runs = FinishedRuns()
+        self._runs = RunAssembler()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         with _EXPORTING:

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from pocketflow_otel.export.console.terminal import LineStream
-from pocketflow_otel.export.otlp.log_capture import caught_logs
+from pocketflow_otel.export.otlp.log_capture import captured_logs
 from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.views.wording import WARN, Part, escape
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 EXIT_SECONDS: Final = 1.8
 """How long the end of a process waits for spans to arrive: 2 s, less what it takes to stop."""
 
-LEAST_SECONDS: Final = 0.1
+MIN_EXIT_SECONDS: Final = 0.1
 """What the last of several gets at the end."""
 
-MAX_REASON: Final = 300
+MAX_REASON_LENGTH: Final = 300
 
 _QUEUEING: Final = guard("queue a span")
 _SENDING: Final = guard("send spans")
@@ -65,38 +65,38 @@ class Limits:
     @classmethod
     def from_env(cls) -> Limits:
         """Read the SDK's own variables, `OTEL_BSP_*`; their names and units are the specification's."""
-        queue = max(1, _number("OTEL_BSP_MAX_QUEUE_SIZE", cls.queue))
-        batch = max(1, _number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", cls.batch))
-        delay = max(1, _number("OTEL_BSP_SCHEDULE_DELAY", int(cls.delay * 1000)))
+        queue = max(1, _integer("OTEL_BSP_MAX_QUEUE_SIZE", cls.queue))
+        batch = max(1, _integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", cls.batch))
+        delay = max(1, _integer("OTEL_BSP_SCHEDULE_DELAY", int(cls.delay * 1000)))
         return cls(queue, min(batch, queue), delay / 1000)
 
 
-_end = 0.0
+_exit_deadline = 0.0
 
 
-def seconds_left() -> float:
+def exit_seconds_left() -> float:
     """Return how long one that is shut down may take: all that end together share the time."""
-    global _end
+    global _exit_deadline
     now = time.monotonic()
-    if now > _end + EXIT_SECONDS:
-        _end = now + EXIT_SECONDS
-    return max(_end - now, LEAST_SECONDS)
+    if now > _exit_deadline + EXIT_SECONDS:
+        _exit_deadline = now + EXIT_SECONDS
+    return max(_exit_deadline - now, MIN_EXIT_SECONDS)
 
 
-_hopeful: Final[ContextVar[bool]] = ContextVar("pocketflow-otel-hopeful", default=False)
+_skips_unresponsive: Final[ContextVar[bool]] = ContextVar("pocketflow-otel-skips-unresponsive", default=False)
 
 
 @contextmanager
-def only_in_hope() -> Iterator[None]:
+def skipping_unresponsive() -> Iterator[None]:
     """Have flushes in the block pass over who did not answer, or refused, until a batch arrives again."""
-    token = _hopeful.set(True)
+    token = _skips_unresponsive.set(True)
     try:
         yield
     finally:
-        _hopeful.reset(token)
+        _skips_unresponsive.reset(token)
 
 
-def _number(variable: str, default: int) -> int:
+def _integer(variable: str, default: int) -> int:
     text = os.environ.get(variable, "").strip()
     try:
         return int(text) if text else default
@@ -112,7 +112,7 @@ class SafeBatchProcessor(SpanProcessor):
         exporter: Where to.
         target: What to call that in messages: an endpoint.
         limits: How spans are gathered.
-        kept: Tells whether the spans are on disk as well, which the last message then says.
+        kept_on_disk: Tells whether the spans are on disk as well, which the last message then says.
         stream: Where to say that something is wrong; stderr as it is now by default.
     """
 
@@ -122,29 +122,29 @@ class SafeBatchProcessor(SpanProcessor):
         target: str,
         limits: Limits,
         *,
-        kept: Callable[[], bool] = lambda: False,
+        kept_on_disk: Callable[[], bool] = lambda: False,
         stream: LineStream | None = None,
     ) -> None:
         self._exporter = exporter
         self._target = target
         self._limits = limits
-        self._kept = kept
+        self._kept_on_disk = kept_on_disk
         self._stream = LineStream() if stream is None else stream
-        self._begin()
+        self._reset()
         processor = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _begin_again(processor()))
+        os.register_at_fork(after_in_child=lambda: _reset_in_child(processor()))
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         """Start empty: the spans of a process are sent, and counted, by that process."""
         # Its lock is reentrant: a generator that is collected while we hold it may end a span.
         self._changed = threading.Condition()
         self._queue: deque[ReadableSpan] = deque(maxlen=self._limits.queue)
         self._worker: threading.Thread | None = None
-        self._made = self._arrived = self._under_way = self._flushes = 0
-        self._closed = self._given_up = self._warned = self._refused = False
+        self._ended = self._delivered = self._in_flight = self._flushes = 0
+        self._closed = self._abandoned = self._warned = self._refused = False
         self._sent_at = 0.0  # When the batch under way was handed to the exporter.
         self._waited = 0.0  # Seconds that a flush has waited in vain for the batch under way.
-        self._said: list[str] = []  # What the exporter logged about the batch under way.
+        self._messages: list[str] = []  # What the exporter logged about the batch under way.
         self._reason = ""  # Why the last batch that failed did.
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -156,14 +156,14 @@ class SafeBatchProcessor(SpanProcessor):
             if context is None or not context.trace_flags.sampled or self._closed:
                 return
             with self._changed:
-                self._made += 1
+                self._ended += 1
                 self._queue.append(span)  # A full deque lets go of its oldest.
                 if self._worker is None:
-                    self._start()
+                    self._start_worker()
                 if len(self._queue) in (1, self._limits.batch):
                     self._changed.notify_all()
 
-    def _start(self) -> None:
+    def _start_worker(self) -> None:
         self._worker = threading.Thread(target=self._work, name="pocketflow-otel-otlp", daemon=True)
         self._worker.start()
 
@@ -171,25 +171,27 @@ class SafeBatchProcessor(SpanProcessor):
         while batch := self._next_batch():
             arrived = self._send(batch)
             with self._changed:
-                self._under_way, self._waited = 0, 0.0
+                self._in_flight, self._waited = 0, 0.0
                 self._refused = not arrived
-                self._arrived += len(batch) if arrived else 0
+                self._delivered += len(batch) if arrived else 0
                 self._changed.notify_all()
             if not arrived:
-                self._reason = self._said[0] if self._said else "the exporter does not say why"
+                self._reason = self._messages[0] if self._messages else "the exporter does not say why"
                 if not self._warned and not self._closed:
                     self._warned = True
-                    self._say(f"spans do not reach {self._target}: {_short(self._reason)}; the flow goes on")
+                    self._report(
+                        f"spans do not reach {self._target}: {_short(self._reason)}; the flow goes on"
+                    )
 
     def _next_batch(self) -> list[ReadableSpan]:
         """Wait for the next batch; an empty one is the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
             self._changed.wait_for(self._is_due, self._limits.delay)
-            if self._given_up:
+            if self._abandoned:
                 return []
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._limits.batch))]
-            self._under_way, self._sent_at = len(batch), time.monotonic()
+            self._in_flight, self._sent_at = len(batch), time.monotonic()
             return batch
 
     def _is_due(self) -> bool:
@@ -197,7 +199,7 @@ class SafeBatchProcessor(SpanProcessor):
 
     def _send(self, batch: list[ReadableSpan]) -> bool:
         result = SpanExportResult.FAILURE
-        with suppress_instrumentation(), caught_logs() as self._said, _SENDING:
+        with suppress_instrumentation(), captured_logs() as self._messages, _SENDING:
             result = self._exporter.export(batch)
         return result is SpanExportResult.SUCCESS
 
@@ -208,17 +210,17 @@ class SafeBatchProcessor(SpanProcessor):
             Whether nothing waits any more; what failed does not.
         """
         with self._changed:
-            if _hopeful.get() and (self._refused or self._waited):
+            if _skips_unresponsive.get() and (self._refused or self._waited):
                 return True  # After a `False` the SDK leaves out the processors behind this one.
             began = time.monotonic()
             self._flushes += 1
             self._changed.notify_all()
             seconds = 30.0 if timeout_millis is None else timeout_millis / 1000
             try:
-                return self._changed.wait_for(lambda: not self._queue and not self._under_way, seconds)
+                return self._changed.wait_for(lambda: not self._queue and not self._in_flight, seconds)
             finally:
                 self._flushes -= 1
-                if self._under_way:
+                if self._in_flight:
                     self._waited = max(self._waited, time.monotonic() - max(began, self._sent_at))
 
     def shutdown(self) -> None:
@@ -235,9 +237,9 @@ class SafeBatchProcessor(SpanProcessor):
             if self._worker is not None:
                 self._wait_for(self._worker)
             with self._changed:
-                self._given_up = True
-                self._tell_losses()
-            with caught_logs():
+                self._abandoned = True
+                self._report_losses()
+            with captured_logs():
                 # Else one of the exporters waits 30 s for the request that is under way.
                 takes_time = "timeout_millis" in inspect.signature(self._exporter.shutdown).parameters
                 self._exporter.shutdown(**({"timeout_millis": 0} if takes_time else {}))
@@ -245,26 +247,27 @@ class SafeBatchProcessor(SpanProcessor):
     def _wait_for(self, worker: threading.Thread) -> None:
         if self._waited:
             with self._changed:
-                seconds = max(seconds_left() - self._waited, LEAST_SECONDS)
+                seconds = max(exit_seconds_left() - self._waited, MIN_EXIT_SECONDS)
                 if not self._changed.wait_for(lambda: not self._waited, seconds):
                     return
-        worker.join(seconds_left())
+        worker.join(exit_seconds_left())
 
-    def _tell_losses(self) -> None:
-        lost, made = self._made - self._arrived, self._made
+    def _report_losses(self) -> None:
+        lost = self._ended - self._delivered
         if not lost:
             return
-        pending = self._under_way if not self._said else 0
+        pending = self._in_flight if not self._messages else 0
         unsure = f" ({pending:,} of them may have)" if pending else ""
-        if self._under_way and not self._said:
+        if pending:
             reason = f"no answer within {time.monotonic() - self._sent_at:.2g} s"
         else:
-            reason = self._reason or (self._said or ["more ended than could be sent"])[0]
-        kept = "; the trace files have them, for pocketflow-otel send" if self._kept() else ""
-        self._say(f"{lost:,} of {made:,} spans did not reach {self._target}{unsure}: {_short(reason)}{kept}")
+            reason = self._reason or (self._messages or ["more ended than could be sent"])[0]
+        suffix = "; the trace files have them, for pocketflow-otel send" if self._kept_on_disk() else ""
+        count = f"{lost:,} of {self._ended:,} spans"
+        self._report(f"{count} did not reach {self._target}{unsure}: {_short(reason)}{suffix}")
 
-    def _say(self, what: str) -> None:
-        self._stream.write((Part("pocketflow-otel: ", WARN), Part(escape(what))))
+    def _report(self, message: str) -> None:
+        self._stream.write((Part("pocketflow-otel: ", WARN), Part(escape(message))))
 
 
 def _short(reason: str) -> str:
@@ -276,9 +279,9 @@ def _short(reason: str) -> str:
     text = " ".join(reason.split())
     for before in ("rror details: ", "Caused by "):
         text = text.rpartition(before)[2]
-    return shorten(text.partition(" encountered while exporting ")[0].rstrip("()'\""), MAX_REASON)
+    return shorten(text.partition(" encountered while exporting ")[0].rstrip("()'\""), MAX_REASON_LENGTH)
 
 
-def _begin_again(processor: SafeBatchProcessor | None) -> None:
+def _reset_in_child(processor: SafeBatchProcessor | None) -> None:
     if processor is not None:
-        processor._begin()
+        processor._reset()

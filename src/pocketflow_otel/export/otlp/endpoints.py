@@ -32,7 +32,7 @@ EXPORTERS: Final[Mapping[str, str]] = {
     JSON: "otlp_json_http",
 }
 """The names of exporters in `OTEL_TRACES_EXPORTER` and the like, by protocol."""
-_PROTOCOLS: Final = {name: how for how, name in EXPORTERS.items()}
+_PROTOCOLS: Final = {name: protocol for protocol, name in EXPORTERS.items()}
 
 GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
@@ -64,9 +64,9 @@ class Endpoint:
         return f"{self.url.removesuffix('/')}/v1/{self.signal}"
 
     @property
-    def shown(self) -> str:
+    def redacted_target(self) -> str:
         """The target, without what may be secret in a URL."""
-        return without_secrets(self.target)
+        return redacted_url(self.target)
 
 
 def variable(name: str, signal: Signal) -> str:
@@ -109,17 +109,17 @@ def endpoint(
         typed: Whether somebody asked for it by a command: then HTTP is what nobody has to say.
     """
     url_from, url = _first(environ, variable("ENDPOINT", signal), ENDPOINT)
-    how_from, how = _first(environ, variable("PROTOCOL", signal), PROTOCOL)
+    protocol_from, protocol = _first(environ, variable("PROTOCOL", signal), PROTOCOL)
     if name in _PROTOCOLS:
-        how_from, how = f"OTEL_{signal.upper()}_EXPORTER", _PROTOCOLS[name]
-    how = how.lower() or (protocol_of(url) if typed else default_protocol(url, signal))
+        protocol_from, protocol = f"OTEL_{signal.upper()}_EXPORTER", _PROTOCOLS[name]
+    protocol = protocol.lower() or (protocol_of(url) if typed else default_protocol(url, signal))
     if not url:
-        url = f"http://localhost:{GRPC_PORT if how == GRPC else HTTP_PORT}"
-    return Endpoint(signal, url, how, url_from, how_from)
+        url = f"http://localhost:{GRPC_PORT if protocol == GRPC else HTTP_PORT}"
+    return Endpoint(signal, url, protocol, url_from, protocol_from)
 
 
 def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
-    return next(((name, said) for name in names if (said := setting(name, environ))), ("", ""))
+    return next(((name, value) for name in names if (value := setting(name, environ))), ("", ""))
 
 
 def default_protocol(url: str, signal: Signal = "traces") -> str:
@@ -215,7 +215,7 @@ def variables_for(url: str, environ: Mapping[str, str]) -> dict[str, str | None]
     if not is_url(full):
         raise ValueError(f"{url!r} is no endpoint; give one like http://localhost:4317")
     chosen = exporter_names(
-        "traces", {name: said for name, said in environ.items() if "ENDPOINT" not in name}
+        "traces", {name: value for name, value in environ.items() if "ENDPOINT" not in name}
     )
     if not any("otlp" in name for name in chosen):
         chosen.append("otlp")
@@ -236,17 +236,17 @@ def is_url(url: str) -> bool:
         return False
 
 
-def without_secrets(url: str) -> str:
+def redacted_url(url: str) -> str:
     """Return a URL without what may be secret in it: user, password, query."""
     scheme, separator, rest = url.rpartition("://")
     return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
 
 
 @contextmanager
-def environment(changes: Changes) -> Iterator[None]:
+def changed_environment(changes: Changes) -> Iterator[None]:
     """Change variables for the block alone: the SDK reads them, the program finds its own."""
     before = dict(os.environ)
-    change(changes)
+    set_variables(changes)
     try:
         yield
     finally:
@@ -255,7 +255,7 @@ def environment(changes: Changes) -> Iterator[None]:
         os.environ.update(before)
 
 
-def change(changes: Changes) -> None:
+def set_variables(changes: Changes) -> None:
     """Set variables; `None` takes one away."""
     for name, value in changes.items():
         if value is None:

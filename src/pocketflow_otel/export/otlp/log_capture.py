@@ -15,39 +15,39 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TALKATIVE: Final = ("opentelemetry.", "urllib3.", "requests.")
+_LOGGERS: Final = ("opentelemetry.", "urllib3.", "requests.")
 
 
-class _Ear(threading.local):
+class _ThreadMessages(threading.local):
     """What this thread catches; `None` while it lets everything pass."""
 
-    heard: list[str] | None = None
+    messages: list[str] | None = None
 
 
-_ear = _Ear()
+_thread = _ThreadMessages()
 
 
-class _Catcher(logging.Filter):
+class _CaptureFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        if _ear.heard is None:
+        if _thread.messages is None:
             return True
-        _ear.heard.append(record.getMessage())
+        _thread.messages.append(record.getMessage())
         return False
 
 
-_catcher: Final = _Catcher()
+_filter: Final = _CaptureFilter()
 
 
 @contextmanager
-def caught_logs() -> Iterator[list[str]]:
+def captured_logs() -> Iterator[list[str]]:
     """Catch what exporters log in this thread during the block; yield the messages, as they come."""
     # A filter acts on the very logger a record is given to, not on those below it.
     for name, logger in list(logging.root.manager.loggerDict.items()):
-        if name.startswith(_TALKATIVE) and isinstance(logger, logging.Logger):
-            logger.addFilter(_catcher)  # Once: adding it again does nothing.
-    heard: list[str] = []
-    _ear.heard = heard
+        if name.startswith(_LOGGERS) and isinstance(logger, logging.Logger):
+            logger.addFilter(_filter)  # Once: adding it again does nothing.
+    messages: list[str] = []
+    _thread.messages = messages
     try:
-        yield heard
+        yield messages
     finally:
-        _ear.heard = None
+        _thread.messages = None

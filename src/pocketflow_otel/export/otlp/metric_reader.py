@@ -8,8 +8,8 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from pocketflow_otel.export import exporters
 from pocketflow_otel.export.console.terminal import LineStream
-from pocketflow_otel.export.otlp.batch_processor import MAX_REASON, seconds_left
-from pocketflow_otel.export.otlp.log_capture import caught_logs
+from pocketflow_otel.export.otlp.batch_processor import MAX_REASON_LENGTH, exit_seconds_left
+from pocketflow_otel.export.otlp.log_capture import captured_logs
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.views.wording import WARN, Part, escape
 
@@ -25,7 +25,7 @@ class OtlpMetricReader(PeriodicExportingMetricReader):
     """
 
     def __init__(self) -> None:
-        exporter = exporters.load("metrics", "otlp")()
+        exporter = exporters.exporter_class("metrics", "otlp")()
         self._target = exporters.target_of(exporter)
         self._stream = LineStream()
         self._warned = False
@@ -34,13 +34,13 @@ class OtlpMetricReader(PeriodicExportingMetricReader):
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> None:
-        with caught_logs() as said:
+        with captured_logs() as messages:
             super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
-        if said and not self._warned:
+        if messages and not self._warned:
             self._warned = True
-            what = f"metrics do not reach {self._target}: {shorten(said[0], MAX_REASON)}"
-            self._stream.write((Part("pocketflow-otel: ", WARN), Part(escape(what))))
+            message = f"metrics do not reach {self._target}: {shorten(messages[0], MAX_REASON_LENGTH)}"
+            self._stream.write((Part("pocketflow-otel: ", WARN), Part(escape(message))))
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        with caught_logs():
-            super().shutdown(min(timeout_millis, seconds_left() * 1000), **kwargs)
+        with captured_logs():
+            super().shutdown(min(timeout_millis, exit_seconds_left() * 1000), **kwargs)

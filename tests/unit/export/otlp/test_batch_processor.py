@@ -64,7 +64,7 @@ class Memory(SpanExporter):
 
 @pytest.fixture(autouse=True)
 def _a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "_end", 0.0)
+    monkeypatch.setattr(batches, "_exit_deadline", 0.0)
     monkeypatch.setattr(batches, "EXIT_SECONDS", 0.3)
     monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 0.2)
 
@@ -195,7 +195,7 @@ def test_a_failure_is_told_once_with_its_reason_and_at_the_end_comes_the_number(
 
 
 def test_a_short_flow_is_told_once() -> None:
-    with sending(Memory(fails=True, logs="no"), Limits(delay=60), kept=lambda: True) as sent:
+    with sending(Memory(fails=True, logs="no"), Limits(delay=60), kept_on_disk=lambda: True) as sent:
         sent.make("a", "b")
     (line,) = sent.said
     assert line.startswith("pocketflow-otel: 2 of 2 spans did not reach http://example:4318: no; ")
