@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import set_span_in_context
 
 from pocketflow_otel.config import Config
-from pocketflow_otel.instrument.pocketflow import PocketFlow
-from pocketflow_otel.instrument.tracer import Tracing
+from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
+from pocketflow_otel.instrument.tracer import FlowTracer
 from pocketflow_otel.semconv import NODE_NEXT
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def bare() -> ModuleType:
 def instrumented(provider: TracerProvider | None) -> ModuleType:
     """Return a fresh copy of PocketFlow that we trace; without a provider there is no SDK."""
     module = bare()
-    PocketFlow(module, Tracing(Config(), provider)).patch()
+    PocketFlowPatcher(module, FlowTracer(Config(), provider)).patch()
     return module
 
 

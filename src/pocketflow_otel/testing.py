@@ -115,8 +115,8 @@ def capture_spans(
         fixed: Whether ids count from 1 and the clock advances one millisecond at each look.
     """
     from pocketflow_otel.instrument.copies import Copies
-    from pocketflow_otel.instrument.pocketflow import PocketFlow
-    from pocketflow_otel.instrument.tracer import Tracing
+    from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
+    from pocketflow_otel.instrument.tracer import FlowTracer
     from pocketflow_otel.sdk.provider import count_client_usage
 
     exporter = InMemorySpanExporter()
@@ -127,9 +127,9 @@ def capture_spans(
     clocks: dict[str, Any] = {}
     if fixed:
         clocks = {"now": lambda: next(ticks) / 1e9, "time_ns": lambda: next(ticks)}
-    tracing = Tracing(config or Config(), provider, **clocks)
-    flows = Copies(tracing) if module is None else PocketFlow(module, tracing)
-    outer = PocketFlowInstrumentor.patched
+    flow_tracer = FlowTracer(config or Config(), provider, **clocks)
+    flows = Copies(flow_tracer) if module is None else PocketFlowPatcher(module, flow_tracer)
+    outer = PocketFlowInstrumentor.copies
     if outer is not None:
         outer.undo()
     try:

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 WORKFLOW: Final = "everything.pflow.md"
 NEEDED: Final = (WORKFLOW, "middle.pflow.md", "innermost.pflow.md")
-OURS: Final = ("pflow.", "batch", "steps")
+OURS: Final = ("pflow.", "scopes.batch", "scopes.node")
 """Modules of `pocketflow_otel.instrument` whose functions are broken; the others are, under PocketFlow."""
 WRAPPERS: Final = frozenset({"__enter__", "__exit__", "__call__", "_run", "_subclassed"})
 """Functions that hold guards or do nothing but call pflow's."""
-SWITCHES: Final = frozenset({"Pflow.__init__", "Pflow.watch", "_guarded"})
+SWITCHES: Final = frozenset({"PflowPatcher.__init__", "PflowPatcher.patch"})
 """Functions that fail when tracing is switched on, to whom does that."""
 
 

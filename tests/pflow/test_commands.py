@@ -16,7 +16,7 @@ from tests.support.processes import write
 from pocketflow_otel import Config
 from pocketflow_otel.instrument.imports import ImportHooks
 from pocketflow_otel.instrument.pflow import patcher
-from pocketflow_otel.instrument.tracer import Tracing
+from pocketflow_otel.instrument.tracer import FlowTracer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def hooked(version: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Return the modules whose imports we wait for."""
     hooks: dict[str, Any] = {}
     monkeypatch.setattr(ImportHooks, "add", lambda self, name, hook: hooks.update({name: hook}))
-    patcher.Pflow(Tracing(Config())).watch()
+    patcher.PflowPatcher(FlowTracer(Config())).patch()
     package = ModuleType("pflow")
     package.__path__ = [str(path) for path in bin_of(version).parent.glob("lib/python*/site-packages/pflow")]
     hooks["pflow"](package)

@@ -20,14 +20,14 @@ ROOT: Final = Path(__file__).parents[2]
 
 FEW: Final = {
     "pflow.hooks.Arguments.__init__",
-    "pflow.scope.PflowScope.action_text",
-    "steps.StoreScope.take_snapshot",
+    "pflow.pflow_scope.PflowScope.action_text",
+    "scopes.node.StoreScope.take_snapshot",
     "pflow.hooks.Arguments.__getitem__",
-    "pflow.store.Notice.read",
-    "pflow.store.book",
-    "pflow.store.failure_of",
-    "pflow.workflow.WorkflowScope.end_engine",
-    "steps.StoreScope.record_changes",
+    "pflow.shared_state.WarningInfo.read",
+    "pflow.shared_state.engine_records",
+    "pflow.shared_state.failure_of",
+    "pflow.workflow_scope.WorkflowScope.end_engine",
+    "scopes.node.StoreScope.record_changes",
 }
 """Functions that are called in more than one place: each place warns."""
 
@@ -59,36 +59,36 @@ def test_a_function_of_ours_that_raises_changes_nothing(version: str, tmp_path: 
 
 
 EARLY: Final = {
-    "early pflow.hooks.Hook.place",
-    "early pflow.hooks.place_all",
-    "early pflow.children.hide_launcher",
-    "early pflow.instrumentation.Pflow._begin",
-    "early pflow.instrumentation._traced_shell",
-    "early pflow.threads.carrying",
+    "early pflow.hooks.Hook.install",
+    "early pflow.hooks.install_all",
+    "early pflow.subprocesses.hide_launcher",
+    "early pflow.patcher.PflowPatcher._begin",
+    "early pflow.patcher._traced_shell",
+    "early pflow.context_propagation.propagating_executor",
 }
 LATE: Final = {
-    "late pflow.children.traced",
-    "late pflow.era.open_item",
-    "late pflow.instrumentation.Pflow._after_run",
-    "late pflow.scope.PflowScope.fail",
-    "late pflow.steps.StepScope.describe_end",
-    "late pflow.steps.PflowItem.end",
-    "late pflow.store.WorkflowView.items",
-    "late pflow.workflow.WorkflowScope.close",
-    "late batch.BatchItem.open",
-    "late steps.StoreScope.take_snapshot",
+    "late pflow.subprocesses.traced",
+    "late pflow.adapter.open_item",
+    "late pflow.patcher.PflowPatcher._after_run",
+    "late pflow.pflow_scope.PflowScope.fail",
+    "late pflow.step_scope.StepScope.describe_end",
+    "late pflow.step_scope.PflowItemScope.end",
+    "late pflow.shared_state.WorkflowView.items",
+    "late pflow.workflow_scope.WorkflowScope.close",
+    "late scopes.batch.BatchItem.open",
+    "late scopes.node.StoreScope.take_snapshot",
 }
 OF_VERSION: Final = {
     "0.8.1": {
-        "late pflow.wrappers.Wrappers._open_node",
-        "late pflow.wrappers._begin_parallel",
-        "late pflow.wrappers._open_item",
+        "late pflow.engine_0_8.Engine08Adapter._open_node",
+        "late pflow.engine_0_8._begin_parallel",
+        "late pflow.engine_0_8._open_item",
     },
     "newest": {
-        "late pflow.engine.Engine._open_node",
-        "late pflow.engine._begin_parallel",
-        "late pflow.engine._open_item",
-        "late pflow.instrumentation.Pflow._shows_live",
+        "late pflow.engine_0_11.Engine011Adapter._open_node",
+        "late pflow.engine_0_11._begin_parallel",
+        "late pflow.engine_0_11._open_item",
+        "late pflow.patcher.PflowPatcher._shows_live",
     },
 }
 

@@ -13,7 +13,7 @@ from tests.support.steps import clock
 
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.run_processor import RunProcessor
-from pocketflow_otel.instrument.tracer import Tracing
+from pocketflow_otel.instrument.tracer import FlowTracer
 from pocketflow_otel.testing import START, capture_spans
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pocketflow_otel.testing import CapturedSpans
 
 
-def _by_our_clock(config: Config, provider: TracerProvider, **clocks: object) -> Tracing:
-    return Tracing(config, provider, now=lambda: clock.now / 1e9, time_ns=clock)
+def _by_our_clock(config: Config, provider: TracerProvider, **clocks: object) -> FlowTracer:
+    return FlowTracer(config, provider, now=lambda: clock.now / 1e9, time_ns=clock)
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def viewed(*views: View, config: Config | None = None) -> Iterator[CapturedSpans
     processor = RunProcessor()
     processor.views = views
     with (
-        patch("pocketflow_otel.instrument.tracer.Tracing", _by_our_clock),
+        patch("pocketflow_otel.instrument.tracer.FlowTracer", _by_our_clock),
         capture_spans(config) as captured,
         patch("opentelemetry.sdk.trace.time_ns", clock),
         patch("time.time_ns", clock),

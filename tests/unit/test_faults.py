@@ -382,14 +382,14 @@ def test_nearly_everything_of_ours_that_runs_is_made_to_raise() -> None:
     found = {str(place) for place in hot_path()}
     assert len(found) > 150
     assert found >= {
-        "pocketflow.PocketFlow._open_step",
+        "pocketflow.PocketFlowPatcher._open_step",
         "span_scope.TracedScope.end",
         "span_scope.TracedScope.close",
         "span_scope.TracedScope.record_error",
         "attempts.Attempt.end",
         "batch.BatchItem.end",
         "node.NodeScope.describe_end",
-        "node.Preparation.end",
+        "node.PrepPhase.end",
         "observation.StoreObservation.close",
         "snapshot.Snapshot.update",
         "run.Scope.add_to_parent",

@@ -29,7 +29,7 @@ _MAX_CACHES: Final = 10
 _MAX_BYTES: Final = 16_384  # of bytecode: a tenth of a second to read, on a slow machine
 
 
-class Call(NamedTuple):
+class CallSite(NamedTuple):
     """One call in a function's code.
 
     Attributes:
@@ -49,7 +49,7 @@ class Call(NamedTuple):
     bare: bool
 
 
-class Code(NamedTuple):
+class CodeInfo(NamedTuple):
     """What the code of one function says.
 
     Attributes:
@@ -59,12 +59,12 @@ class Code(NamedTuple):
         loops: The variables of its `for` loops.
     """
 
-    calls: Mapping[int, Call]
+    calls: Mapping[int, CallSite]
     parameters: bool
     results: int
     loops: frozenset[str]
 
-    def at(self, offset: int) -> Call | None:
+    def at(self, offset: int) -> CallSite | None:
         """Return the call that a frame is in; its offset may be that of a cache after the call."""
         for before in range(0, 2 * _MAX_CACHES, 2):
             call = self.calls.get(offset - before)
@@ -81,10 +81,10 @@ class _Op(NamedTuple):
     last: tuple[int, int] | None
 
 
-_codes: dict[int, tuple[ref[CodeType], Code]] = {}  # by id: to hash a code costs more than all the rest
+_codes: dict[int, tuple[ref[CodeType], CodeInfo]] = {}  # by id: to hash a code costs more than all the rest
 
 
-def code_of(frame: FrameType) -> Code:
+def code_of(frame: FrameType) -> CodeInfo:
     """Return what the code of a frame says. It is read once."""
     code = frame.f_code
     key = id(code)
@@ -94,7 +94,7 @@ def code_of(frame: FrameType) -> Code:
     return known[1]
 
 
-def _read(code: CodeType) -> Code:
+def _read(code: CodeType) -> CodeInfo:
     ops = list(_ops(code)) if len(code.co_code) <= _MAX_BYTES else []
     returns = {op.value for op, after in pairwise(ops) if _loads(op) and after.name == "RETURN_VALUE"}
     results = {
@@ -107,16 +107,16 @@ def _read(code: CodeType) -> Code:
         for before, op in pairwise(ops)
         if "JUMP_BACKWARD" in op.name and not _awaits(before, op)
     ]
-    calls: dict[int, Call] = {}
+    calls: dict[int, CallSite] = {}
     paths: dict[tuple[int, int] | None, list[str]] = {}
-    awaited: dict[tuple[int, int] | None, Call] = {}
+    awaited: dict[tuple[int, int] | None, CallSite] = {}
     for index, op in enumerate(ops):
         if op.name in _CALLS:
             path = paths.get(op.first, ()) if op.first is not None else ()
             after = _after(ops, index)
             bound = _bound(ops, after)
             following = ops[after].name if after < len(ops) else ""
-            call = Call(
+            call = CallSite(
                 function=path[-1] if path else "",
                 receiver=path[-2] if len(path) > 1 else "",
                 bound=bound,
@@ -142,7 +142,7 @@ def _read(code: CodeType) -> Code:
             paths[op.first] = [op.value]
     parameters = code.co_argcount + code.co_kwonlyargcount - (code.co_varnames[:1] in (("self",), ("cls",)))
     various = code.co_flags & (0x04 | 0x08)  # `*args`, `**kwargs`
-    return Code(calls, parameters > 0 or bool(various), len(results), frozenset(_loop_variables(ops)))
+    return CodeInfo(calls, parameters > 0 or bool(various), len(results), frozenset(_loop_variables(ops)))
 
 
 def _ops(code: CodeType) -> Iterator[_Op]:

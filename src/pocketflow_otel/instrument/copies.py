@@ -8,12 +8,12 @@ from weakref import WeakSet
 
 from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.instrument.imports import ImportHooks
-from pocketflow_otel.instrument.pocketflow import PocketFlow
+from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from pocketflow_otel.instrument.tracer import Tracing
+    from pocketflow_otel.instrument.tracer import FlowTracer
 
 NAME: Final = "pocketflow"
 
@@ -22,18 +22,18 @@ class Copies:
     """Each PocketFlow that is imported while this watches, instrumented once it has been.
 
     Args:
-        tracing: Where spans come from.
+        flow_tracer: Where spans come from.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
-        self._tracing = tracing
+    def __init__(self, flow_tracer: FlowTracer) -> None:
+        self._flow_tracer = flow_tracer
         self._imports = ImportHooks(guard("instrument pocketflow"))
         # Weak: one that is no longer in use lives on its classes alone.
-        self._copies: WeakSet[PocketFlow] = WeakSet()
+        self._copies: WeakSet[PocketFlowPatcher] = WeakSet()
 
     def patch(self) -> None:
         """Replace the methods of what has been imported, and see to what will be."""
-        self._tracing.enabled = True
+        self._flow_tracer.enabled = True
         for copy in list(self._copies):
             copy.patch()
         self._imports.add(NAME, self._instrument)
@@ -41,14 +41,14 @@ class Copies:
     def undo(self) -> None:
         """Put every method back; what is imported from now on stays as it is."""
         self._imports.clear()
-        self._tracing.enabled = False
+        self._flow_tracer.enabled = False
         for copy in list(self._copies):
             copy.undo()
 
     def _instrument(self, module: ModuleType) -> None:
-        if not self._tracing.enabled:
+        if not self._flow_tracer.enabled:
             return
-        copy = PocketFlow(module, self._tracing)
+        copy = PocketFlowPatcher(module, self._flow_tracer)
         if not copy.classes:
             _warn(
                 f"pocketflow at {_place(module)} is not PocketFlow, and not traced: "

@@ -56,19 +56,19 @@ def exception_attributes(error: BaseException, *, masked: bool) -> dict[str, Att
         lines: Iterable[str] = _without_ours(traceback.extract_tb(error.__traceback__)).format()
     else:
         attributes[semconv.EXCEPTION_MESSAGE] = message_of(error, masked=False)
-        lines = _story(error).format()
+        lines = _own_traceback(error).format()
     stacktrace = shorten("".join(lines)[-MAX_STACKTRACE:], MAX_STACKTRACE)
     return {**attributes, semconv.EXCEPTION_STACKTRACE: stacktrace}
 
 
-def _story(error: BaseException) -> traceback.TracebackException:
-    story = traceback.TracebackException.from_exception(error, compact=True)
-    untold = [story]
-    while untold:
-        told = untold.pop()
-        told.stack = _without_ours(told.stack)
-        untold += filter(None, [told.__cause__, told.__context__, *(told.exceptions or ())])
-    return story
+def _own_traceback(error: BaseException) -> traceback.TracebackException:
+    whole = traceback.TracebackException.from_exception(error, compact=True)
+    pending = [whole]
+    while pending:
+        part = pending.pop()
+        part.stack = _without_ours(part.stack)
+        pending += filter(None, [part.__cause__, part.__context__, *(part.exceptions or ())])
+    return whole
 
 
 def _without_ours(stack: traceback.StackSummary) -> traceback.StackSummary:

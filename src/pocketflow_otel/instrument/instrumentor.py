@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from pocketflow_otel.instrument.copies import Copies
-    from pocketflow_otel.instrument.pflow.patcher import Pflow
-    from pocketflow_otel.instrument.tracer import Tracing
+    from pocketflow_otel.instrument.pflow.patcher import PflowPatcher
+    from pocketflow_otel.instrument.tracer import FlowTracer
 
 
 class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships without types
@@ -37,7 +37,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships w
     """
 
     # BaseInstrumentor is a singleton whose __init__ runs at each construction: no state there.
-    patched: Copies | None = None
+    copies: Copies | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the releases of PocketFlow this works with."""
@@ -46,14 +46,14 @@ class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships w
     def _instrument(self, **kwargs: Any) -> None:
         from pocketflow_otel.instrument.copies import Copies
 
-        patched = Copies(_tracing(kwargs))
-        patched.patch()
-        PocketFlowInstrumentor.patched = patched
+        copies = Copies(_flow_tracer(kwargs))
+        copies.patch()
+        PocketFlowInstrumentor.copies = copies
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        patched, PocketFlowInstrumentor.patched = PocketFlowInstrumentor.patched, None
-        if patched is not None:
-            patched.undo()
+        copies, PocketFlowInstrumentor.copies = PocketFlowInstrumentor.copies, None
+        if copies is not None:
+            copies.undo()
 
 
 class PflowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships without types
@@ -65,7 +65,7 @@ class PflowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships withou
     `PocketFlowInstrumentor` takes. Nothing of pflow is imported until pflow does.
     """
 
-    watched: Pflow | None = None
+    patcher: PflowPatcher | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return the releases of pflow this works with."""
@@ -76,26 +76,26 @@ class PflowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships withou
         if "pflow" not in sys.modules and find_spec("pflow") is None:
             raise ModuleNotFoundError("No module named 'pflow'", name="pflow")
 
-        from pocketflow_otel.instrument.pflow.patcher import Pflow
+        from pocketflow_otel.instrument.pflow.patcher import PflowPatcher
 
-        watched = Pflow(_tracing(kwargs))
-        watched.watch()
-        PflowInstrumentor.watched = watched
+        patcher = PflowPatcher(_flow_tracer(kwargs))
+        patcher.patch()
+        PflowInstrumentor.patcher = patcher
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        watched, PflowInstrumentor.watched = PflowInstrumentor.watched, None
-        if watched is not None:
-            watched.undo()
+        patcher, PflowInstrumentor.patcher = PflowInstrumentor.patcher, None
+        if patcher is not None:
+            patcher.undo()
 
 
-def _tracing(given: dict[str, Any]) -> Tracing:
+def _flow_tracer(given: dict[str, Any]) -> FlowTracer:
     """Return where spans come from, by what `instrument()` was given and else the environment."""
-    from pocketflow_otel.instrument.tracer import Tracing
+    from pocketflow_otel.instrument.tracer import FlowTracer
 
     config: Config | None = given.get("config")
     if config is None:
         config = _with_readable_prices(Config.from_env(report=_report))
-    return Tracing(
+    return FlowTracer(
         config,
         given.get("tracer_provider"),
         meter_provider=given.get("meter_provider"),

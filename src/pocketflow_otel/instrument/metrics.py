@@ -85,16 +85,16 @@ class Metrics:
             total: What the model calls in it came to.
         """
         context = set_span_in_context(scope.span)
-        seconds = scope.tracing.now() - scope.started
+        seconds = scope.flow_tracer.now() - scope.started
         names = _names(scope)
         outcome = {**names, **_outcome(scope, error)}
         if scope.kind == "flow":
             self._flows.record(seconds, outcome, context)
         elif scope.kind == "node":
             self._nodes.record(seconds, outcome, context)
-        made = getattr(getattr(scope, "attempts", None), "made", 0)
-        if made:
-            self._attempts.add(made, names, context)
+        attempts = getattr(getattr(scope, "attempts", None), "count", 0)
+        if attempts:
+            self._attempts.add(attempts, names, context)
         if scope.usage is not None and scope.usage.has_no_client_span:
             self._record_tokens(scope, names, context)
         if scope.parent is None:

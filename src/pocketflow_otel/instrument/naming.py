@@ -38,16 +38,16 @@ def given_name(node: Any) -> str | None:
     return shorten(name, MAX_NAME) if type(name) is str and name else None
 
 
-def flow_name(flow: Any, *, plain: bool) -> str | None:
+def flow_name(flow: Any, *, is_framework_class: bool) -> str | None:
     """Return the name of a flow: its own `name`, its class, or what its author's code calls it.
 
-    `Flow` and `AsyncFlow` (`plain`) are types, not names; the convention for `gen_ai.workflow.name`
-    asks not to record those. A class called `MyFlow` says as little.
+    `Flow` and `AsyncFlow` (`is_framework_class`) are types, not names; the convention for
+    `gen_ai.workflow.name` asks not to record those. A class called `MyFlow` says as little.
     """
     name = given_name(flow)
     if name is not None:
         return name
-    if not plain and not says_nothing(type(flow).__name__):
+    if not is_framework_class and not says_nothing(type(flow).__name__):
         return type(flow).__name__
     name, alone = flow.__dict__.get(TITLE, ("", False))
     start, begins = _beginning(flow)
@@ -56,7 +56,7 @@ def flow_name(flow: Any, *, plain: bool) -> str | None:
             name, alone = title_when_run(flow, _first_node(start), sys._getframe(1))
     if begins and not alone:
         name = f"{name} ({begins})" if name else begins
-    return shorten(name, MAX_NAME) or (None if plain else type(flow).__name__)
+    return shorten(name, MAX_NAME) or (None if is_framework_class else type(flow).__name__)
 
 
 def _beginning(flow: Any) -> tuple[Any | None, str]:
@@ -94,7 +94,7 @@ def action_name(returned: Any) -> str:
     return semconv.DEFAULT_ACTION if returned is None else type(returned).__name__
 
 
-def way(returned: Any) -> Any:
+def successor_key(returned: Any) -> Any:
     """Return the key under which PocketFlow looks for the next node, after what `post` returned.
 
     `UNKNOWN` when telling would call the code of a user's own type.

@@ -16,21 +16,20 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument.family import Family
 from pocketflow_otel.instrument.naming import TITLE
-from pocketflow_otel.instrument.patching import Patches
+from pocketflow_otel.instrument.patching import Patches, SubclassPatcher
 from pocketflow_otel.instrument.scopes.attempts import open_attempt, open_fallback
 from pocketflow_otel.instrument.scopes.node import (
     ExecPhase,
     FlowScope,
     NodeScope,
-    Preparation,
+    PrepPhase,
     RoundScope,
     open_exec,
     step_of,
 )
 from pocketflow_otel.instrument.titles import says_nothing, title_when_built
-from pocketflow_otel.instrument.wrapping import around
+from pocketflow_otel.instrument.wrapping import call_wrapper
 from pocketflow_otel.runtime.run import scope_of
 from pocketflow_otel.semconv import EXEC
 
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from pocketflow_otel.instrument.tracer import Tracing
-    from pocketflow_otel.instrument.wrapping import Args, Around, Call
+    from pocketflow_otel.instrument.tracer import FlowTracer
+    from pocketflow_otel.instrument.wrapping import Args, CallHandler, Kwargs
     from pocketflow_otel.runtime.run import Scope
 
 _NAMING: Final = guard("name a flow")
@@ -73,22 +72,22 @@ _METHODS: Final[dict[str, tuple[str, ...]]] = {
 """PocketFlow's classes, and the methods without which what they do is not seen."""
 
 
-class PocketFlow:
+class PocketFlowPatcher:
     """One copy of PocketFlow: its classes, and the methods replaced on them and their subclasses.
 
     A copy may have only some of the classes; it is traced as far as it goes.
 
     Args:
         module: `pocketflow`, or a module with classes of the same names.
-        tracing: Where spans come from.
+        flow_tracer: Where spans come from.
 
     Attributes:
         classes: Those of PocketFlow's classes that there are, by name; none in a module that is
             something else.
     """
 
-    def __init__(self, module: ModuleType, tracing: Tracing) -> None:
-        self._tracing = tracing
+    def __init__(self, module: ModuleType, flow_tracer: FlowTracer) -> None:
+        self._flow_tracer = flow_tracer
         self._patches = Patches()
         classes = {name: cls for name in _METHODS if isinstance(cls := vars(module).get(name), type)}
         runs = any(_has(cls, name) for cls in classes.values() for name in ("_run", "_run_async"))
@@ -100,8 +99,8 @@ class PocketFlow:
         self._batch_nodes = self._bases("BatchNode", "AsyncBatchNode", "AsyncParallelBatchNode")
         self._batch_flows = self._bases("BatchFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow")
         self._parallel = self._bases("AsyncParallelBatchNode", "AsyncParallelBatchFlow")
-        self._stock = frozenset(cls for cls in self._own if not _may_write(cls))
-        self._families = [Family(cls, self._patches, self._patch_class) for cls in self._nodes]
+        self._non_writing = frozenset(cls for cls in self._own if not _may_write(cls))
+        self._patchers = [SubclassPatcher(cls, self._patches, self._patch_class) for cls in self._nodes]
 
     def _bases(self, *names: str) -> tuple[type, ...]:
         """Return the classes of these names, without those that inherit from one of the others."""
@@ -120,33 +119,33 @@ class PocketFlow:
 
     def patch(self) -> None:
         """Replace the methods of every class there is, and see to those still to come."""
-        self._tracing.enabled = True
+        self._flow_tracer.enabled = True
         for cls in self._flows:
             self._patches.replace(cls, "__init__", self._naming)
         for cls in self._own:
             items = issubclass(cls, self._batch_nodes)
-            self._patches.replace(cls, "_exec", around(_open_batch if items else open_exec))
+            self._patches.replace(cls, "_exec", call_wrapper(_open_batch if items else open_exec))
             for name in ("_orch", "_orch_async"):
-                self._patches.replace(cls, name, around(_open_round))
-        for family in self._families:
-            family.patch()
+                self._patches.replace(cls, name, call_wrapper(_open_round))
+        for patcher in self._patchers:
+            patcher.patch()
 
     def undo(self) -> None:
         """Put every method back, and let calls pass where others have wrapped ours since."""
-        self._tracing.enabled = False
+        self._flow_tracer.enabled = False
         self._patches.undo()
 
     def _patch_class(self, cls: type) -> None:
         prepares = issubclass(cls, self._batch_flows)
         for base in cls.__mro__:  # mixins define methods too
             self._replace(base, "_run", self._step)
-            self._replace(base, "exec", around(open_attempt))
+            self._replace(base, "exec", call_wrapper(open_attempt))
             if base in self._own:
                 continue  # Its `_exec` is replaced already, and its `exec_fallback` only raises.
-            self._replace(base, "_exec", around(_open_batch))
-            self._replace(base, "exec_fallback", around(open_fallback))
+            self._replace(base, "_exec", call_wrapper(_open_batch))
+            self._replace(base, "exec_fallback", call_wrapper(open_fallback))
             if prepares:
-                self._replace(base, "prep", around(_open_preparation))
+                self._replace(base, "prep", call_wrapper(_open_preparation))
 
     def _replace(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
         """Replace a method and its async twin, if that really is async."""
@@ -157,7 +156,7 @@ class PocketFlow:
     def _naming(self, function: Callable[..., None]) -> Callable[..., None]:
         def wrapper(flow: Any, *args: Any, **kwargs: Any) -> None:
             function(flow, *args, **kwargs)
-            if self._tracing.enabled:
+            if self._flow_tracer.enabled:
                 with _NAMING:
                     cls = type(flow)
                     if cls in self._own or says_nothing(cls.__name__):  # Else the class is a name.
@@ -166,21 +165,21 @@ class PocketFlow:
         return wrapper
 
     def _step(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return around(partial(self._open_step, function))(function)
+        return call_wrapper(partial(self._open_step, function))(function)
 
-    def _open_step(self, function: object, node: Any, args: Args, call: Call) -> Around | None:
+    def _open_step(self, function: object, node: Any, args: Args, kwargs: Kwargs) -> CallHandler | None:
         if not isinstance(node, self._nodes):
             return None
-        tracing = self._tracing
         # By position from PocketFlow's releases, by name from the head of its repository.
-        shared = args[0] if args else call.get("shared")
-        return tracing.open_below(node, function, partial(self._scope, function, node, shared), self._begin)
+        shared = args[0] if args else kwargs.get("shared")
+        make = partial(self._scope, function, node, shared)
+        return self._flow_tracer.open_below(node, function, make, self._begin)
 
     def _scope(
         self, method: object, node: Any, shared: object, parent: Scope | None
     ) -> FlowScope | NodeScope:
         cls = FlowScope if isinstance(node, self._flows) else NodeScope
-        scope = cls(node, shared, parent, self._tracing)
+        scope = cls(node, shared, parent, self._flow_tracer)
         scope.method = method
         return scope
 
@@ -192,8 +191,8 @@ class PocketFlow:
         cls = type(node)
         scope.open(
             context,
-            plain=cls in self._own,
-            stock=all(self._defines(cls, name) for name in _ORCHESTRATION),
+            is_framework_class=cls in self._own,
+            framework_loop_only=all(self._defines(cls, name) for name in _ORCHESTRATION),
             parallel=self._parallel_mode(node, self._batch_flows),
         )
 
@@ -202,7 +201,7 @@ class PocketFlow:
 
     def _defines(self, cls: type, name: str) -> bool:
         """Tell whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""
-        return next((base in self._stock for base in cls.__mro__ if name in base.__dict__), True)
+        return next((base in self._non_writing for base in cls.__mro__ if name in base.__dict__), True)
 
 
 def _has(cls: type, name: str) -> bool:
@@ -221,28 +220,28 @@ def _writes(code: CodeType) -> bool:
     return not _NAMES.issuperset(code.co_names) or _STORE in code.co_code[::2] or any(map(_writes, inner))
 
 
-def _open_round(flow: Any, args: Args, call: Call) -> RoundScope | None:
+def _open_round(flow: Any, args: Args, kwargs: Kwargs) -> RoundScope | None:
     scope = scope_of()
     if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.batch is None:
         return None
     round_ = RoundScope(scope.batch, scope)
-    round_.open(args[1] if len(args) > 1 else call.get("params"))
+    round_.open(args[1] if len(args) > 1 else kwargs.get("params"))
     return round_
 
 
-def _open_preparation(flow: Any, args: Args, call: Call) -> Preparation | None:
+def _open_preparation(flow: Any, args: Args, kwargs: Kwargs) -> PrepPhase | None:
     scope = scope_of()
-    if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.preparing:
+    if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.in_prep:
         return None
-    return Preparation(scope)
+    return PrepPhase(scope)
 
 
-def _open_batch(node: Any, args: Args, call: Call) -> Around | None:
+def _open_batch(node: Any, args: Args, kwargs: Kwargs) -> CallHandler | None:
     scope = step_of(node)
     if scope is None or scope.batch is None:
-        return open_exec(node, args, call)
+        return open_exec(node, args, kwargs)
     if scope.phase == EXEC:
         return None
     phase = ExecPhase(scope)
-    scope.batch.begin(scope, args[0] if args else call.get("prep_res", call.get("items")))
+    scope.batch.begin(scope, args[0] if args else kwargs.get("prep_res", kwargs.get("items")))
     return phase

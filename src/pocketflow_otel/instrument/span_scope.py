@@ -17,7 +17,7 @@ from pocketflow_otel.api import user_attributes
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import backend_attributes
 from pocketflow_otel.instrument.exceptions import error_text, exception_attributes, place_of, type_name
-from pocketflow_otel.instrument.wrapping import Around
+from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED, Kind, Scope, run_id
 from pocketflow_otel.usage import span_attributes
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.instrument.tracer import Tracing
+    from pocketflow_otel.instrument.tracer import FlowTracer
     from pocketflow_otel.usage.totals import UsageTotals
 
 MAX_ERRORS: Final = 16
@@ -52,26 +52,27 @@ def leave(context: Context, token: Any, error: BaseException | None) -> None:
         detach(token)
 
 
-class TracedScope(Scope, Around):
+class TracedScope(Scope, CallHandler):
     """A scope with a span, from `open_span` to the end of its `with` block.
 
     Attributes:
         method: The user's method that opened it.
-        started: When, by `Tracing.now`.
+        started: When, by `FlowTracer.now`.
         name: What its span says the flow or node is called.
         last: The name of the node that started in it last.
         failure: The `error.type` of a failure that is returned, not raised; empty without one.
     """
 
     __slots__ = (
-        "_context", "_errors", "_token", "failure", "last", "method", "name", "result", "started", "tracing",
+        "_context", "_errors", "_token", "failure", "flow_tracer", "last", "method", "name", "result",
+        "started",
     )  # fmt: skip
 
     def __init__(
-        self, kind: Kind, owner: Any, shared: object, parent: Scope | None, tracing: Tracing
+        self, kind: Kind, owner: Any, shared: object, parent: Scope | None, flow_tracer: FlowTracer
     ) -> None:
-        super().__init__(kind, owner, shared, parent, tracing.new_run() if parent is None else parent.run)
-        self.tracing = tracing
+        super().__init__(kind, owner, shared, parent, flow_tracer.new_run() if parent is None else parent.run)
+        self.flow_tracer = flow_tracer
         self.method: object = None
         self.result: object = None
         self.started = 0.0
@@ -109,11 +110,11 @@ class TracedScope(Scope, Around):
         self.name = str(
             attributes.get(semconv.NODE_NAME) or attributes.get(semconv.GEN_AI_WORKFLOW_NAME) or ""
         )
-        if self.tracing.config.compat:
+        if self.flow_tracer.config.compat:
             with _TRANSLATING:
                 self._translate(attributes)
-        assert self.tracing.tracer is not None
-        self.span = self.tracing.tracer.start_span(
+        assert self.flow_tracer.tracer is not None
+        self.span = self.flow_tracer.tracer.start_span(
             name, set_value(SCOPE_KEY, self, here), attributes=attributes, start_time=start_time
         )
 
@@ -125,7 +126,7 @@ class TracedScope(Scope, Around):
         before = (above.last or above.name) if isinstance(above, TracedScope) else ""
         attributes.update(
             backend_attributes.of_start(
-                self.tracing.config.compat,
+                self.flow_tracer.config.compat,
                 attributes,
                 name=self.name,
                 before=before,
@@ -144,7 +145,7 @@ class TracedScope(Scope, Around):
         # The last thing before the user's call: whatever fails before leaves no context behind.
         with _ENTERING:
             self._token = attach(self._context)
-            self.started = self.tracing.now()  # Not before: what views do at a start is not `prep`.
+            self.started = self.flow_tracer.now()  # Not before: what views do at a start is not `prep`.
 
     def __exit__(
         self,
@@ -157,7 +158,7 @@ class TracedScope(Scope, Around):
         total = None
         with _COUNTING:
             total = self._describe_usage()
-        metrics = self.tracing.metrics
+        metrics = self.flow_tracer.metrics
         if metrics is not None:
             with _MEASURING:
                 metrics.record(self, error, total)
@@ -197,7 +198,7 @@ class TracedScope(Scope, Around):
         attributes = span_attributes.sums(total, by_model=self.parent is None)
         if self.usage.has_no_client_span:
             attributes |= span_attributes.of_calls(self.usage.explicit, self.run.prices)
-            attributes |= backend_attributes.of_calls(self.tracing.config.compat)
+            attributes |= backend_attributes.of_calls(self.flow_tracer.config.compat)
         elif not self.usage.explicit:
             attributes |= span_attributes.without_own_span(self.usage.without_own_span)
         self.span.set_attributes(attributes)
@@ -218,7 +219,7 @@ class TracedScope(Scope, Around):
         """Say that the user's call raised; the innermost span only tells the whole story."""
         if not self.span.is_recording():
             return
-        masked = self.tracing.config.mask_errors
+        masked = self.flow_tracer.config.mask_errors
         span = self.span
         span.set_attributes(self.describe_error(error))
         span.set_status(StatusCode.ERROR, error_text(error, masked=masked))

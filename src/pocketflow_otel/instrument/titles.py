@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.instrument.bindings import Call, Code, code_of
+from pocketflow_otel.instrument.bindings import CallSite, CodeInfo, code_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -159,7 +159,7 @@ def _title_of_place(frame: FrameType) -> Title:
     return name, own and alone and inmost in ("<module>", "main")
 
 
-def _builds_one(code: Code, call: Call | None) -> bool:
+def _builds_one(code: CodeInfo, call: CallSite | None) -> bool:
     """Tell whether a function's code builds one flow and no other."""
     if call is None or call.repeated:
         return False
@@ -243,7 +243,9 @@ def _title_of_receiver(frame: FrameType) -> Title | None:
 
 def _names_in(space: dict[str, Any], flow: Any) -> Iterator[str]:
     """Yield the globals that are the flow, or what it was copied from."""
-    ways = flow.__dict__.get("successors")
+    successors = flow.__dict__.get("successors")
     for name, value in list(dict.items(space)):
-        if type(value) is type(flow) and (value is flow or value.__dict__.get("successors", flow) is ways):
+        if type(value) is not type(flow):
+            continue
+        if value is flow or value.__dict__.get("successors", flow) is successors:
             yield name

@@ -24,7 +24,7 @@ from pocketflow_otel.api import variable_of
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
 from pocketflow_otel.instrument.span_scope import leave
-from pocketflow_otel.instrument.wrapping import Around
+from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED, Budget, Run, Scope, scope_of
 from pocketflow_otel.usage.pricing import PriceBook, read_prices
 
@@ -45,7 +45,7 @@ _ENDING: Final = guard("end a span that could not begin")
 _PREPARING: Final = guard("set up the tracer provider")
 
 
-class Tracing:
+class FlowTracer:
     """One instrumentation: its tracer, its settings, and whether it is switched on.
 
     Args:
@@ -127,7 +127,7 @@ class Tracing:
         scope = scope_of(context)
         if scope is None:
             return context
-        return None if scope.owner is owner and scope.continues(method) else scope
+        return None if scope.owner is owner and scope.is_super_call(method) else scope
 
     def open_below(
         self,
@@ -135,7 +135,7 @@ class Tracing:
         method: object,
         make: Callable[[Scope | None], S],
         begin: Callable[[S, Context | None], None],
-    ) -> Around | None:
+    ) -> CallHandler | None:
         """Open what a call of `method` on `owner` makes, where it makes something.
 
         Args:
@@ -154,7 +154,7 @@ class Tracing:
             below.run.check_budget()
             return _begun(make(below), begin, None)
         if not self.take_provider():
-            return Pass(below)
+            return UntracedCall(below)
         return _begun(make(None), begin, self.with_remote_parent(below))
 
     def with_remote_parent(self, context: Context) -> Context:
@@ -184,7 +184,7 @@ def _begun(scope: S, begin: Callable[[S, Context | None], None], context: Contex
     return scope
 
 
-class Pass(Around):
+class UntracedCall(CallHandler):
     """Runs a call, and all below it, without spans: there is no SDK yet."""
 
     __slots__ = ("_context", "_token", "result")

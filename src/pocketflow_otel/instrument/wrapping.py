@@ -18,10 +18,10 @@ _OPENING: Final = guard("open a span")
 _CLOSING: Final = guard("see how a call ended")
 
 Args = tuple[Any, ...]
-Call = dict[str, Any]
+Kwargs = dict[str, Any]
 
 
-class Around:
+class CallHandler:
     """What stands around one call of the user's, and sees how it ended.
 
     Attributes:
@@ -48,37 +48,39 @@ class Around:
         """Take note of how the call ended."""
 
 
-def around(open_: Callable[[Any, Args, Call], Around | None]) -> Callable[[Any], Callable[..., Any]]:
+def call_wrapper(
+    open_: Callable[[Any, Args, Kwargs], CallHandler | None],
+) -> Callable[[Any], Callable[..., Any]]:
     """Make a factory of wrappers that put what `open_(self, args, kwargs)` returns around a call.
 
     `None` lets the call pass. Inside a run that is not recorded nothing is opened at all.
     """
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(self: Any, *args: Any, **call: Any) -> Any:
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
             if get_current().get(SCOPE_KEY) is UNTRACED:
-                if len(args) == 1 and not call:  # PocketFlow's own calls: spreading costs more than we do.
+                if len(args) == 1 and not kwargs:  # PocketFlow's own calls: spreading costs more than we do.
                     return function(self, args[0])
-                return function(self, *args, **call)
+                return function(self, *args, **kwargs)
             opened = None
             with _OPENING:
-                opened = open_(self, args, call)
+                opened = open_(self, args, kwargs)
             if opened is None:
-                return function(self, *args, **call)
+                return function(self, *args, **kwargs)
             with opened:
-                result = opened.result = function(self, *args, **call)  # type: ignore[misc]  # a slot
+                result = opened.result = function(self, *args, **kwargs)  # type: ignore[misc]  # a slot
                 return result
 
-        async def async_wrapper(self: Any, *args: Any, **call: Any) -> Any:
+        async def async_wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
             if get_current().get(SCOPE_KEY) is UNTRACED:
-                return await function(self, *args, **call)
+                return await function(self, *args, **kwargs)
             opened = None
             with _OPENING:
-                opened = open_(self, args, call)
+                opened = open_(self, args, kwargs)
             if opened is None:
-                return await function(self, *args, **call)
+                return await function(self, *args, **kwargs)
             with opened:
-                result = opened.result = await function(self, *args, **call)  # type: ignore[misc]
+                result = opened.result = await function(self, *args, **kwargs)  # type: ignore[misc]
                 return result
 
         return async_wrapper if iscoroutinefunction(function) else wrapper

@@ -211,7 +211,7 @@ class Scope:
         """Whether a call of its node's `exec` now is an attempt of it."""
         return False
 
-    def continues(self, method: object) -> bool:
+    def is_super_call(self, method: object) -> bool:
         """Tell whether a call of the owner's `method` goes on with this scope: `super()._run`."""
         return False
 

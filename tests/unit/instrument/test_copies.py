@@ -19,7 +19,7 @@ from tests.support.variants import RELEASES, VARIANTS, folder, variant
 from pocketflow_otel import Config, PocketFlowInstrumentor
 from pocketflow_otel.guard import guard, set_strict
 from pocketflow_otel.instrument.imports import ImportHooks
-from pocketflow_otel.instrument.pocketflow import PocketFlow
+from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
@@ -155,9 +155,9 @@ def test_what_a_copys_flow_writes_between_two_steps_is_no_change_of_the_next(
 @pytest.mark.parametrize("name", VARIANTS)
 def test_what_was_released_is_known_to_write_nothing_between_two_steps(name: str) -> None:
     """So that steps can share a look at the store: this is what keeps them cheap."""
-    released = PocketFlow(variant(name), Mock())
+    released = PocketFlowPatcher(variant(name), Mock())
 
-    assert released._stock == released._own
+    assert released._non_writing == released._own
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -261,7 +261,7 @@ def test_every_copy_that_was_imported_is_put_back_and_instrumented_again(tmp_pat
 
     assert len(set(classes)) == 3
     assert traced() == [True] * 3
-    patched = PocketFlowInstrumentor.patched
+    patched = PocketFlowInstrumentor.copies
     assert patched is not None
     patched.undo()
     assert traced() == [False] * 3
@@ -285,7 +285,7 @@ def test_a_failure_of_ours_is_no_failure_of_the_import(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     set_strict(False)
-    monkeypatch.setattr("pocketflow_otel.instrument.copies.PocketFlow", None)
+    monkeypatch.setattr("pocketflow_otel.instrument.copies.PocketFlowPatcher", None)
     with capture_spans():
         module = imported(tmp_path, STEP + NODE + FLOW)
 

@@ -30,8 +30,8 @@ from pocketflow import AsyncBatchFlow, AsyncFlow, AsyncNode, BaseNode, BatchFlow
 from tests.support.variants import VARIANTS, load, variant
 
 from pocketflow_otel import Config, PocketFlowInstrumentor
-from pocketflow_otel.instrument.scopes.batch import Batch
-from pocketflow_otel.instrument.wrapping import Around
+from pocketflow_otel.instrument.scopes.batch import BatchState
+from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.runtime.run import Scope
 from pocketflow_otel.testing import capture_spans
 
@@ -755,7 +755,7 @@ def test_a_step_leaves_no_cycle_behind() -> None:
             return [{}, {}]
 
     def ours() -> list[object]:
-        return [thing for thing in gc.get_objects() if isinstance(thing, Scope | Around | Batch)]
+        return [thing for thing in gc.get_objects() if isinstance(thing, Scope | CallHandler | BatchState)]
 
     items = Items()
     items >> Ask()

@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from pocketflow_otel import Config, record_usage
 from pocketflow_otel.instrument.metrics import metrics_of
-from pocketflow_otel.instrument.pocketflow import PocketFlow
-from pocketflow_otel.instrument.tracer import Tracing
+from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
+from pocketflow_otel.instrument.tracer import FlowTracer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def measured(config: Config | None = None) -> Iterator[Measured]:
     meters = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
     traces, exporter = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
     traces.add_span_processor(SimpleSpanProcessor(exporter))
-    patched = PocketFlow(pocketflow, Tracing(config or Config(), traces, meter_provider=meters))
+    patched = PocketFlowPatcher(pocketflow, FlowTracer(config or Config(), traces, meter_provider=meters))
     patched.patch()
     try:
         yield Measured(reader, exporter)

@@ -296,7 +296,7 @@ def test_it_stops_where_errors_of_ours_are_swallowed() -> None:
 def test_without_tracing_nothing_stops() -> None:
     with capture_spans(STOP):
         pass
-    assert PocketFlowInstrumentor.patched is None
+    assert PocketFlowInstrumentor.copies is None
     shared: dict[str, Any] = {}
     asks(5).run(shared)
     assert len(shared["ran"]) == 5

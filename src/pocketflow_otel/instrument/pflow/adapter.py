@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument.pflow.step_scope import NodeAttempts, NodeFacts, PflowItem, StepScope
-from pocketflow_otel.instrument.pflow.workflow_scope import About, EngineRun, WorkflowScope
+from pocketflow_otel.instrument.pflow.step_scope import NodeAttempts, NodeInfo, PflowItemScope, StepScope
+from pocketflow_otel.instrument.pflow.workflow_scope import EngineCall, WorkflowInfo, WorkflowScope
 from pocketflow_otel.runtime.run import Scope, scope_of
 
 if TYPE_CHECKING:
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from pocketflow_otel.instrument.pflow.hooks import Arguments, Hook
-    from pocketflow_otel.instrument.tracer import Tracing
-    from pocketflow_otel.instrument.wrapping import Around
+    from pocketflow_otel.instrument.tracer import FlowTracer
+    from pocketflow_otel.instrument.wrapping import CallHandler
 
 _STARTING: Final = guard("say what a workflow begins with")
 
 
-class Era:
+class EngineAdapter:
     """The releases of pflow that are made alike.
 
     Args:
-        tracing: Where spans come from.
+        flow_tracer: Where spans come from.
         version: pflow's.
     """
 
-    def __init__(self, tracing: Tracing, version: str) -> None:
-        self._tracing = tracing
+    def __init__(self, flow_tracer: FlowTracer, version: str) -> None:
+        self._flow_tracer = flow_tracer
         self._version = version
 
     def hooks(self) -> Mapping[str, Sequence[Hook]]:
         """Return the hooks by the module they are placed in."""
         raise NotImplementedError
 
-    def open_runner(self, runner: Any, about: About, execution_id: object = None) -> Around | None:
+    def open_runner(self, runner: Any, info: WorkflowInfo, execution_id: object = None) -> CallHandler | None:
         """Open a workflow whose engine is still to come."""
 
         def begin(scope: WorkflowScope, context: Context | None) -> None:
@@ -46,19 +46,19 @@ class Era:
             scope.execution_id = execution_id
             scope.begin(context, version=self._version)
 
-        return self._tracing.open_below(runner, None, partial(self._workflow, runner, about), begin)
+        return self._flow_tracer.open_below(runner, None, partial(self._workflow, runner, info), begin)
 
-    def _workflow(self, owner: Any, about: About, parent: Scope | None) -> WorkflowScope:
-        return WorkflowScope(owner, about, parent, self._tracing)
+    def _workflow(self, owner: Any, info: WorkflowInfo, parent: Scope | None) -> WorkflowScope:
+        return WorkflowScope(owner, info, parent, self._flow_tracer)
 
     def open_engine(
-        self, engine: Any, about: About, shared: object, start: Any, only: str | None = None
-    ) -> Around | None:
+        self, engine: Any, info: WorkflowInfo, shared: object, start: Any, only: str | None = None
+    ) -> CallHandler | None:
         """Open what an engine runs: the workflow that its runner began, or one of its own.
 
         Args:
             engine: The engine.
-            about: What is known of the workflow.
+            info: What is known of the workflow.
             shared: Its store.
             start: Its first node.
             only: The id of the one node to be executed, if there is just one.
@@ -68,22 +68,22 @@ class Era:
         if isinstance(scope, WorkflowScope) and scope.awaits_engine:
             with _STARTING:
                 scope.start_engine(shared, first, only)
-            return EngineRun(scope)
+            return EngineCall(scope)
 
         def begin(scope: WorkflowScope, context: Context | None) -> None:
             scope.begin(context, version=self._version)
             with _STARTING:
                 scope.start_engine(shared, first, only)
 
-        return self._tracing.open_below(engine, None, partial(self._workflow, engine, about), begin)
+        return self._flow_tracer.open_below(engine, None, partial(self._workflow, engine, info), begin)
 
-    def open_step(self, facts: NodeFacts) -> Around | None:
+    def open_step(self, info: NodeInfo) -> CallHandler | None:
         """Open a step."""
 
         def make(parent: Scope | None) -> StepScope:
-            return StepScope(facts, parent, self._tracing)
+            return StepScope(info, parent, self._flow_tracer)
 
-        return self._tracing.open_below(facts.node, None, make, StepScope.begin)
+        return self._flow_tracer.open_below(info.node, None, make, StepScope.begin)
 
 
 def begin_batch(call: Arguments) -> None:
@@ -95,7 +95,7 @@ def begin_batch(call: Arguments) -> None:
 
 def open_item(
     node: Any, index: int, settings: Mapping[str, Any], context: Context | None
-) -> PflowItem | None:
+) -> PflowItemScope | None:
     """Open an item of the current step's batch.
 
     Args:
@@ -107,7 +107,7 @@ def open_item(
     scope = scope_of(context)
     if not isinstance(scope, StepScope) or scope.batch is None:
         return None
-    item = PflowItem(scope.batch, scope, node, index)
+    item = PflowItemScope(scope.batch, scope, node, index)
     item.attempts = NodeAttempts(settings.get("max_retries", 1), settings.get("retry_wait", 0.0))
     item.open(context=context)
     return item

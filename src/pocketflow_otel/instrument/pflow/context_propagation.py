@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
 
-def carrying(executor: type[Executor]) -> type[Executor]:
+def propagating_executor(executor: type[Executor]) -> type[Executor]:
     """Return a pool of the same name whose work runs in the context it was submitted in.
 
     The OpenTelemetry context alone goes along, not all of `contextvars`: pflow routes what a code
@@ -37,7 +37,7 @@ def _run(context: Context, fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
         detach(token)
 
 
-class Carried:
+class ContextBound:
     """A function, and the context that what it does belongs to.
 
     Args:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.context import get_current
 
 from pocketflow_otel.instrument.pflow import shared_state
-from pocketflow_otel.instrument.pflow.adapter import Era, begin_batch, open_item
-from pocketflow_otel.instrument.pflow.context_propagation import Carried
+from pocketflow_otel.instrument.pflow.adapter import EngineAdapter, begin_batch, open_item
+from pocketflow_otel.instrument.pflow.context_propagation import ContextBound
 from pocketflow_otel.instrument.pflow.hooks import Hook
-from pocketflow_otel.instrument.pflow.step_scope import Gate, NodeFacts, StepScope, calls_in
-from pocketflow_otel.instrument.pflow.workflow_scope import About
+from pocketflow_otel.instrument.pflow.step_scope import Gate, NodeInfo, StepScope, calls_in
+from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowInfo
 from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.runtime.run import scope_of
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pocketflow_otel.instrument.pflow.hooks import Arguments
-    from pocketflow_otel.instrument.wrapping import Around
+    from pocketflow_otel.instrument.wrapping import CallHandler
 
 RUNNER: Final = "pflow.execution.runner"
 
 
-class Engine(Era):
+class Engine011Adapter(EngineAdapter):
     """What is put around pflow's engine."""
 
     def hooks(self) -> Mapping[str, Sequence[Hook]]:
@@ -46,7 +46,7 @@ class Engine(Era):
             ],
         }
 
-    def _open_runner(self, call: Arguments) -> Around | None:
+    def _open_runner(self, call: Arguments) -> CallHandler | None:
         workflow = call["workflow"]
         resolved = getattr(workflow, "__dict__", {})
         file = resolved.get("file_path")
@@ -54,20 +54,20 @@ class Engine(Era):
             file = workflow
         resumed = getattr(call["resume_source"], "__dict__", {})
         name = call["workflow_name"] or (None if file else resolved.get("title"))
-        about = About(name, file, resumed.get("execution_id"))
-        return self.open_runner(call["self"], about)
+        info = WorkflowInfo(name, file, resumed.get("execution_id"))
+        return self.open_runner(call["self"], info)
 
-    def _open_engine(self, call: Arguments) -> Around | None:
+    def _open_engine(self, call: Arguments) -> CallHandler | None:
         engine, shared = call["self"], call["shared"]
         file = shared_state.file_of(shared, engine.__dict__.get("workflow_path"))
         only = engine.__dict__.get("only_node")
-        return self.open_engine(engine, About(file=file), shared, call["workflow"].start_node, only)
+        return self.open_engine(engine, WorkflowInfo(file=file), shared, call["workflow"].start_node, only)
 
-    def _open_node(self, call: Arguments) -> Around | None:
+    def _open_node(self, call: Arguments) -> CallHandler | None:
         node, config = call["node"], call["config"].__dict__
         batch = config.get("batch_config")
         loops = config.get("loop_config") is not None
-        facts = NodeFacts(
+        info = NodeInfo(
             node=node,
             id=config["node_id"],
             cls=config.get("node_type_name") or type(node).__name__,
@@ -78,21 +78,21 @@ class Engine(Era):
             # A loop may go round before anybody asks where its action leads.
             routes=not loops and call["self"].__dict__.get("only_node") is None,
         )
-        return self.open_step(facts)
+        return self.open_step(info)
 
 
 def _begin_parallel(call: Arguments) -> None:
     begin_batch(call)
-    call["execute_single_fn"] = Carried(call["execute_single_fn"], get_current())
+    call["execute_single_fn"] = ContextBound(call["execute_single_fn"], get_current())
 
 
-def _open_item(call: Arguments) -> Around | None:
-    carried = call["execute_single_fn"]
-    context = carried.context if isinstance(carried, Carried) else None
+def _open_item(call: Arguments) -> CallHandler | None:
+    bound = call["execute_single_fn"]
+    context = bound.context if isinstance(bound, ContextBound) else None
     return open_item(call["node"], call["idx"], getattr(call["batch_config"], "__dict__", {}), context)
 
 
-def _open_gate(answer: str, call: Arguments) -> Around | None:
+def _open_gate(answer: str, call: Arguments) -> CallHandler | None:
     step = scope_of()
     return Gate(step, answer) if isinstance(step, StepScope) else None
 
@@ -106,14 +106,14 @@ class _Warmup(TracedScope):
     __slots__ = ()
 
     def __init__(self, step: StepScope) -> None:
-        super().__init__("item", step.owner, step.shared, step, step.tracing)
+        super().__init__("item", step.owner, step.shared, step, step.flow_tracer)
 
     def end(self, error: BaseException | None) -> None:
         if error is None:
             self.report(calls_in(self.result))
 
 
-def _open_warmup(call: Arguments) -> Around | None:
+def _open_warmup(call: Arguments) -> CallHandler | None:
     step = scope_of()
     if not isinstance(step, StepScope):
         return None

@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary
 from opentelemetry.context import get_current
 
 from pocketflow_otel.instrument.pflow import shared_state
-from pocketflow_otel.instrument.pflow.adapter import Era, begin_batch, open_item
+from pocketflow_otel.instrument.pflow.adapter import EngineAdapter, begin_batch, open_item
 from pocketflow_otel.instrument.pflow.hooks import Hook
 from pocketflow_otel.instrument.pflow.pflow_scope import PflowScope
-from pocketflow_otel.instrument.pflow.step_scope import NodeFacts
-from pocketflow_otel.instrument.pflow.workflow_scope import About
+from pocketflow_otel.instrument.pflow.step_scope import NodeInfo
+from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowInfo
 from pocketflow_otel.runtime.run import scope_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from pocketflow_otel.instrument.pflow.hooks import Arguments
-    from pocketflow_otel.instrument.wrapping import Around
+    from pocketflow_otel.instrument.wrapping import CallHandler
 
 RUNNER: Final = "pflow.execution.executor_service"
 MAX_WRAPPERS: Final = 16
@@ -30,7 +30,7 @@ _contexts: Final[WeakKeyDictionary[Any, Context]] = WeakKeyDictionary()
 """What the items of a parallel batch belong to, by the node that runs it."""
 
 
-class Wrappers(Era):
+class Engine08Adapter(EngineAdapter):
     """What is put around pflow's wrappers."""
 
     def hooks(self) -> Mapping[str, Sequence[Hook]]:
@@ -48,24 +48,24 @@ class Wrappers(Era):
             ],
         }
 
-    def _open_runner(self, call: Arguments) -> Around | None:
-        about = About(call["workflow_name"], shared_state.file_of(call["shared_store"]))
+    def _open_runner(self, call: Arguments) -> CallHandler | None:
+        info = WorkflowInfo(call["workflow_name"], shared_state.file_of(call["shared_store"]))
         trace = getattr(call["trace_collector"], "__dict__", {})
-        return self.open_runner(call["self"], about, trace.get("execution_id"))
+        return self.open_runner(call["self"], info, trace.get("execution_id"))
 
-    def _open_flow(self, call: Arguments) -> Around | None:
+    def _open_flow(self, call: Arguments) -> CallHandler | None:
         flow, shared = call["self"], call["shared"]
         if not isinstance(scope_of(), PflowScope):
             return None  # A flow of pflow's own: its planner.
-        about = About(file=shared_state.file_of(shared))
-        return self.open_engine(flow, about, shared, flow.__dict__.get("start_node"))
+        info = WorkflowInfo(file=shared_state.file_of(shared))
+        return self.open_engine(flow, info, shared, flow.__dict__.get("start_node"))
 
-    def _open_node(self, call: Arguments) -> Around | None:
+    def _open_node(self, call: Arguments) -> CallHandler | None:
         wrapper = call["self"]
         chain = list(_chain(wrapper))
         node = chain[-1]
         batch = next((link for link in chain if "item_alias" in link.__dict__), None)
-        facts = NodeFacts(
+        info = NodeInfo(
             node=node,
             id=wrapper.__dict__["node_id"],
             cls=type(node).__name__,
@@ -74,7 +74,7 @@ class Wrappers(Era):
             parallel=None if batch is None else bool(batch.__dict__.get("parallel")),
             routes=False,  # The workflow just ends there.
         )
-        return self.open_step(facts)
+        return self.open_step(info)
 
 
 def _chain(wrapper: Any) -> Iterator[Any]:
@@ -93,7 +93,7 @@ def _begin_parallel(call: Arguments) -> None:
     _contexts[call["self"]] = get_current()
 
 
-def _open_item(call: Arguments) -> Around | None:
+def _open_item(call: Arguments) -> CallHandler | None:
     batch, copy = call["self"], call["thread_node"]
     *_, node = _chain(batch if copy is None else copy)
     context = None if copy is None else _contexts.get(batch)

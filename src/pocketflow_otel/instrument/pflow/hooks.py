@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pocketflow_otel.instrument.patching import Patches
-    from pocketflow_otel.instrument.wrapping import Around
+    from pocketflow_otel.instrument.wrapping import CallHandler
 
 _OPENING: Final = guard("open a span")
 _CHANGING: Final = guard("change the arguments of a call")
@@ -26,26 +26,26 @@ class Arguments:
     """The arguments of one call, found by their names, however they are passed.
 
     Args:
-        places: The position of each parameter.
+        positions: The position of each parameter.
         args, kwargs: As the caller passed them.
     """
 
-    __slots__ = ("_places", "args", "kwargs")
+    __slots__ = ("_positions", "args", "kwargs")
 
-    def __init__(self, places: dict[str, int], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._places = places
+    def __init__(self, positions: dict[str, int], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._positions = positions
         self.args = args
         self.kwargs = kwargs
 
     def __getitem__(self, name: str) -> Any:
         """Return an argument; `None` where it is not passed, or there is no such parameter."""
-        place = self._places.get(name, len(self.args))
-        return self.args[place] if place < len(self.args) else self.kwargs.get(name)
+        position = self._positions.get(name, len(self.args))
+        return self.args[position] if position < len(self.args) else self.kwargs.get(name)
 
     def __setitem__(self, name: str, value: object) -> None:
-        place = self._places.get(name, len(self.args))
-        if place < len(self.args):
-            self.args = (*self.args[:place], value, *self.args[place + 1 :])
+        position = self._positions.get(name, len(self.args))
+        if position < len(self.args):
+            self.args = (*self.args[:position], value, *self.args[position + 1 :])
         else:
             self.kwargs = {**self.kwargs, name: value}
 
@@ -63,25 +63,27 @@ class Hook:
     """
 
     name: str
-    open: Callable[[Arguments], Around | None] | None = None
+    open: Callable[[Arguments], CallHandler | None] | None = None
     change: Callable[[Arguments], None] | None = None
     needs: tuple[str, ...] = ()
     required: bool = True
 
-    def place(self, module: ModuleType, patches: Patches) -> bool:
+    def install(self, module: ModuleType, patches: Patches) -> bool:
         """Replace the function in its module; tell whether it was there."""
         owner, _, name = self.name.rpartition(".")
         holder: Any = module.__dict__.get(owner) if owner else module
         function = getattr(holder, "__dict__", {}).get(name)
         if not inspect.isfunction(function):
             return False
-        places = {known: place for place, known in enumerate(inspect.signature(function).parameters)}
-        if any(needed not in places for needed in self.needs):
+        positions = {
+            parameter: position for position, parameter in enumerate(inspect.signature(function).parameters)
+        }
+        if any(needed not in positions for needed in self.needs):
             return False
-        patches.replace(holder, name, lambda function: self._wrap(function, places))
+        patches.replace(holder, name, lambda function: self._wrap(function, positions))
         return True
 
-    def _wrap(self, function: Callable[..., Any], places: dict[str, int]) -> Callable[..., Any]:
+    def _wrap(self, function: Callable[..., Any], positions: dict[str, int]) -> Callable[..., Any]:
         open_, change = self.open, self.change
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -90,10 +92,10 @@ class Hook:
             opened = None
             if open_ is not None:
                 with _OPENING:
-                    opened = open_(Arguments(places, args, kwargs))
+                    opened = open_(Arguments(positions, args, kwargs))
             if change is not None:
                 with _CHANGING:
-                    call = Arguments(places, args, kwargs)
+                    call = Arguments(positions, args, kwargs)
                     change(call)
                     args, kwargs = call.args, call.kwargs
             if opened is None:
@@ -105,10 +107,10 @@ class Hook:
         return wrapper
 
 
-def place_all(module: ModuleType, hooks: Sequence[Hook], patches: Patches) -> list[str]:
-    """Place the hooks of a module; return the names of those that it should have and has not."""
+def install_all(module: ModuleType, hooks: Sequence[Hook], patches: Patches) -> list[str]:
+    """Install the hooks of a module; return the names of those that it should have and has not."""
     return [
         f"{module.__name__}.{hook.name}"
         for hook in hooks
-        if not hook.place(module, patches) and hook.required
+        if not hook.install(module, patches) and hook.required
     ]

@@ -10,27 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard, logger
-from pocketflow_otel.instrument.family import Family
 from pocketflow_otel.instrument.imports import ImportHooks
-from pocketflow_otel.instrument.patching import Patches
+from pocketflow_otel.instrument.patching import Patches, SubclassPatcher
 from pocketflow_otel.instrument.pflow import engine_0_8, engine_0_11, subprocesses
-from pocketflow_otel.instrument.pflow.context_propagation import carrying
-from pocketflow_otel.instrument.pflow.engine_0_8 import Wrappers
-from pocketflow_otel.instrument.pflow.engine_0_11 import Engine
-from pocketflow_otel.instrument.pflow.hooks import place_all
+from pocketflow_otel.instrument.pflow.context_propagation import propagating_executor
+from pocketflow_otel.instrument.pflow.engine_0_8 import Engine08Adapter
+from pocketflow_otel.instrument.pflow.engine_0_11 import Engine011Adapter
+from pocketflow_otel.instrument.pflow.hooks import install_all
 from pocketflow_otel.instrument.scopes.attempts import open_attempt
 from pocketflow_otel.instrument.scopes.node import open_exec
 from pocketflow_otel.instrument.sdk_services import sdk_services
-from pocketflow_otel.instrument.wrapping import around
+from pocketflow_otel.instrument.wrapping import call_wrapper
 from pocketflow_otel.runtime.run import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
-    from pocketflow_otel.instrument.pflow.adapter import Era
+    from pocketflow_otel.instrument.pflow.adapter import EngineAdapter
     from pocketflow_otel.instrument.pflow.hooks import Hook
-    from pocketflow_otel.instrument.tracer import Tracing
+    from pocketflow_otel.instrument.tracer import FlowTracer
 
 DISTRIBUTION: Final = "pflow-cli"
 
@@ -51,36 +50,36 @@ _NODE_EVENTS: Final = frozenset(
 """What pflow prints of nodes as they run: what the live view says too, in lines of its own."""
 
 
-class Pflow:
+class PflowPatcher:
     """pflow, of whichever release, and what is replaced in it.
 
     Nothing of pflow is imported: each module is seen to when pflow imports it.
 
     Args:
-        tracing: Where spans come from. What it records of errors is made to leave out their texts,
+        flow_tracer: Where spans come from. What it records of errors is made to leave out their texts,
             unless those are asked for: pflow's hold data.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
-        self._tracing = tracing
-        tracing.after_run = self._after_run
-        if "errors" not in tracing.config.pflow_details:
-            tracing.config = replace(tracing.config, mask_errors=True)
+    def __init__(self, flow_tracer: FlowTracer) -> None:
+        self._flow_tracer = flow_tracer
+        flow_tracer.after_run = self._after_run
+        if "errors" not in flow_tracer.config.pflow_details:
+            flow_tracer.config = replace(flow_tracer.config, mask_errors=True)
         self._patches = Patches()
         self._imports = ImportHooks(guard("instrument pflow"))
         self._begun = False
         self._missing: list[str] = []
         self._warned = False
 
-    def watch(self) -> None:
+    def patch(self) -> None:
         """See to what is imported, and to what has been."""
-        self._tracing.enabled = True
+        self._flow_tracer.enabled = True
         self._imports.add("pflow", self._begin)
 
     def undo(self) -> None:
         """Put everything back; what is imported from now on stays as it is."""
         self._imports.clear()
-        self._tracing.enabled = False
+        self._flow_tracer.enabled = False
         self._patches.undo()
 
     def _begin(self, package: ModuleType) -> None:
@@ -91,72 +90,72 @@ class Pflow:
         subprocesses.hide_launcher(os.environ)
         folder = Path(package.__path__[0])
         vendored = (folder / "pocketflow").is_dir()
-        version = _version()
-        era: Era = (Wrappers if vendored else Engine)(self._tracing, version)
-        for name, hooks in era.hooks().items():
-            self._on_import(folder, name, partial(self._place, hooks))
+        adapter_class: type[EngineAdapter] = Engine08Adapter if vendored else Engine011Adapter
+        adapter = adapter_class(self._flow_tracer, _version())
+        for name, hooks in adapter.hooks().items():
+            self._on_import(folder, name, partial(self._install, hooks))
         nodes = "pflow.pocketflow" if vendored else "pflow.core.node"
-        self._on_import(folder, nodes, self._place_attempts)
+        self._on_import(folder, nodes, self._install_attempts)
         for name, required in _POOLS.items():
-            self._on_import(folder, name, partial(self._place_pool, required))
-        self._on_import(folder, _OUTPUT, self._place_output)
+            self._on_import(folder, name, partial(self._install_pool, required))
+        self._on_import(folder, _OUTPUT, self._install_output)
         # Both from 0.14 on.
-        self._imports.add(_PROMPT, self._place_prompt)
-        self._imports.add(_SERVER, self._place_server)
+        self._imports.add(_PROMPT, self._install_prompt)
+        self._imports.add(_SERVER, self._install_server)
 
-    def _on_import(self, folder: Path, name: str, place: Callable[[ModuleType], None]) -> None:
+    def _on_import(self, folder: Path, name: str, install: Callable[[ModuleType], None]) -> None:
         path = folder.joinpath(*name.split(".")[1:])
         if not (path.is_dir() or path.with_suffix(".py").is_file()):
-            self._miss([name])
-        self._imports.add(name, place)
+            self._add_missing([name])
+        self._imports.add(name, install)
 
-    def _place(self, hooks: Sequence[Hook], module: ModuleType) -> None:
+    def _install(self, hooks: Sequence[Hook], module: ModuleType) -> None:
         if self._patches.active:
-            self._miss(place_all(module, hooks, self._patches))
+            self._add_missing(install_all(module, hooks, self._patches))
 
-    def _place_attempts(self, module: ModuleType) -> None:
+    def _install_attempts(self, module: ModuleType) -> None:
         if not self._patches.active:
             return
         node = module.__dict__.get("Node")
         if not isinstance(node, type):
-            self._miss([f"{module.__name__}.Node"])
+            self._add_missing([f"{module.__name__}.Node"])
             return
-        self._patches.replace(node, "_exec", around(open_exec))
-        Family(node, self._patches, self._patch_node).patch()
+        self._patches.replace(node, "_exec", call_wrapper(open_exec))
+        SubclassPatcher(node, self._patches, self._patch_node).patch()
 
     def _patch_node(self, cls: type) -> None:
-        traced = self._tracing.config.children == "trace"
+        traced = self._flow_tracer.config.children == "trace"
         for base in cls.__mro__:
             shell = traced and base.__module__ == _SHELL
             self._patches.replace(base, "exec", _traced_shell if shell else _attempt)
 
-    def _place_pool(self, required: bool, module: ModuleType) -> None:
+    def _install_pool(self, required: bool, module: ModuleType) -> None:
         if not self._patches.active:
             return
         pool = module.__dict__.get(_POOL)
         if isinstance(pool, type):
-            self._patches.swap(module, _POOL, carrying(pool))
+            self._patches.swap(module, _POOL, propagating_executor(pool))
         elif required:
-            self._miss([f"{module.__name__}.{_POOL}"])
+            self._add_missing([f"{module.__name__}.{_POOL}"])
 
-    def _place_output(self, module: ModuleType) -> None:
+    def _install_output(self, module: ModuleType) -> None:
         if not self._patches.active:
             return
         controller = module.__dict__.get("OutputController")
         if controller is None or "create_progress_callback" not in vars(controller):
-            self._miss([f"{module.__name__}.OutputController.create_progress_callback"])
+            self._add_missing([f"{module.__name__}.OutputController.create_progress_callback"])
             return
-        self._patches.replace(controller, "create_progress_callback", self._quieting)
+        self._patches.replace(controller, "create_progress_callback", self._hiding_node_lines)
 
-    def _place_prompt(self, module: ModuleType) -> None:
+    def _install_prompt(self, module: ModuleType) -> None:
         if self._patches.active:
-            self._patches.replace(module, "_prompt", _answering)
+            self._patches.replace(module, "_prompt", _announcing_answers)
 
-    def _place_server(self, module: ModuleType) -> None:
+    def _install_server(self, module: ModuleType) -> None:
         if self._patches.active:
             subprocesses.trace_runs(os.environ)
 
-    def _quieting(self, create: Callable[..., Any]) -> Callable[..., Any]:
+    def _hiding_node_lines(self, create: Callable[..., Any]) -> Callable[..., Any]:
         """Let the live view stand in place of pflow's lines about nodes: it says what they say."""
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -165,10 +164,10 @@ class Pflow:
                 return callback
 
             def progress_callback(node_id: Any, event: Any, *args: Any, **kwargs: Any) -> Any:
-                said = False
+                hidden = False
                 with _QUIETING:
-                    said = event in _NODE_EVENTS and not _tells_more(kwargs) and self._shows_live()
-                return None if said else callback(node_id, event, *args, **kwargs)
+                    hidden = event in _NODE_EVENTS and not _adds_details(kwargs) and self._shows_live()
+                return None if hidden else callback(node_id, event, *args, **kwargs)
 
             return progress_callback
 
@@ -177,22 +176,26 @@ class Pflow:
     def _shows_live(self) -> bool:
         """Tell whether the step that runs now has its lines in a live view."""
         services = sdk_services()
-        return scope_of() is not None and services is not None and services.shows_live(self._tracing.provider)
+        return (
+            scope_of() is not None
+            and services is not None
+            and services.shows_live(self._flow_tracer.provider)
+        )
 
     def _after_run(self) -> None:
         """Have the run's spans sent before the process can end: after a broken pipe pflow's `os._exit`s."""
         services = sdk_services()
         if services is not None:
-            services.flush(self._tracing.provider)
+            services.flush(self._flow_tracer.provider)
         if self._missing:
-            self._tell_missing()
+            self._warn_missing()
 
-    def _miss(self, names: Sequence[str]) -> None:
+    def _add_missing(self, names: Sequence[str]) -> None:
         self._missing += [name for name in names if name not in self._missing]
         if any(name.startswith((engine_0_11.RUNNER, engine_0_8.RUNNER)) for name in names):
-            self._tell_missing()  # No run will end of which we know.
+            self._warn_missing()  # No run will end of which we know.
 
-    def _tell_missing(self) -> None:
+    def _warn_missing(self) -> None:
         """Say once what this pflow does not have."""
         if not self._warned:
             self._warned = True
@@ -202,7 +205,7 @@ class Pflow:
             )  # fmt: skip
 
 
-def _answering(prompt: Callable[..., Any]) -> Callable[..., Any]:
+def _announcing_answers(prompt: Callable[..., Any]) -> Callable[..., Any]:
     """Have the view know that the line of a question is ended, once it has been answered."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -216,14 +219,15 @@ def _answering(prompt: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _tells_more(said: Mapping[str, Any]) -> bool:
+def _adds_details(fields: Mapping[str, Any]) -> bool:
     """Tell whether a line of pflow's says what ours does not: what went wrong, and was passed over."""
-    if said.get("is_error"):
+    if fields.get("is_error"):
         return False
-    return bool(said.get("error_message") and said.get("ignore_errors")) or bool(said.get("smart_handled"))
+    passed_over = fields.get("error_message") and fields.get("ignore_errors")
+    return bool(passed_over or fields.get("smart_handled"))
 
 
-_attempt: Final = around(open_attempt)
+_attempt: Final = call_wrapper(open_attempt)
 
 
 def _traced_shell(exec_: Callable[..., Any]) -> Callable[..., Any]:

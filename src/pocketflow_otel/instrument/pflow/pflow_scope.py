@@ -9,7 +9,7 @@ from opentelemetry.trace import StatusCode
 from pocketflow_otel import semconv
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.exceptions import MAX_MESSAGE
-from pocketflow_otel.instrument.pflow.shared_state import Notice
+from pocketflow_otel.instrument.pflow.shared_state import WarningInfo
 from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.store.redaction import shorten
 
@@ -65,16 +65,16 @@ class PflowScope(TracedScope):
         """
         self.failure = kind
         self.span.set_attribute(semconv.ERROR_TYPE, kind)
-        shown = "" if self.tracing.config.mask_errors else shorten(text, MAX_MESSAGE)
+        shown = "" if self.flow_tracer.config.mask_errors else shorten(text, MAX_MESSAGE)
         self.span.set_status(StatusCode.ERROR, shown or kind)
         if event:
             attributes: dict[str, AttributeValue] = {semconv.EXCEPTION_TYPE: kind}
             if shown:
                 attributes[semconv.EXCEPTION_MESSAGE] = shown
             self.span.add_event(semconv.EXCEPTION_EVENT, attributes)
-        self.tell_parent(kind)
+        self.propagate_failure(kind)
 
-    def tell_parent(self, kind: str) -> None:
+    def propagate_failure(self, kind: str) -> None:
         """Tell what this one lies in that it failed; that may yet recover."""
         if isinstance(self.parent, PflowScope):
             self.parent.failed_below = kind  # type: ignore[misc]  # a slot of each subclass
@@ -87,21 +87,21 @@ class PflowScope(TracedScope):
             known: The actions that lead on.
         """
         action = naming.action_name(returned)
-        if not self.tracing.config.mask_errors or action in known:
+        if not self.flow_tracer.config.mask_errors or action in known:
             return action
         if is_error(action):
             return ERROR
         return action if action in (semconv.DEFAULT_ACTION, END) else UNKNOWN_ACTION
 
-    def notice(self, warning: object, node_id: str | None = None) -> None:
+    def add_warning(self, warning: object, node_id: str | None = None) -> None:
         """Tell of a warning of pflow as an event."""
-        found = Notice.read(warning)
+        found = WarningInfo.read(warning)
         attributes: dict[str, AttributeValue] = {
             semconv.WARNING_CATEGORY: found.category,
             semconv.WARNING_SEVERITY: found.severity,
         }
         if node_id is not None:
             attributes[semconv.WARNING_NODE] = node_id
-        if found.text and not self.tracing.config.mask_errors:
+        if found.text and not self.flow_tracer.config.mask_errors:
             attributes[semconv.WARNING_MESSAGE] = shorten(found.text, MAX_MESSAGE)
         self.span.add_event(semconv.WARNING, attributes)

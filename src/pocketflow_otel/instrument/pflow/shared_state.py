@@ -24,7 +24,7 @@ def peek(shared: object, key: str) -> Any:
     return dict.get(store, key) if isinstance(store, dict) else None
 
 
-def book(shared: object, key: str) -> dict[Any, Any]:
+def engine_records(shared: object, key: str) -> dict[Any, Any]:
     """Return one of pflow's books that is a dict; empty without it."""
     found = peek(shared, key)
     return found if isinstance(found, dict) else {}
@@ -40,7 +40,7 @@ def output_of(shared: object, node_id: str) -> dict[Any, Any]:
 
 def failure_of(shared: object, node_id: str) -> dict[Any, Any]:
     """Return pflow's record of a node's failure: `data`, `category`, `error`; from 0.12 on."""
-    found = book(shared, FAILURES).get(node_id)
+    found = engine_records(shared, FAILURES).get(node_id)
     return found if isinstance(found, dict) else {}
 
 
@@ -96,7 +96,7 @@ class NodeView(WorkflowView):
         return items | {key: own[key] for key in list(own) if not pflow_names.is_internal(key)}
 
 
-class Books(NamedTuple):
+class EngineRecords(NamedTuple):
     """What pflow's books said of a node before a step: what they say afterwards is new, or old."""
 
     cache_hits: int
@@ -105,18 +105,18 @@ class Books(NamedTuple):
     template_error: object
 
     @classmethod
-    def read(cls, shared: object, node_id: str) -> Books:
+    def read(cls, shared: object, node_id: str) -> EngineRecords:
         """Read them."""
         hits = peek(shared, CACHE_HITS)
         return cls(
             cache_hits=hits.count(node_id) if type(hits) is list else 0,
             usage=output_of(shared, node_id).get("llm_usage"),
-            warning=book(shared, WARNINGS).get(node_id),
-            template_error=book(shared, TEMPLATE_ERRORS).get(node_id),
+            warning=engine_records(shared, WARNINGS).get(node_id),
+            template_error=engine_records(shared, TEMPLATE_ERRORS).get(node_id),
         )
 
 
-class Notice(NamedTuple):
+class WarningInfo(NamedTuple):
     """A warning of pflow: what kind it is, how grave, and its text, which holds data."""
 
     category: str
@@ -124,15 +124,15 @@ class Notice(NamedTuple):
     text: str
 
     @classmethod
-    def read(cls, warning: object) -> Notice:
+    def read(cls, warning: object) -> WarningInfo:
         """Read a warning: a text, a dict, or a `Diagnostic`, which is a dataclass."""
         if isinstance(warning, str):
             return cls(pflow_names.WARNING, pflow_names.WARNING, warning)
-        said = warning if isinstance(warning, dict) else getattr(warning, "__dict__", {})
-        severity = said.get("severity")
+        fields = warning if isinstance(warning, dict) else getattr(warning, "__dict__", {})
+        severity = fields.get("severity")
         severity = getattr(severity, "value", severity)
         return cls(
-            pflow_names.warning_category(said),
+            pflow_names.warning_category(fields),
             severity if isinstance(severity, str) else pflow_names.WARNING,
-            str(said.get("message") or said.get("error") or said.get("text") or ""),
+            str(fields.get("message") or fields.get("error") or fields.get("text") or ""),
         )

@@ -12,12 +12,12 @@ from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.exceptions import type_name
 from pocketflow_otel.instrument.pflow import shared_state
 from pocketflow_otel.instrument.pflow.pflow_scope import END, ERROR, PflowScope, gate_outcome, is_error
-from pocketflow_otel.instrument.pflow.shared_state import Books, NodeView
+from pocketflow_otel.instrument.pflow.shared_state import EngineRecords, NodeView
 from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowScope
 from pocketflow_otel.instrument.scopes.attempts import Attempts
-from pocketflow_otel.instrument.scopes.batch import Batch, ItemScope
+from pocketflow_otel.instrument.scopes.batch import BatchState, ItemScope
 from pocketflow_otel.instrument.scopes.node import NodeScope
-from pocketflow_otel.instrument.wrapping import Around
+from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.runtime.run import ActionUnmatched
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.usage.totals import Call
@@ -48,11 +48,11 @@ class NodeAttempts(Attempts):
         self._rounds = rounds
         self._pause = pause
 
-    def most(self, owner: Any) -> float:
-        return super().most(owner) * self._rounds
+    def max_attempts(self, owner: Any) -> float:
+        return super().max_attempts(owner) * self._rounds
 
     def wait(self, owner: Any) -> float:
-        ends_round = self.made % max(int(super().most(owner)), 1) == 0
+        ends_round = self.count % max(int(super().max_attempts(owner)), 1) == 0
         return self._pause if ends_round else super().wait(owner)
 
     def is_last(self, owner: Any, error: Exception) -> bool:
@@ -60,7 +60,7 @@ class NodeAttempts(Attempts):
 
 
 @dataclass(slots=True)
-class NodeFacts:
+class NodeInfo:
     """What an engine knows of the node it is about to execute.
 
     Attributes:
@@ -92,12 +92,12 @@ class StepScope(NodeScope, PflowScope):
         answer: What somebody said who was asked about it; empty if nobody was.
     """
 
-    __slots__ = ("_before", "_facts", "answer", "cached", "failed_below")
+    __slots__ = ("_before", "_info", "answer", "cached", "failed_below")
 
-    def __init__(self, facts: NodeFacts, parent: Scope | None, tracing: Any) -> None:
-        super().__init__(facts.node, NodeView(facts.shared, facts.id), parent, tracing)
-        self._facts = facts
-        self._before = Books.read(facts.shared, facts.id)
+    def __init__(self, info: NodeInfo, parent: Scope | None, flow_tracer: Any) -> None:
+        super().__init__(info.node, NodeView(info.shared, info.id), parent, flow_tracer)
+        self._info = info
+        self._before = EngineRecords.read(info.shared, info.id)
         self.attempts = NodeAttempts()
         self.failed_below = ""
         self.cached = False
@@ -105,22 +105,22 @@ class StepScope(NodeScope, PflowScope):
 
     def begin(self, context: Context | None) -> None:
         """Start the span."""
-        facts = self._facts
-        name = shorten(facts.id, naming.MAX_NAME)
+        info = self._info
+        name = shorten(info.id, naming.MAX_NAME)
         attributes: dict[str, AttributeValue] = {
             semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_NODE,
             semconv.NODE_NAME: name,
-            semconv.NODE_CLASS: facts.cls,
+            semconv.NODE_CLASS: info.cls,
             semconv.NODE_VISIT: self._count_visit(),
         }
-        max_retries = facts.node.__dict__.get("max_retries")
+        max_retries = info.node.__dict__.get("max_retries")
         if type(max_retries) is int:
             attributes[semconv.NODE_MAX_RETRIES] = max_retries
-        iteration = shared_state.peek(facts.shared, shared_state.ITERATION) if facts.loops else None
+        iteration = shared_state.peek(info.shared, shared_state.ITERATION) if info.loops else None
         if type(iteration) is int:
             attributes[semconv.LOOP_ITERATION] = iteration
-        if facts.parallel is not None:
-            self.batch = Batch(parallel=facts.parallel)
+        if info.parallel is not None:
+            self.batch = BatchState(parallel=info.parallel)
             attributes[semconv.BATCH_MODE] = self.batch.mode
         self.take_snapshot(attributes)
         self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
@@ -130,13 +130,13 @@ class StepScope(NodeScope, PflowScope):
         if not isinstance(within, WorkflowScope):
             return 1
         within.failed_below = ""  # What failed before has been recovered from.
-        visit = within.visits[self._facts.id] = within.visits.get(self._facts.id, 0) + 1
+        visit = within.visits[self._info.id] = within.visits.get(self._info.id, 0) + 1
         return visit
 
     def describe_end(self, error: BaseException | None) -> None:
-        facts, before = self._facts, self._before
+        info, before = self._info, self._before
         attributes: dict[str, AttributeValue] = {}
-        after = Books.read(facts.shared, facts.id)
+        after = EngineRecords.read(info.shared, info.id)
         self.cached = after.cache_hits > before.cache_hits
         if self.cached:
             attributes[semconv.NODE_CACHED] = True
@@ -152,11 +152,11 @@ class StepScope(NodeScope, PflowScope):
         if error is None:
             self._describe_action(attributes)
         if failed:
-            kind = shared_state.category_of(facts.shared, facts.id, facts.cls)
+            kind = shared_state.category_of(info.shared, info.id, info.cls)
             attributes[semconv.FAILURE_CATEGORY] = kind
             self._fail(self.failed_below or (kind if raised is None else type_name(type(raised))))
         with _NOTICING:
-            self._tell_warnings(after)
+            self._record_warnings(after)
         self._describe_phases(attributes)
         self.record_changes(attributes)
         self.span.set_attributes(attributes)
@@ -168,46 +168,46 @@ class StepScope(NodeScope, PflowScope):
 
     def _describe_action(self, attributes: dict[str, AttributeValue]) -> None:
         """Say where the action leads; one that leads nowhere fails the workflow, once this step is over."""
-        facts = self._facts
-        ways = facts.successors
+        info = self._info
+        successors = info.successors
         name = naming.action_name(self.result)
-        action = attributes[semconv.NODE_ACTION] = self.action_text(self.result, ways)
-        following = ways.get(name)
+        action = attributes[semconv.NODE_ACTION] = self.action_text(self.result, successors)
+        following = successors.get(name)
         if following is not None:
             attributes[semconv.NODE_NEXT] = str(following.__dict__.get("node_id", ""))
-        elif name != END and not is_error(name) and any(way != ERROR for way in ways):
-            known = tuple(naming.action_name(way) for way in ways)
+        elif name != END and not is_error(name) and any(other != ERROR for other in successors):
+            known = tuple(naming.action_name(other) for other in successors)
             self.span.add_event(
                 semconv.ACTION_UNMATCHED, {semconv.UNMATCHED_ACTION: action, semconv.UNMATCHED_KNOWN: known}
             )
             self.run.publish(self, ActionUnmatched(action, known))
-            if facts.routes:
+            if info.routes:
                 attributes[semconv.FAILURE_CATEGORY] = pflow_names.ROUTING_ERROR
                 self._fail(pflow_names.ROUTING_ERROR)
 
     def _fail(self, kind: str) -> None:
-        text = shared_state.failure_of(self._facts.shared, self._facts.id).get("error")
+        text = shared_state.failure_of(self._info.shared, self._info.id).get("error")
         if text is None:
-            text = shared_state.output_of(self._facts.shared, self._facts.id).get("error")
+            text = shared_state.output_of(self._info.shared, self._info.id).get("error")
         self.fail(kind, str(text or ""), event=not self.failed_below)
 
-    def _tell_warnings(self, after: Books) -> None:
-        node_id, before, within = self._facts.id, self._before, self.parent
+    def _record_warnings(self, after: EngineRecords) -> None:
+        node_id, before, within = self._info.id, self._before, self.parent
         if after.template_error is not None and after.template_error is not before.template_error:
-            self.notice(after.template_error)
+            self.add_warning(after.template_error)
         warning = after.warning
         if warning is None or not isinstance(within, WorkflowScope):
             return
         # A step of the same name, in the workflow that this one ran, may have told of it.
-        if warning is not before.warning and not within.has_told(node_id, warning):
-            self.notice(warning)
-        within.tell(node_id, warning)
+        if warning is not before.warning and not within.is_reported(node_id, warning):
+            self.add_warning(warning)
+        within.mark_reported(node_id, warning)
 
     def _count_usage(self, items: Mapping[Any, object]) -> None:
-        facts = self._facts
-        if self.cached or self.batch is not None or facts.cls == pflow_names.SUB_WORKFLOW:
+        info = self._info
+        if self.cached or self.batch is not None or info.cls == pflow_names.SUB_WORKFLOW:
             return
-        reported = shared_state.output_of(facts.shared, facts.id).get(semconv.LLM_USAGE)
+        reported = shared_state.output_of(info.shared, info.id).get(semconv.LLM_USAGE)
         if reported is not self._before.usage:
             self.report(calls_in(reported))
 
@@ -216,28 +216,28 @@ class StepScope(NodeScope, PflowScope):
         if self.failed_below:
             self._errors.append(error)  # It has been told where it came from.
         super().record_error(error)
-        self.tell_parent(kind)
+        self.propagate_failure(kind)
 
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
-        category = shared_state.failure_of(self._facts.shared, self._facts.id).get("category")
+        category = shared_state.failure_of(self._info.shared, self._info.id).get("category")
         if not isinstance(category, str):
             category = (
                 pflow_names.TEMPLATE_ERROR
                 if hasattr(error, "_partial_resolutions")
                 else pflow_names.EXCEPTION
             )
-        said = {**super().describe_error(error), semconv.FAILURE_CATEGORY: category}
+        attributes = {**super().describe_error(error), semconv.FAILURE_CATEGORY: category}
         if self.phase == semconv.PREP:
-            del said[semconv.ERROR_PHASE]  # Or before that: in pflow's own templates, or its batch.
-        return said
+            del attributes[semconv.ERROR_PHASE]  # Or before that: in pflow's own templates, or its batch.
+        return attributes
 
     def close(self) -> None:
         super().close()
         # Contexts outlive steps: what was the user's is not to live by them.
-        del self._facts, self._before
+        del self._info, self._before
 
 
-class Gate(Around):
+class Gate(CallHandler):
     """A question that pflow asks somebody about a step; it returns with an answer, or raises.
 
     Args:
@@ -256,7 +256,7 @@ class Gate(Around):
             self._step.answer = self._answer
 
 
-class PflowItem(ItemScope, PflowScope):
+class PflowItemScope(ItemScope, PflowScope):
     """One item of a batch.
 
     Attributes:
@@ -265,9 +265,9 @@ class PflowItem(ItemScope, PflowScope):
 
     __slots__ = ("_cls", "failed_below")
 
-    def __init__(self, batch: Batch, within: StepScope, node: Any, index: int) -> None:
+    def __init__(self, batch: BatchState, within: StepScope, node: Any, index: int) -> None:
         super().__init__(batch, within)
-        self._cls = within._facts.cls
+        self._cls = within._info.cls
         self.owner = node  # A copy, in a parallel batch.
         self.index = index
         self.failed_below = ""
@@ -299,7 +299,7 @@ class PflowItem(ItemScope, PflowScope):
 
     def record_error(self, error: BaseException) -> None:
         super().record_error(error)
-        self.tell_parent(type_name(type(error)))
+        self.propagate_failure(type_name(type(error)))
 
     def end(self, error: BaseException | None) -> None:
         super().end(error)

@@ -11,9 +11,9 @@ from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.exceptions import type_name
 from pocketflow_otel.instrument.pflow import shared_state
 from pocketflow_otel.instrument.pflow.pflow_scope import PflowScope, is_error
-from pocketflow_otel.instrument.pflow.shared_state import Notice, WorkflowView
+from pocketflow_otel.instrument.pflow.shared_state import WarningInfo, WorkflowView
 from pocketflow_otel.instrument.scopes.node import StoreScope
-from pocketflow_otel.instrument.wrapping import Around
+from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.store.redaction import shorten
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _FAILED: Final = "failed"
 
 
 @dataclass(slots=True)
-class About:
+class WorkflowInfo:
     """What a runner knows of the workflow it is about to run.
 
     Attributes:
@@ -59,14 +59,14 @@ class WorkflowScope(StoreScope, PflowScope):
     """
 
     __slots__ = (
-        "_about", "_told", "awaits_engine", "engine_error", "engine_runs", "execution_id", "failed_below",
-        "visits",
+        "_info", "_reported_warnings", "awaits_engine", "engine_error", "engine_runs", "execution_id",
+        "failed_below", "visits",
     )  # fmt: skip
 
-    def __init__(self, owner: Any, about: About, parent: Scope | None, tracing: Any) -> None:
-        super().__init__("flow", owner, None, parent, tracing)
-        self._about = about
-        self._told: dict[str, object] = {}
+    def __init__(self, owner: Any, info: WorkflowInfo, parent: Scope | None, flow_tracer: Any) -> None:
+        super().__init__("flow", owner, None, parent, flow_tracer)
+        self._info = info
+        self._reported_warnings: dict[str, object] = {}
         self.visits: dict[str, int] = {}
         self.awaits_engine = False
         self.engine_runs = False
@@ -81,17 +81,17 @@ class WorkflowScope(StoreScope, PflowScope):
             context: Where the workflow is a run of its own; else `None`.
             version: pflow's.
         """
-        about = self._about
+        info = self._info
         attributes: dict[str, AttributeValue] = {
             semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_WORKFLOW,
             semconv.FLOW_CLASS: pflow_names.WORKFLOW,
         }
-        name = about.name or (pflow_names.stem(about.file) if about.file else None)
+        name = info.name or (pflow_names.stem(info.file) if info.file else None)
         if name:
             attributes[semconv.GEN_AI_WORKFLOW_NAME] = name = shorten(name, naming.MAX_NAME)
-        self._describe_file(about.file, attributes)
-        if about.resumed_from:
-            attributes[semconv.RESUMED_FROM] = about.resumed_from
+        self._describe_file(info.file, attributes)
+        if info.resumed_from:
+            attributes[semconv.RESUMED_FROM] = info.resumed_from
         if self.parent is None:
             attributes[semconv.PFLOW_VERSION] = version
         else:
@@ -103,7 +103,7 @@ class WorkflowScope(StoreScope, PflowScope):
 
     def _describe_file(self, file: str | None, attributes: dict[str, AttributeValue]) -> None:
         if file:
-            paths = "paths" in self.tracing.config.pflow_details
+            paths = "paths" in self.flow_tracer.config.pflow_details
             attributes[semconv.FLOW_FILE] = file if paths else pflow_names.base_name(file)
 
     def start_engine(self, shared: object, start: str | None, only: str | None) -> None:
@@ -114,7 +114,7 @@ class WorkflowScope(StoreScope, PflowScope):
         self.engine_runs = True
         self.shared = WorkflowView(shared)
         attributes: dict[str, AttributeValue] = {}
-        if not self._about.file:
+        if not self._info.file:
             self._describe_file(shared_state.file_of(shared), attributes)
         if start is not None:
             attributes[semconv.FLOW_START_NODE] = start
@@ -122,19 +122,19 @@ class WorkflowScope(StoreScope, PflowScope):
             attributes[semconv.FLOW_ONLY_NODE] = only
         self.take_snapshot(attributes)
         self.span.set_attributes(attributes)
-        self._told = dict(shared_state.book(shared, shared_state.WARNINGS))
+        self._reported_warnings = dict(shared_state.engine_records(shared, shared_state.WARNINGS))
 
-    def tell(self, node_id: str, warning: object) -> None:
+    def mark_reported(self, node_id: str, warning: object) -> None:
         """Take note of a warning that a step has told of; workflows share pflow's book of them."""
         scope: Scope | None = self
         while scope is not None:
             if isinstance(scope, WorkflowScope):
-                scope._told[node_id] = warning
+                scope._reported_warnings[node_id] = warning
             scope = scope.parent
 
-    def has_told(self, node_id: str, warning: object) -> bool:
+    def is_reported(self, node_id: str, warning: object) -> bool:
         """Tell whether a step has told of a warning, in this workflow or in one of its own."""
-        return self._told.get(node_id) is warning
+        return self._reported_warnings.get(node_id) is warning
 
     def end_engine(self) -> None:
         """Say what the engine left."""
@@ -142,13 +142,13 @@ class WorkflowScope(StoreScope, PflowScope):
         attributes: dict[str, AttributeValue] = {semconv.FLOW_STEPS: self.steps}
         shared = self.shared
         if isinstance(shared, WorkflowView):
-            restored = shared_state.book(shared, shared_state.EXECUTION).get("restored_nodes")
+            restored = shared_state.engine_records(shared, shared_state.EXECUTION).get("restored_nodes")
             if isinstance(restored, list) and restored:
                 attributes[semconv.FLOW_RESTORED_NODES] = [str(node) for node in restored]
             with _NOTICING:
-                for node_id, warning in shared_state.book(shared, shared_state.WARNINGS).items():
-                    if not self.has_told(node_id, warning):
-                        self.notice(warning, str(node_id))
+                for node_id, warning in shared_state.engine_records(shared, shared_state.WARNINGS).items():
+                    if not self.is_reported(node_id, warning):
+                        self.add_warning(warning, str(node_id))
         self.record_changes(attributes)
         self.span.set_attributes(attributes)
 
@@ -161,7 +161,7 @@ class WorkflowScope(StoreScope, PflowScope):
             self.end_engine()
         result = self.result
         if error is not None:
-            self.tell_parent(type_name(type(error)))
+            self.propagate_failure(type_name(type(error)))
         elif isinstance(result, str) or result is None:
             self.span.set_attribute(semconv.FLOW_ACTION, self.action_text(result))
             if is_error(result):
@@ -195,7 +195,7 @@ class WorkflowScope(StoreScope, PflowScope):
     def close(self) -> None:
         super().close()
         self.engine_error = None
-        self._told = {}
+        self._reported_warnings = {}
 
     def __exit__(
         self,
@@ -204,22 +204,22 @@ class WorkflowScope(StoreScope, PflowScope):
         tb: TracebackType | None,
     ) -> None:
         super().__exit__(exc_type, error, tb)
-        if self.parent is None and self.tracing.after_run is not None:
+        if self.parent is None and self.flow_tracer.after_run is not None:
             with _LEAVING:
-                self.tracing.after_run()
+                self.flow_tracer.after_run()
 
 
 def _first_problem(result: Mapping[str, Any]) -> tuple[str, str]:
     """Return the category and the text of the first error of a runner's result."""
     for found in (result.get("diagnostics"), result.get("errors")):
         for problem in found if isinstance(found, list) else ():
-            notice = Notice.read(problem)
-            if notice.severity != pflow_names.WARNING or isinstance(problem, dict):
-                return (notice.category if notice.category != pflow_names.WARNING else _FAILED), notice.text
+            info = WarningInfo.read(problem)
+            if info.severity != pflow_names.WARNING or isinstance(problem, dict):
+                return (info.category if info.category != pflow_names.WARNING else _FAILED), info.text
     return _FAILED, ""
 
 
-class EngineRun(Around):
+class EngineCall(CallHandler):
     """The engine's part of a run that its runner has opened."""
 
     __slots__ = ("_workflow", "result")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pocketflow_otel import semconv
 from pocketflow_otel.instrument.exceptions import message_of, place_of, type_name
-from pocketflow_otel.instrument.wrapping import Around
+from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.runtime.run import AttemptFailed, scope_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.instrument.scopes.batch import ItemScope
     from pocketflow_otel.instrument.scopes.node import NodeScope
-    from pocketflow_otel.instrument.wrapping import Args, Call
+    from pocketflow_otel.instrument.wrapping import Args, Kwargs
 
     Trying: TypeAlias = ItemScope | NodeScope
 
@@ -31,7 +31,7 @@ class Attempts:
     """What is known of the attempts of one step or item.
 
     Attributes:
-        made: How many were begun.
+        count: How many were begun.
         open: Whether one is under way.
         fallback: Whether `exec_fallback` gave the result in the end.
         failed: Failures with their times.
@@ -39,16 +39,16 @@ class Attempts:
             the error of the step.
     """
 
-    __slots__ = ("error", "failed", "fallback", "made", "open")
+    __slots__ = ("count", "error", "failed", "fallback", "open")
 
     def __init__(self) -> None:
-        self.made = 0
+        self.count = 0
         self.open = False
         self.fallback = False
         self.failed: list[tuple[AttemptFailed, int]] = []
         self.error: BaseException | None = None
 
-    def most(self, owner: Any) -> float:
+    def max_attempts(self, owner: Any) -> float:
         """Return how many attempts there may be."""
         return _number(owner, "max_retries", 1)
 
@@ -58,7 +58,7 @@ class Attempts:
 
     def is_last(self, owner: Any, error: Exception) -> bool:
         """Tell whether no attempt follows the one that raised `error`."""
-        return self.made >= self.most(owner)
+        return self.count >= self.max_attempts(owner)
 
     def describe(
         self, scope: Trying, attributes: dict[str, AttributeValue], error: BaseException | None
@@ -71,24 +71,24 @@ class Attempts:
             error: What it raised; the attempt that raised just that is told as its error.
         """
         last, self.error = self.error, None
-        if self.made:
-            attributes[semconv.NODE_ATTEMPTS] = self.made
+        if self.count:
+            attributes[semconv.NODE_ATTEMPTS] = self.count
         if self.fallback:
             attributes[semconv.NODE_FALLBACK] = True
         for failure, when in self.failed:
-            if error is not None and error is last and failure.attempt == self.made:
+            if error is not None and error is last and failure.attempt == self.count:
                 break
             scope.span.add_event(semconv.ATTEMPT_FAILED, _attributes(failure), when)
 
 
-class Attempt(Around):
+class Attempt(CallHandler):
     """One attempt: a call of `exec`."""
 
     __slots__ = ("_scope", "result")
 
     def __init__(self, scope: Trying) -> None:
         self._scope = scope
-        scope.attempts.made += 1
+        scope.attempts.count += 1
         scope.attempts.open = True
         scope.attempts.error = None
 
@@ -100,21 +100,21 @@ class Attempt(Around):
         attempts.error = error
         last = attempts.is_last(scope.owner, error)
         failure = AttemptFailed(
-            attempt=attempts.made,
-            max=int(attempts.most(scope.owner)),
+            attempt=attempts.count,
+            max=int(attempts.max_attempts(scope.owner)),
             error_type=type_name(type(error)),
-            message=message_of(error, masked=scope.tracing.config.mask_errors),
+            message=message_of(error, masked=scope.flow_tracer.config.mask_errors),
             place=place_of(error),
             item=getattr(scope, "index", None),
             wait=0.0 if last else float(attempts.wait(scope.owner)),
         )
         del attempts.failed[_MAX_EVENTS - 1 :]  # The first ones, and always the last.
-        attempts.failed.append((failure, scope.tracing.time_ns()))
+        attempts.failed.append((failure, scope.flow_tracer.time_ns()))
         if not last:
             scope.run.publish(scope, failure)
 
 
-class Fallback(Around):
+class Fallback(CallHandler):
     """A call of a user's `exec_fallback`: it gives a result, or raises."""
 
     __slots__ = ("_scope", "result")
@@ -133,13 +133,13 @@ class Fallback(Around):
                 scope.run.publish(scope, failure)
 
 
-def open_attempt(node: Any, args: Args, call: Call) -> Attempt | None:
+def open_attempt(node: Any, args: Args, kwargs: Kwargs) -> Attempt | None:
     """Open an attempt: `exec` is called on a node that is executing."""
     scope = _executing(node)
     return None if scope is None or scope.attempts.open else Attempt(scope)
 
 
-def open_fallback(node: Any, args: Args, call: Call) -> Fallback | None:
+def open_fallback(node: Any, args: Args, kwargs: Kwargs) -> Fallback | None:
     """Open a fallback: `exec_fallback` is called on a node that is executing."""
     scope = _executing(node)
     return None if scope is None else Fallback(scope)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SIZED: Final = frozenset({list, tuple, dict, set, frozenset, str, range})
 
 
-class Batch:
+class BatchState:
     """The batch of one node or flow: its size, once known, and what it ran.
 
     Attributes:
@@ -75,8 +75,8 @@ class BatchItem(TracedScope):
 
     __slots__ = ("_batch", "_described", "_started_at", "index")
 
-    def __init__(self, batch: Batch, within: TracedScope) -> None:
-        super().__init__("item", within.owner, within.shared, within, within.tracing)
+    def __init__(self, batch: BatchState, within: TracedScope) -> None:
+        super().__init__("item", within.owner, within.shared, within, within.flow_tracer)
         self._batch = batch
         self._described: dict[str, AttributeValue] = {}
         self._started_at = 0
@@ -95,11 +95,11 @@ class BatchItem(TracedScope):
             attributes[semconv.BATCH_SIZE] = self._batch.size
         if type(params) is dict and params:
             attributes[semconv.PARAMS_KEYS] = [name_text(key) for key in params][:MAX_NAMES]
-        if self.index < self.tracing.config.max_batch_items:
+        if self.index < self.flow_tracer.config.max_batch_items:
             self.open_span(semconv.BATCH_ITEM, attributes, context)
         else:
             self._described = attributes
-            self._started_at = self.tracing.time_ns()
+            self._started_at = self.flow_tracer.time_ns()
             self.open_without_span(context)
 
     def end(self, error: BaseException | None) -> None:
@@ -130,7 +130,7 @@ class ItemScope(BatchItem):
     def executing(self) -> bool:
         return True
 
-    def __init__(self, batch: Batch, within: TracedScope) -> None:
+    def __init__(self, batch: BatchState, within: TracedScope) -> None:
         super().__init__(batch, within)
         self.attempts = Attempts()
 

@@ -11,9 +11,9 @@ from pocketflow_otel.api import given_run_name
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import backend_attributes, naming
 from pocketflow_otel.instrument.scopes.attempts import Attempts
-from pocketflow_otel.instrument.scopes.batch import Batch, BatchItem, ItemScope
+from pocketflow_otel.instrument.scopes.batch import BatchItem, BatchState, ItemScope
 from pocketflow_otel.instrument.span_scope import TracedScope
-from pocketflow_otel.instrument.wrapping import Around
+from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.runtime.run import ActionUnmatched, scope_of
 from pocketflow_otel.store.introspection import name_text, type_text
 from pocketflow_otel.store.observation import StoreObservation
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.instrument.wrapping import Args
-    from pocketflow_otel.instrument.wrapping import Call as Arguments
+    from pocketflow_otel.instrument.wrapping import Args, Kwargs
     from pocketflow_otel.runtime.run import Scope
 
 _COUNTING: Final = guard("count the usage in the shared store")
@@ -72,14 +71,14 @@ class StoreScope(TracedScope):
 
     __slots__ = ("_own_observation",)
 
-    def __init__(self, kind: Any, owner: Any, shared: object, parent: Any, tracing: Any) -> None:
-        super().__init__(kind, owner, shared, parent, tracing)
+    def __init__(self, kind: Any, owner: Any, shared: object, parent: Any, flow_tracer: Any) -> None:
+        super().__init__(kind, owner, shared, parent, flow_tracer)
         self._own_observation: StoreObservation | None = None
 
     def take_snapshot(self, attributes: dict[str, AttributeValue]) -> None:
         """Take a snapshot before the step; its names and types go on the span."""
         with _LOOKING:
-            sequencer = self.parent if orchestrates(self.parent) and self.parent.stock else None
+            sequencer = self.parent if orchestrates(self.parent) and self.parent.framework_loop_only else None
             observation = StoreObservation(self.shared, self.observation, sequencer)
             self.observation = self._own_observation = observation
             snapshot = observation.snapshot
@@ -89,7 +88,7 @@ class StoreScope(TracedScope):
                 attributes[semconv.SHARED_SCHEMA] = snapshot.schema()
                 if snapshot.truncated:
                     attributes[semconv.SHARED_TRUNCATED] = True
-                config = self.tracing.config
+                config = self.flow_tracer.config
                 if config.compat and config.capture_values:
                     with _VALUES:
                         values = self._values(items, items)
@@ -134,17 +133,17 @@ class StoreScope(TracedScope):
             attributes[semconv.SHARED_TRUNCATED] = True
         if diff.bounded:
             attributes[semconv.SHARED_BOUNDED] = True
-        if self.tracing.config.capture_values:
+        if self.flow_tracer.config.capture_values:
             values = ""
             with _VALUES:  # A mask that fails lets nothing through.
                 values = self._values((*diff.added, *diff.modified), items)
             if values:
                 attributes[semconv.SHARED_VALUES] = values
-                attributes.update(backend_attributes.of_output(self.tracing.config.compat, values))
+                attributes.update(backend_attributes.of_output(self.flow_tracer.config.compat, values))
 
     def _values(self, keys: Iterable[object], items: Mapping[Any, object]) -> str:
         """Return the values of the keys a user asked to see, as a JSON object; empty without any."""
-        config = self.tracing.config
+        config = self.flow_tracer.config
         named = ((name_text(key), items[key]) for key in keys)
         members = [
             f"{value_text('', name, None)}:{value_text(name, value, config.mask)}"
@@ -153,19 +152,19 @@ class StoreScope(TracedScope):
         ][:MAX_NAMES]
         return "{" + ",".join(members) + "}" if members else ""
 
-    def follow(self, action: str) -> Any | None:
+    def next_node(self, action: str) -> Any | None:
         """Return the node the action leads to; tell when the flow knows no way for it."""
         if not orchestrates(self.parent):
             return None
-        ways, way = naming.successors(self.owner), naming.way(self.result)
-        if ways and way not in ways and way is not naming.UNKNOWN:
-            known = tuple(naming.action_name(other) for other in ways)
+        successors, key = naming.successors(self.owner), naming.successor_key(self.result)
+        if successors and key not in successors and key is not naming.UNKNOWN:
+            known = tuple(naming.action_name(other) for other in successors)
             self.span.add_event(
                 semconv.ACTION_UNMATCHED,
                 {semconv.UNMATCHED_ACTION: action, semconv.UNMATCHED_KNOWN: known},
             )
             self.run.publish(self, ActionUnmatched(action, known))
-        return ways.get(way)
+        return successors.get(key)
 
     def close(self) -> None:
         observation, self._own_observation = self._own_observation, None
@@ -178,35 +177,42 @@ class FlowScope(StoreScope):
 
     Attributes:
         batch: The rounds of a batch flow.
-        stock: Whether nothing but PocketFlow's own code runs between two nodes.
+        framework_loop_only: Whether nothing but PocketFlow's own code runs between two nodes.
         visits: How often each node ran, for `visit_of`.
     """
 
-    __slots__ = ("batch", "preparing", "stock", "visits")
+    __slots__ = ("batch", "framework_loop_only", "in_prep", "visits")
 
-    def __init__(self, owner: Any, shared: object, parent: Scope | None, tracing: Any) -> None:
-        super().__init__("flow", owner, shared, parent, tracing)
-        self.batch: Batch | None = None
-        self.preparing = False
-        self.stock = False
+    def __init__(self, owner: Any, shared: object, parent: Scope | None, flow_tracer: Any) -> None:
+        super().__init__("flow", owner, shared, parent, flow_tracer)
+        self.batch: BatchState | None = None
+        self.in_prep = False
+        self.framework_loop_only = False
         self.visits: dict[int, int] = {}
 
-    def continues(self, method: object) -> bool:
+    def is_super_call(self, method: object) -> bool:
         # A flow that runs itself again, from its own `post`, makes a new span.
         return self.method is not method
 
-    def open(self, context: Context | None, *, plain: bool, stock: bool, parallel: bool | None) -> None:
+    def open(
+        self,
+        context: Context | None,
+        *,
+        is_framework_class: bool,
+        framework_loop_only: bool,
+        parallel: bool | None,
+    ) -> None:
         """Start the span.
 
         Args:
             context: Where the flow is a run of its own; else `None`.
-            plain: Whether its class is one of PocketFlow's.
-            stock: Whether its class orchestrates nodes by PocketFlow's own code.
+            is_framework_class: Whether its class is one of PocketFlow's.
+            framework_loop_only: Whether its class orchestrates nodes by PocketFlow's own code.
             parallel: How a batch flow runs its rounds; `None` for other flows.
         """
         flow = self.owner
         name = given_run_name() if self.parent is None else None
-        name = name or naming.flow_name(flow, plain=plain)
+        name = name or naming.flow_name(flow, is_framework_class=is_framework_class)
         attributes: dict[str, AttributeValue] = {
             semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_WORKFLOW,
             semconv.FLOW_CLASS: type(flow).__name__,
@@ -221,10 +227,10 @@ class FlowScope(StoreScope):
             attributes[semconv.FLOW_VISIT] = visit_of(flow, self.parent)
             attributes[semconv.RUN_ID] = self.run.id
         if parallel is not None:
-            self.batch = Batch(parallel=parallel)
+            self.batch = BatchState(parallel=parallel)
             attributes[semconv.BATCH_MODE] = self.batch.mode
         self.take_snapshot(attributes)
-        self.stock = stock
+        self.framework_loop_only = framework_loop_only
         span_name = f"{semconv.INVOKE_WORKFLOW} {name}" if name else semconv.INVOKE_WORKFLOW
         self.open_span(span_name, attributes, context)
 
@@ -232,7 +238,7 @@ class FlowScope(StoreScope):
         attributes: dict[str, AttributeValue] = {semconv.FLOW_STEPS: self.steps}
         if error is None:
             action = attributes[semconv.FLOW_ACTION] = naming.action_name(self.result)
-            self.follow(action)
+            self.next_node(action)
         if self.batch is not None:
             self.batch.describe(attributes)
         self.record_changes(attributes)
@@ -242,11 +248,11 @@ class FlowScope(StoreScope):
 class RoundScope(BatchItem):
     """One round of a batch flow: it runs the nodes of the flow once, with its own params."""
 
-    __slots__ = ("stock", "visits")
+    __slots__ = ("framework_loop_only", "visits")
 
-    def __init__(self, batch: Batch, within: FlowScope) -> None:
+    def __init__(self, batch: BatchState, within: FlowScope) -> None:
         super().__init__(batch, within)
-        self.stock = within.stock
+        self.framework_loop_only = within.framework_loop_only
         self.visits: dict[int, int] = {}
 
 
@@ -257,20 +263,20 @@ class NodeScope(StoreScope):
         attempts: Of a node that is no batch node.
         batch: The items of a batch node.
         phase: `prep`, `exec` or `post`: what runs now, or ran last.
-        exec_started, exec_ended: The borders of `exec`, by `Tracing.now`; 0.0 until then.
+        exec_started, exec_ended: The borders of `exec`, by `FlowTracer.now`; 0.0 until then.
     """
 
     __slots__ = ("attempts", "batch", "exec_ended", "exec_started", "phase")
 
-    def __init__(self, owner: Any, shared: object, parent: Scope | None, tracing: Any) -> None:
-        super().__init__("node", owner, shared, parent, tracing)
+    def __init__(self, owner: Any, shared: object, parent: Scope | None, flow_tracer: Any) -> None:
+        super().__init__("node", owner, shared, parent, flow_tracer)
         self.attempts = Attempts()
-        self.batch: Batch | None = None
+        self.batch: BatchState | None = None
         self.phase = semconv.PREP
         self.exec_started = 0.0
         self.exec_ended = 0.0
 
-    def continues(self, method: object) -> bool:
+    def is_super_call(self, method: object) -> bool:
         # A node that runs itself again, from its own `exec` or `post`, makes a new step.
         return self.method is not method and self.phase != semconv.EXEC
 
@@ -292,7 +298,7 @@ class NodeScope(StoreScope):
         if type(max_retries) is int:
             attributes[semconv.NODE_MAX_RETRIES] = max_retries
         if parallel is not None:
-            self.batch = Batch(parallel=parallel)
+            self.batch = BatchState(parallel=parallel)
             attributes[semconv.BATCH_MODE] = self.batch.mode
         self.take_snapshot(attributes)
         self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
@@ -305,7 +311,7 @@ class NodeScope(StoreScope):
             self.batch.describe(attributes)
         if error is None:
             action = attributes[semconv.NODE_ACTION] = naming.action_name(self.result)
-            following = self.follow(action)
+            following = self.next_node(action)
             if following is not None:
                 attributes[semconv.NODE_NEXT] = naming.node_name(following)
         with _TIMING:
@@ -319,45 +325,45 @@ class NodeScope(StoreScope):
             attributes[semconv.NODE_PREP_DURATION] = round(began - self.started, 6)
             attributes[semconv.NODE_EXEC_DURATION] = round(ended - began, 6)
         if self.phase == semconv.POST:
-            attributes[semconv.NODE_POST_DURATION] = round(self.tracing.now() - ended, 6)
+            attributes[semconv.NODE_POST_DURATION] = round(self.flow_tracer.now() - ended, 6)
 
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
         return {**super().describe_error(error), semconv.ERROR_PHASE: self.phase}
 
 
-class ExecPhase(Around):
+class ExecPhase(CallHandler):
     """The exec phase of a step: its borders give the times of all three phases."""
 
     __slots__ = ("_step", "result")
 
     def __init__(self, step: NodeScope) -> None:
         self._step = step
-        step.exec_started = step.tracing.now()
+        step.exec_started = step.flow_tracer.now()
         step.phase = semconv.EXEC
 
     def end(self, error: BaseException | None) -> None:
-        self._step.exec_ended = self._step.tracing.now()
+        self._step.exec_ended = self._step.flow_tracer.now()
         if error is None:  # Else the step failed in exec, and that is where it stays.
             self._step.phase = semconv.POST
 
 
-class Preparation(Around):
+class PrepPhase(CallHandler):
     """The `prep` of a batch flow: what it returns is the batch."""
 
     __slots__ = ("_flow", "result")
 
     def __init__(self, flow: FlowScope) -> None:
         self._flow = flow
-        flow.preparing = True
+        flow.in_prep = True
 
     def end(self, error: BaseException | None) -> None:
         flow = self._flow
-        flow.preparing = False
+        flow.in_prep = False
         if error is None and flow.batch is not None:
             flow.batch.begin(flow, self.result)
 
 
-def open_exec(node: Any, args: Args, call: Arguments) -> Around | None:
+def open_exec(node: Any, args: Args, kwargs: Kwargs) -> CallHandler | None:
     """Open what a call of `_exec` is: the exec phase of a step, or an item of its batch."""
     scope = step_of(node)
     if scope is None:

@@ -10,17 +10,17 @@ from opentelemetry.context import attach, detach, get_current, set_value
 
 from pocketflow_otel.guard import set_strict
 from pocketflow_otel.instrument.patching import Patches
-from pocketflow_otel.instrument.pflow.context_propagation import Carried, carrying
-from pocketflow_otel.instrument.pflow.hooks import Arguments, Hook, place_all
+from pocketflow_otel.instrument.pflow.context_propagation import ContextBound, propagating_executor
+from pocketflow_otel.instrument.pflow.hooks import Arguments, Hook, install_all
 from pocketflow_otel.instrument.pflow.shared_state import (
-    Books,
+    EngineRecords,
     NodeView,
-    Notice,
+    WarningInfo,
     WorkflowView,
     category_of,
     output_of,
 )
-from pocketflow_otel.instrument.wrapping import Around
+from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED
 from pocketflow_otel.store.introspection import StoreProxy, list_items, store_of
 
@@ -74,7 +74,7 @@ def test_replacing_an_argument_leaves_the_callers_dict_as_it_is() -> None:
     assert kwargs == {"name": "ada"}
 
 
-class Noted(Around):
+class Noted(CallHandler):
     """Notes what a call returned or raised."""
 
     __slots__ = ("result", "seen")
@@ -89,7 +89,7 @@ class Noted(Around):
 def test_a_function_of_a_module_is_surrounded_and_put_back_the_very_same(module: Any) -> None:
     seen: list[object] = []
     patches, original = Patches(), module.greet
-    missing = place_all(module, [Hook("greet", lambda call: Noted(seen), needs=("name",))], patches)
+    missing = install_all(module, [Hook("greet", lambda call: Noted(seen), needs=("name",))], patches)
     answers = [module.greet("ada", sign="?"), module.greet(name="eve", loud=True)]
     with pytest.raises(TypeError):
         module.greet()
@@ -104,7 +104,7 @@ def test_a_method_is_surrounded_and_its_arguments_changed(module: Any) -> None:
     def change(call: Arguments) -> None:
         call["shared"] = {"changed": call["shared"]}
 
-    place_all(module, [Hook("Engine.run", change=change)], Patches())
+    install_all(module, [Hook("Engine.run", change=change)], Patches())
 
     assert module.Engine().run("flow", 1) == ["flow", {"changed": 1}]
 
@@ -121,7 +121,7 @@ def test_what_is_not_there_is_named_and_what_is_not_required_is_not(module: Any)
         Hook("Engine.run", needs=("workflow", "shared")),
     ]
 
-    assert place_all(module, hooks, Patches()) == [
+    assert install_all(module, hooks, Patches()) == [
         "theirs.gone", "theirs.Engine.gone", "theirs.Gone.run", "theirs.Engine.check", "theirs.value",
         "theirs.greet",
     ]  # fmt: skip
@@ -129,7 +129,7 @@ def test_what_is_not_there_is_named_and_what_is_not_required_is_not(module: Any)
 
 def test_nothing_is_opened_in_a_run_that_is_not_recorded(module: Any) -> None:
     seen: list[object] = []
-    place_all(module, [Hook("greet", lambda call: Noted(seen))], Patches())
+    install_all(module, [Hook("greet", lambda call: Noted(seen))], Patches())
     token = attach(set_value(SCOPE_KEY, UNTRACED))
     try:
         assert module.greet("ada") == "ada."
@@ -142,7 +142,7 @@ def test_nothing_is_opened_in_a_run_that_is_not_recorded(module: Any) -> None:
 @pytest.mark.parametrize("part", ["open", "change"])
 def test_a_hook_that_fails_lets_the_call_pass(module: Any, part: str) -> None:
     set_strict(False)
-    place_all(module, [Hook("greet", **{part: lambda call: 1 / 0})], Patches())  # type: ignore[arg-type]
+    install_all(module, [Hook("greet", **{part: lambda call: 1 / 0})], Patches())  # type: ignore[arg-type]
 
     assert module.greet("ada") == "ada."
 
@@ -168,19 +168,19 @@ def test_a_carrying_pool_hands_the_context_on_and_another_pool_does_not() -> Non
 
     token = attach(set_value("key", "value"))
     try:
-        with carrying(ThreadPoolExecutor)(1) as ours, ThreadPoolExecutor(1) as plain:
+        with propagating_executor(ThreadPoolExecutor)(1) as ours, ThreadPoolExecutor(1) as plain:
             answers = [ours.submit(seen).result(), plain.submit(seen).result()]
             after = ours.submit(lambda: 1 / 0).exception()
     finally:
         detach(token)
 
     assert (answers, type(after)) == (["value", None], ZeroDivisionError)
-    assert issubclass(carrying(ThreadPoolExecutor), ThreadPoolExecutor)
-    assert carrying(ThreadPoolExecutor).__name__ == "ThreadPoolExecutor"
+    assert issubclass(propagating_executor(ThreadPoolExecutor), ThreadPoolExecutor)
+    assert propagating_executor(ThreadPoolExecutor).__name__ == "ThreadPoolExecutor"
 
 
 def test_a_carried_function_is_called_as_it_is() -> None:
-    assert Carried(lambda *args, **kwargs: (args, kwargs), get_current())(1, a=2) == ((1,), {"a": 2})
+    assert ContextBound(lambda *args, **kwargs: (args, kwargs), get_current())(1, a=2) == ((1,), {"a": 2})
 
 
 # The store
@@ -220,7 +220,7 @@ def test_a_view_stands_for_the_store_behind_it() -> None:
 @pytest.mark.parametrize("shared", [None, 7, {}, {"__failures__": None}, {"__failures__": {"a": 1}, "a": 3}])
 def test_odd_stores_have_nothing_to_say(shared: Any) -> None:
     assert (output_of(shared, "a"), category_of(shared, "a", "HttpNode")) == ({}, "http_failure")
-    assert Books.read(shared, "a") == Books(0, None, None, None)
+    assert EngineRecords.read(shared, "a") == EngineRecords(0, None, None, None)
 
 
 def test_the_category_of_a_failure_is_pflows_where_it_has_one() -> None:
@@ -237,15 +237,15 @@ class Diagnostic:
 @pytest.mark.parametrize(
     ("warning", "notice"),
     [
-        ("careful", Notice("warning", "warning", "careful")),
-        ({"message": "careful", "type": "api"}, Notice("api", "warning", "careful")),
+        ("careful", WarningInfo("warning", "warning", "careful")),
+        ({"message": "careful", "type": "api"}, WarningInfo("api", "warning", "careful")),
         (
             Diagnostic(message="m", id="cache.x", context={"type": "t"}, severity=Diagnostic(value="info")),
-            Notice("cache.x", "info", "m"),
+            WarningInfo("cache.x", "info", "m"),
         ),
-        (Diagnostic(message="m", context={"category": "c"}, severity=3), Notice("c", "warning", "m")),
-        (7, Notice("warning", "warning", "")),
+        (Diagnostic(message="m", context={"category": "c"}, severity=3), WarningInfo("c", "warning", "m")),
+        (7, WarningInfo("warning", "warning", "")),
     ],
 )
-def test_a_warning_is_read_in_each_of_its_shapes(warning: object, notice: Notice) -> None:
-    assert Notice.read(warning) == notice
+def test_a_warning_is_read_in_each_of_its_shapes(warning: object, notice: WarningInfo) -> None:
+    assert WarningInfo.read(warning) == notice
