@@ -12,7 +12,7 @@ from pocketflow_otel.api import child_environment, progress, record_usage, run_n
 from pocketflow_otel.config import Config
 from pocketflow_otel.instrument import sdk_services
 from pocketflow_otel.instrument.instrumentor import PflowInstrumentor, PocketFlowInstrumentor
-from pocketflow_otel.runtime.run import BudgetExceeded
+from pocketflow_otel.runtime.budget import BudgetExceeded
 
 if TYPE_CHECKING:
     from pocketflow_otel.export.console.console_view import ConsoleSpanExporter

@@ -13,7 +13,7 @@ from opentelemetry.propagate import get_global_textmap, inject
 
 from pocketflow_otel import semconv
 from pocketflow_otel.guard import guard, logger
-from pocketflow_otel.runtime.run import scope_of
+from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.usage.payloads import read_usage
 from pocketflow_otel.usage.totals import Call
 

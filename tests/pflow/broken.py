@@ -31,7 +31,7 @@ from tests.support.functions import plain
 
 import pocketflow_otel.instrument
 from pocketflow_otel import Config, PflowInstrumentor
-from pocketflow_otel.runtime.run import scope_of
+from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -53,10 +53,13 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sdk": (("config", "export", "instrument", *API, *INSTRUMENTATION, *SDK), ()),
     # `sitecustomize` is the environment's own, which ours stands in front of.
     "startup": (("startup_variables",), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
-    "traces": (("semconv", "error_place", "views"), ()),
+    "traces": (("semconv", "runtime.run_id", "error_place", "views"), ()),
     "analysis": (("semconv", "traces", "views"), ()),
     "views": (("semconv", "traces", "analysis"), ("rich", "jinja2")),
-    "formats": (("semconv", "pflow_names", "store", "usage", "traces", "analysis", "views"), ()),
+    "formats": (
+        ("semconv", "runtime.run_id", "pflow_names", "store", "usage", "traces", "analysis", "views"),
+        (),
+    ),
     "export": (
         ("semconv", "config", *RUN, "traces", "views", *API, *INSTRUMENTATION, *SDK),
         (),

@@ -392,7 +392,7 @@ def test_nearly_everything_of_ours_that_runs_is_made_to_raise() -> None:
         "node.PrepPhase.end",
         "observation.StoreObservation.close",
         "snapshot.Snapshot.update",
-        "run.Scope.add_to_parent",
+        "scope.Scope.add_to_parent",
         "api.user_attributes",
     }
 

@@ -12,7 +12,7 @@ from tests.support.effort import examples
 from tests.support.programs import FlowSpec, Item, NodeSpec, Performance, Program, Seen, Spec, programs
 from tests.support.variants import variant
 
-from pocketflow_otel.runtime.run import run_id
+from pocketflow_otel.runtime.run_id import make_run_id
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
@@ -359,7 +359,7 @@ def told(captured: CapturedSpans, *, store: bool) -> list[Tree]:
     known = {span.context.span_id for span in spans}
     roots = [span for span in spans if not span.parent]
     assert all(span.parent.span_id in known for span in spans if span.parent)
-    ids = {run_id(root.start_time or 0, root.context.span_id) for root in roots}
+    ids = {make_run_id(root.start_time or 0, root.context.span_id) for root in roots}
     assert {span.attributes["pocketflow.run.id"] for span in roots if span.attributes} == ids
 
     def tree(span: ReadableSpan) -> Tree:

@@ -73,13 +73,13 @@ def list_runs(
 def readable_summaries(directory: Path, since: float | None) -> Iterator[RunSummary]:
     """Yield the summaries of runs since then, the newest first; name the files that cannot be read."""
     from pocketflow_otel.cli.output import note
+    from pocketflow_otel.runtime.run_id import start_of
     from pocketflow_otel.traces import run_directory
     from pocketflow_otel.traces.records import TraceError
-    from pocketflow_otel.traces.retention import started
 
     paths = run_directory.files(directory)
     if since is not None:
-        paths = [path for path in paths if started(path.name) >= int(since)]
+        paths = [path for path in paths if start_of(path.name) >= int(since)]
     for summary in run_directory.summaries(paths):
         if isinstance(summary, TraceError):
             note(f"Warning: {summary}")

@@ -11,7 +11,7 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import SpanProcessor
 
 from pocketflow_otel.guard import guard
-from pocketflow_otel.runtime.run import scope_of
+from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.semconv import SCOPE_NAME
 from pocketflow_otel.usage import pricing
 from pocketflow_otel.usage.payloads import Usage, cost_of, count_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from pocketflow_otel.runtime.run import Scope
+    from pocketflow_otel.runtime.scope import Scope
 
 _WATCHING: Final = guard("watch the span of an LLM client")
 _COUNTING: Final = guard("count the usage of an LLM client")

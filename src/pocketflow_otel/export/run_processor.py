@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace import SpanProcessor
 from pocketflow_otel.api import user_attributes
 from pocketflow_otel.export.span_records import record_of
 from pocketflow_otel.guard import guard
-from pocketflow_otel.runtime.run import run_id, scope_of
+from pocketflow_otel.runtime.run_id import make_run_id
+from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.semconv import SCOPE_NAME
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from pocketflow_otel.runtime.run import Event, Run, Scope
+    from pocketflow_otel.runtime.run import Run
+    from pocketflow_otel.runtime.run_events import Event
+    from pocketflow_otel.runtime.scope import Scope
     from pocketflow_otel.traces.records import SpanRecord
 
 _STARTING: Final = guard("show that a span started")
@@ -174,7 +177,7 @@ def _open_run(root: Span, views: tuple[View, ...]) -> OpenRun:
     context = root.get_span_context()
     start = root.start_time or time.time_ns()
     return OpenRun(
-        id=run_id(start, context.span_id),
+        id=make_run_id(start, context.span_id),
         trace_id=f"{context.trace_id:032x}",
         root_id=f"{context.span_id:016x}",
         start=start,

@@ -20,7 +20,7 @@ MAX_MESSAGE: Final = 1000
 MAX_STACKTRACE: Final = 8000
 
 _PACKAGE: Final = f"{os.sep}pocketflow_otel{os.sep}"
-_OURS: Final = (f"{_PACKAGE}instrument{os.sep}", f"{_PACKAGE}run.py")
+_OURS: Final = (f"{_PACKAGE}instrument{os.sep}", f"{_PACKAGE}runtime{os.sep}")
 
 
 def type_name(cls: type) -> str:

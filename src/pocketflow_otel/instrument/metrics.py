@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from pocketflow_otel.instrument.span_scope import TracedScope
-    from pocketflow_otel.runtime.run import Scope
+    from pocketflow_otel.runtime.scope import Scope
     from pocketflow_otel.usage.totals import UsageTotals
 
 # Those the GenAI conventions ask for.

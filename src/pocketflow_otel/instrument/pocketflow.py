@@ -30,7 +30,7 @@ from pocketflow_otel.instrument.scopes.node import (
 )
 from pocketflow_otel.instrument.titles import says_nothing, title_when_built
 from pocketflow_otel.instrument.wrapping import call_wrapper
-from pocketflow_otel.runtime.run import scope_of
+from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.semconv import EXEC
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.instrument.tracer import FlowTracer
     from pocketflow_otel.instrument.wrapping import Args, CallHandler, Kwargs
-    from pocketflow_otel.runtime.run import Scope
+    from pocketflow_otel.runtime.scope import Scope
 
 _NAMING: Final = guard("name a flow")
 

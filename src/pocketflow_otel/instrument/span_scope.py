@@ -18,7 +18,8 @@ from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import backend_attributes
 from pocketflow_otel.instrument.exceptions import error_text, exception_attributes, place_of, type_name
 from pocketflow_otel.instrument.wrapping import CallHandler
-from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED, Kind, Scope, run_id
+from pocketflow_otel.runtime.run_id import make_run_id
+from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Kind, Scope
 from pocketflow_otel.usage import span_attributes
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class TracedScope(Scope, CallHandler):
 
     def _name_run(self) -> None:
         started = getattr(self.span, "start_time", None) or time.time_ns()
-        self.run.id = run_id(started, self.span.get_span_context().span_id)
+        self.run.id = make_run_id(started, self.span.get_span_context().span_id)
         self.span.set_attribute(semconv.RUN_ID, self.run.id)
 
     def __enter__(self) -> None:

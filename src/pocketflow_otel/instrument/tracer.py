@@ -25,7 +25,9 @@ from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
 from pocketflow_otel.instrument.span_scope import leave
 from pocketflow_otel.instrument.wrapping import CallHandler
-from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED, Budget, Run, Scope, scope_of
+from pocketflow_otel.runtime.budget import Budget
+from pocketflow_otel.runtime.run import Run
+from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Scope, scope_of
 from pocketflow_otel.usage.pricing import PriceBook, read_prices
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from pocketflow_otel.runtime.run_id import start_of
 from pocketflow_otel.traces import lock
 from pocketflow_otel.traces.run_directory import NAME
 
@@ -67,7 +67,7 @@ class _Run:
     @property
     def came_later(self) -> bool:
         """Whether its file is no sign of when it ran."""
-        return self.written - started(self.id) > _LATER
+        return self.written - start_of(self.id) > _LATER
 
     def is_running(self) -> bool:
         """Tell whether it still goes, or nobody can tell."""
@@ -109,7 +109,7 @@ def _past(runs: list[_Run], keep: Keep, now: float) -> Iterator[_Run]:
         size += run.size
         past = (
             (keep.runs is not None and place >= keep.runs)
-            or started(run.id) < oldest
+            or start_of(run.id) < oldest
             or (keep.bytes is not None and size > keep.bytes)
         )
         if place >= FLOOR and past and not run.is_running():
@@ -150,14 +150,6 @@ def _import_in(entry: os.DirEntry[str], path: Path) -> list[tuple[Path, float]]:
         return [(path, max(each.lstat().st_mtime for each in (path, *path.iterdir())))]
     except OSError:  # It has gone, or nobody can tell.
         return []
-
-
-def started(run_id: str) -> float:
-    """Return the start that a run's id tells, in seconds since the epoch."""
-    try:
-        return datetime.strptime(run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-    except ValueError:  # Digits, but no date
-        return 0.0
 
 
 def _is_running(path: Path) -> bool:

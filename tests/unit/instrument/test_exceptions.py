@@ -26,7 +26,7 @@ from pocketflow import (
 )
 
 from pocketflow_otel import Config, PocketFlowInstrumentor
-from pocketflow_otel.runtime.run import SCOPE_KEY
+from pocketflow_otel.runtime.scope import SCOPE_KEY
 from pocketflow_otel.testing import CapturedSpans, capture_spans
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from tests.support.variants import VARIANTS, load, variant
 from pocketflow_otel import Config, PocketFlowInstrumentor
 from pocketflow_otel.instrument.scopes.batch import BatchState
 from pocketflow_otel.instrument.wrapping import CallHandler
-from pocketflow_otel.runtime.run import Scope
+from pocketflow_otel.runtime.scope import Scope
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.variants import VARIANTS, load, variant
 
-from pocketflow_otel.runtime.run import AttemptFailed, scope_of
+from pocketflow_otel.runtime.run_events import AttemptFailed
+from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from pocketflow_otel.runtime.run import Event
+    from pocketflow_otel.runtime.run_events import Event
 
 Store = dict[str, Any]
 SHOWN = (

@@ -92,7 +92,7 @@ def test_a_run_that_shall_stop_does_so_before_its_next_step(caplog: pytest.LogCa
         ("invoke_node Ask1", "UNSET", None),
         ("invoke_node Ask2", "UNSET", None),
         ("invoke_node Ask3", "UNSET", None),
-        ("invoke_workflow f", "ERROR", "pocketflow_otel.runtime.run.BudgetExceeded"),
+        ("invoke_workflow f", "ERROR", "pocketflow_otel.BudgetExceeded"),
     ]
     assert captured.one("invoke_workflow f").attributes["pocketflow.cost.usd"] == 3.0  # type: ignore[index]
 
@@ -160,8 +160,8 @@ def test_nested_flows_spend_the_same_budget() -> None:
     assert ended(captured)[2:] == [
         ("invoke_workflow inner", "UNSET", None),
         ("invoke_node Ask1", "UNSET", None),
-        ("invoke_workflow again", "ERROR", "pocketflow_otel.runtime.run.BudgetExceeded"),
-        ("invoke_workflow f", "ERROR", "pocketflow_otel.runtime.run.BudgetExceeded"),
+        ("invoke_workflow again", "ERROR", "pocketflow_otel.BudgetExceeded"),
+        ("invoke_workflow f", "ERROR", "pocketflow_otel.BudgetExceeded"),
     ]
 
 

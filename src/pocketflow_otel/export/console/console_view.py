@@ -16,7 +16,13 @@ from pocketflow_otel.export.console.heartbeat import Heartbeat
 from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.run_assembler import RunAssembler
 from pocketflow_otel.guard import guard
-from pocketflow_otel.runtime.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, Progress
+from pocketflow_otel.runtime.run_events import (
+    ActionUnmatched,
+    AttemptFailed,
+    BatchBegun,
+    ItemUntraced,
+    Progress,
+)
 from pocketflow_otel.traces import run_directory
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.views.live import LiveRenderer
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.config import ConsoleMode
     from pocketflow_otel.export.run_processor import OpenRun
-    from pocketflow_otel.runtime.run import Event
+    from pocketflow_otel.runtime.run_events import Event
     from pocketflow_otel.traces.records import SpanRecord
     from pocketflow_otel.views.wording import Line
 

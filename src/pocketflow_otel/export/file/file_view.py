@@ -18,7 +18,7 @@ from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.run_assembler import RunAssembler
 from pocketflow_otel.export.run_processor import OpenRun
 from pocketflow_otel.guard import guard
-from pocketflow_otel.runtime.run import run_id
+from pocketflow_otel.runtime.run_id import make_run_id
 from pocketflow_otel.traces import finalize, journal, lock
 from pocketflow_otel.traces.retention import Keep, prune
 from pocketflow_otel.views.replay import in_order
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from pocketflow_otel.config import FileMode
-    from pocketflow_otel.runtime.run import Event
+    from pocketflow_otel.runtime.run_events import Event
     from pocketflow_otel.traces.records import SpanRecord
 
 _EXPORTING: Final = guard("save finished spans")
@@ -243,7 +243,7 @@ class FileSpanExporter(SpanExporter):
 
     def _save(self, spans: Sequence[SpanRecord], resource: Resource) -> None:
         root = spans[-1]
-        name = run_id(root.start, int(root.span_id, 16))
+        name = make_run_id(root.start, int(root.span_id, 16))
         run = OpenRun(name, root.trace_id, root.span_id, root.start, resource)
         self._view.run_started(run)
         for _, kind, span, _ in in_order(spans):

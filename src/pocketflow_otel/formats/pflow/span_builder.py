@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketflow_otel import __version__, pflow_names, semconv
 from pocketflow_otel.formats.pflow import step_times
 from pocketflow_otel.formats.pflow.step_times import Interval
+from pocketflow_otel.runtime.run_id import make_run_id
 from pocketflow_otel.store.snapshot import MAX_NAMES
 from pocketflow_otel.traces.records import ERROR, UNSET, EventRecord, ScopeRecord, SpanRecord
 from pocketflow_otel.usage import span_attributes
@@ -59,9 +60,8 @@ def spans(run: RecordedRun, prices: PriceBook, *, texts: bool = False) -> list[S
 
 
 def run_id(run: RecordedRun) -> str:
-    """Return the id that a run gets: its start in UTC and eight hex digits of its root's span id."""
-    start = datetime.fromtimestamp(run.start // 1_000_000_000, UTC)
-    return f"{start:%Y%m%dT%H%M%SZ}-{root_id(run)[:8]}"
+    """Return the id that a run gets."""
+    return make_run_id(run.start, int(root_id(run), 16))
 
 
 def root_id(run: RecordedRun) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.pflow.step_scope import NodeAttempts, NodeInfo, PflowItemScope, StepScope
 from pocketflow_otel.instrument.pflow.workflow_scope import EngineCall, WorkflowInfo, WorkflowScope
-from pocketflow_otel.runtime.run import Scope, scope_of
+from pocketflow_otel.runtime.scope import Scope, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from pocketflow_otel.instrument.pflow.hooks import Hook
 from pocketflow_otel.instrument.pflow.step_scope import Gate, NodeInfo, StepScope, calls_in
 from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowInfo
 from pocketflow_otel.instrument.span_scope import TracedScope
-from pocketflow_otel.runtime.run import scope_of
+from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

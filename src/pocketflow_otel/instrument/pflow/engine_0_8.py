@@ -13,7 +13,7 @@ from pocketflow_otel.instrument.pflow.hooks import Hook
 from pocketflow_otel.instrument.pflow.pflow_scope import PflowScope
 from pocketflow_otel.instrument.pflow.step_scope import NodeInfo
 from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowInfo
-from pocketflow_otel.runtime.run import scope_of
+from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.context import get_current
 
 from pocketflow_otel.guard import guard
-from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED
+from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,7 +21,7 @@ from pocketflow_otel.instrument.scopes.attempts import open_attempt
 from pocketflow_otel.instrument.scopes.node import open_exec
 from pocketflow_otel.instrument.sdk_services import sdk_services
 from pocketflow_otel.instrument.wrapping import call_wrapper
-from pocketflow_otel.runtime.run import scope_of
+from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

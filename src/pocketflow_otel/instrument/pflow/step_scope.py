@@ -18,7 +18,7 @@ from pocketflow_otel.instrument.scopes.attempts import Attempts
 from pocketflow_otel.instrument.scopes.batch import BatchState, ItemScope
 from pocketflow_otel.instrument.scopes.node import NodeScope
 from pocketflow_otel.instrument.wrapping import CallHandler
-from pocketflow_otel.runtime.run import ActionUnmatched
+from pocketflow_otel.runtime.run_events import ActionUnmatched
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.usage.totals import Call
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.runtime.run import Scope
+    from pocketflow_otel.runtime.scope import Scope
 
 _NOTICING: Final = guard("tell of pflow's warnings")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.runtime.run import Scope
+    from pocketflow_otel.runtime.scope import Scope
 
 _LEAVING: Final = guard("leave a run that has ended")
 _NOTICING: Final = guard("tell of pflow's warnings")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pocketflow_otel import semconv
 from pocketflow_otel.instrument.exceptions import message_of, place_of, type_name
 from pocketflow_otel.instrument.wrapping import CallHandler
-from pocketflow_otel.runtime.run import AttemptFailed, scope_of
+from pocketflow_otel.runtime.run_events import AttemptFailed
+from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketflow_otel import semconv
 from pocketflow_otel.instrument.scopes.attempts import Attempts
 from pocketflow_otel.instrument.span_scope import TracedScope
-from pocketflow_otel.runtime.run import BatchBegun, ItemUntraced
+from pocketflow_otel.runtime.run_events import BatchBegun, ItemUntraced
 from pocketflow_otel.store.introspection import name_text
 from pocketflow_otel.store.snapshot import MAX_NAMES
 

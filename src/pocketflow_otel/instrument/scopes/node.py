@@ -14,7 +14,8 @@ from pocketflow_otel.instrument.scopes.attempts import Attempts
 from pocketflow_otel.instrument.scopes.batch import BatchItem, BatchState, ItemScope
 from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.instrument.wrapping import CallHandler
-from pocketflow_otel.runtime.run import ActionUnmatched, scope_of
+from pocketflow_otel.runtime.run_events import ActionUnmatched
+from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.store.introspection import name_text, type_text
 from pocketflow_otel.store.observation import StoreObservation
 from pocketflow_otel.store.redaction import value_text
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from pocketflow_otel.instrument.wrapping import Args, Kwargs
-    from pocketflow_otel.runtime.run import Scope
+    from pocketflow_otel.runtime.scope import Scope
 
 _COUNTING: Final = guard("count the usage in the shared store")
 _VALUES: Final = guard("record the values of chosen keys")

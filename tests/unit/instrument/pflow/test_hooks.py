@@ -21,7 +21,7 @@ from pocketflow_otel.instrument.pflow.shared_state import (
     output_of,
 )
 from pocketflow_otel.instrument.wrapping import CallHandler
-from pocketflow_otel.runtime.run import SCOPE_KEY, UNTRACED
+from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
 from pocketflow_otel.store.introspection import StoreProxy, list_items, store_of
 
 SOURCE = '''

@@ -23,7 +23,8 @@ from pocketflow import (
 )
 
 from pocketflow_otel import Config, run_name
-from pocketflow_otel.runtime.run import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced, scope_of
+from pocketflow_otel.runtime.run_events import ActionUnmatched, AttemptFailed, BatchBegun, ItemUntraced
+from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.testing import START, TICK, capture_spans
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from pocketflow_otel.runtime.run import Event, Scope
+    from pocketflow_otel.runtime.run_events import Event
+    from pocketflow_otel.runtime.scope import Scope
 
 Store = dict[str, Any]
 

@@ -1,0 +1,199 @@
+"""An open flow, node or batch item, as those below it see it, and how its usage reaches the run.
+
+The innermost open `Scope` travels in the OpenTelemetry context, and its `Run` with it, so that spans
+of other instrumentations below a step can be told to belong to it. Siblings of a `gather` never share
+a mutable scope: each has its own, and adds itself to its parent when it closes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from opentelemetry.context import create_key, get_current
+from opentelemetry.trace import INVALID_SPAN
+
+from pocketflow_otel.runtime.run_events import Progress
+from pocketflow_otel.semconv import PROGRESS, PROGRESS_DONE, PROGRESS_TOTAL
+from pocketflow_otel.usage.totals import ScopeUsage, UsageTotals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+    from opentelemetry.util.types import AttributeValue
+
+    from pocketflow_otel.runtime.run import Run
+    from pocketflow_otel.store.observation import StoreObservation
+    from pocketflow_otel.usage.totals import Call, ClientSpanUsage
+
+SCOPE_KEY: Final = create_key("pocketflow-otel-scope")
+
+Kind = Literal["flow", "node", "item"]
+
+
+class Scope:
+    """One open flow, node or batch item, as those below it see it.
+
+    Attributes:
+        kind: What it is.
+        owner: The user's flow or node.
+        shared: The store it was given.
+        parent: The scope it runs in; `None` for the root of a run.
+        span: Its span; an invalid one until it starts, and for an item beyond the limit of spans.
+        observation: The innermost observation of the store, its own or an ancestor's.
+        steps: Nodes executed below it so far.
+        flows: Flows executed below it so far.
+        usage: Usage of its calls; `None` while there is none.
+        closed: Whether it has been added up: what comes later goes to its parent.
+    """
+
+    __slots__ = (
+        "_progressed", "closed", "flows", "kind", "observation", "owner", "parent", "run", "shared", "span",
+        "steps", "usage",
+    )  # fmt: skip
+
+    def __init__(self, kind: Kind, owner: Any, shared: object, parent: Scope | None, run: Run) -> None:
+        self.kind = kind
+        self.owner = owner
+        self.shared = shared
+        self.parent = parent
+        self.run = run
+        self.span: Span = INVALID_SPAN
+        self.observation: StoreObservation | None = None if parent is None else parent.observation
+        self.steps = 0
+        self.flows = 0
+        self.usage: ScopeUsage | None = None
+        self.closed = False
+        self._progressed = 0
+
+    @property
+    def executing(self) -> bool:
+        """Whether a call of its node's `exec` now is an attempt of it."""
+        return False
+
+    def is_super_call(self, method: object) -> bool:
+        """Tell whether a call of the owner's `method` goes on with this scope: `super()._run`."""
+        return False
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Tell the observers, and the span: of much progress, some."""
+        self.run.publish(self, Progress(done, total))
+        self._progressed += 1
+        # Each power of two: a span holds 128 events, and a step may tell of a million.
+        if self._progressed & (self._progressed - 1) == 0 or done == total:
+            attributes: dict[str, AttributeValue] = {PROGRESS_DONE: done}
+            if total is not None:
+                attributes[PROGRESS_TOTAL] = total
+            self.span.add_event(PROGRESS, attributes)
+
+    def record(self, calls: Iterable[Call]) -> None:
+        """Count calls that the user's code reported: `record_usage`."""
+        with self.run.lock:
+            scope = self._first_open()
+            if scope is not None:
+                scope._opened_usage().recorded += self._expected(calls)
+
+    def report(self, calls: Iterable[Call]) -> None:
+        """Count calls that were found in the store."""
+        with self.run.lock:
+            self._opened_usage().reported += self._expected(calls)
+
+    def count_client(self, call: Call, client_span: ClientSpanUsage) -> None:
+        """Count a call seen on the span of an LLM client; a stream's may come late."""
+        with self.run.lock:
+            scope: Scope | None = self
+            own = True  # Whether what the scope reports of its calls covers this one too.
+            while scope is not None and scope.closed:
+                usage = scope.usage
+                if usage is not None and ((own and usage.explicit) or not usage.is_new(client_span)):
+                    return
+                own = scope.kind == "item"
+                scope = scope.parent
+            if scope is not None and scope._opened_usage().is_new(client_span):
+                self._expected([call])
+                scope._opened_usage().clients.count(call, self.run.prices)
+
+    def _first_open(self) -> Scope | None:
+        scope: Scope | None = self
+        while scope is not None and scope.closed:
+            scope = scope.parent
+        return scope
+
+    def _opened_usage(self) -> ScopeUsage:
+        if self.usage is None:
+            self.usage = ScopeUsage()
+        return self.usage
+
+    def _expected(self, calls: Iterable[Call]) -> list[Call]:
+        """Return the calls; begin to load the price table if one of them will need it."""
+        found = list(calls)
+        if not all(self.run.prices.knows_without_table(call.usage) for call in found):
+            self.run.prices.load()
+        return found
+
+    def add_to_parent(self) -> None:
+        """Add what this scope counted to its parent; called once, when it closes."""
+        with self.run.lock:
+            above = None if self.parent is None else self.parent._first_open()
+            if above is not None:
+                above.steps += self.steps + (self.kind == "node")
+                above.flows += self.flows + (self.kind == "flow")
+
+    def close_usage(self) -> UsageTotals | None:
+        """Return the usage of the calls in this scope, and add it to the parent's.
+
+        Waits for the price table off an event loop, and at the end of a run; else what is not
+        priced yet waits in the parent's usage.
+        """
+        usage = self.usage
+        if usage is None:
+            self.closed = True
+            return None
+        prices = self.run.prices
+        with self.run.lock:
+            self.closed = True
+            own = usage.own(prices)
+        if (own.waiting or usage.below.waiting) and (self.parent is None or not _on_event_loop()):
+            prices.wait()
+        if prices.ready or self.parent is None:
+            own.price_waiting(prices)
+            usage.below.price_waiting(prices)
+        total = UsageTotals()
+        total.add(own)
+        total.add(usage.below)
+        with self.run.lock:
+            cost = total.total.cost
+            self.run.spend(cost - usage.spent)
+            # A step in a task may outlive the one that started it.
+            scope = None if self.parent is None else self.parent._first_open()
+            if scope is not None:
+                above = scope._opened_usage()
+                above.spent += cost
+                (above.items if self.kind == "item" and scope is self.parent else above.below).add(own)
+                above.below.add(usage.below)
+                if self.kind == "item" and not self.span.is_recording() and usage.has_no_client_span:
+                    above.without_own_span.add(own)
+        return total
+
+
+def _on_event_loop() -> bool:
+    """Tell whether this thread runs an event loop, which must not be held up."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+class Untraced:
+    """Stands in the context for a scope when the run is not recorded: no SDK, or sampled out."""
+
+    __slots__ = ()
+
+
+UNTRACED: Final = Untraced()
+
+
+def scope_of(context: Context | None = None) -> Scope | None:
+    """Return the innermost open scope of a context, by default the current one."""
+    scope = (get_current() if context is None else context).get(SCOPE_KEY)
+    return scope if isinstance(scope, Scope) else None
