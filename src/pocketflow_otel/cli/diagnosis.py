@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.export.otlp.endpoints import (
     ENDPOINT,
+    EXAMPLE_URL,
     GRPC,
     GRPC_PORT,
+    HEADERS,
     HTTP,
     HTTP_PORT,
     PROTOCOL,
     is_url,
+    path_of,
     port_of,
     redacted_url,
 )
@@ -69,15 +72,15 @@ def _fixes(to: Endpoint, failed: str) -> Iterator[str]:
             yield f"export {protocol}={HTTP}"
         if not over_grpc and port == GRPC_PORT:
             yield f"export {protocol}={GRPC}"
-    shown, path = redacted_url(to.url).rstrip("/"), f"/v1/{to.signal}"
+    url, path = redacted_url(to.url).rstrip("/"), path_of(to.signal)
     if to.url_from and "//" not in to.url:
-        yield f"export {to.url_from}=http://{shown}   # without a scheme gRPC uses TLS, and HTTP nothing"
+        yield f"export {to.url_from}=http://{url}   # without a scheme gRPC uses TLS, and HTTP nothing"
     elif to.url_from and not is_url(to.url):
-        yield f"export {to.url_from}=http://localhost:{HTTP_PORT}   # or where the collector is"
-    if not over_grpc and to.url_from == ENDPOINT and shown.endswith(path):
-        yield f"export {to.url_from}={shown.removesuffix(path)}   # {path} is added to it"
-    if not over_grpc and to.url_from not in ("", ENDPOINT) and shown.count("/") < len("://"):
-        yield f"export {to.url_from}={shown}{path}   # nothing is added to it"
+        yield f"export {to.url_from}={EXAMPLE_URL}   # or where the collector is"
+    if not over_grpc and to.url_from == ENDPOINT and url.endswith(path):
+        yield f"export {to.url_from}={url.removesuffix(path)}   # {path} is added to it"
+    if not over_grpc and to.url_from not in ("", ENDPOINT) and url.count("/") < len("://"):
+        yield f"export {to.url_from}={url}{path}   # nothing is added to it"
     if reason(failed) == _NO_KEY:
-        yield "export OTEL_EXPORTER_OTLP_HEADERS=name=value   # as the service's page says"
+        yield f"export {HEADERS}=name=value   # as the service's page says"
     yield f"start the collector, or unset {to.url_from or f'OTEL_{to.signal.upper()}_EXPORTER'}"

@@ -19,6 +19,20 @@ import click
 
 from pocketflow_otel.cli.environments import has_ours, remedy
 from pocketflow_otel.config import PREFIX, VARIABLES, Config, no_report
+from pocketflow_otel.export.otlp.endpoints import (
+    EXPORTERS,
+    GRPC,
+    HTTP,
+    JSON,
+    PROTOCOL,
+    changed_environment,
+    endpoint,
+    endpoint_is_set,
+    exporter_name,
+    exporter_names,
+    header_variables,
+    setting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,8 +234,6 @@ _LOCAL_EXPORTERS: Final = frozenset({"console", "pocketflow_console", "pocketflo
 
 def check_exporters() -> Iterator[Finding]:
     """Whether the exporters that are asked for exist, and their endpoints take what is sent."""
-    from pocketflow_otel.export.otlp.endpoints import endpoint, endpoint_is_set, exporter_names, setting
-
     names = exporter_names("traces")
     if endpoint_is_set() and not any("otlp" in name for name in names):
         target, chosen = endpoint("traces").redacted_target, f"{_TRACES_EXPORTER}={setting(_TRACES_EXPORTER)}"
@@ -244,8 +256,6 @@ _TRACES_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 
 
 def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding | None:
-    from pocketflow_otel.export.otlp.endpoints import EXPORTERS, endpoint, exporter_name
-
     variable, group = f"OTEL_{signal.upper()}_EXPORTER", f"opentelemetry_{signal}_exporter"
     known = {point.name for point in metadata.entry_points(group=group)} | {"otlp"}
     to = endpoint(signal, name)
@@ -255,7 +265,7 @@ def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding 
         return Finding("problem", f"{error}; nothing at all is traced as it is", f"unset {to.protocol_from}")
     if concrete in known:
         return _check_endpoint(signal, name, to) if "otlp" in name else None
-    if concrete == EXPORTERS["http/json"]:
+    if concrete == EXPORTERS[JSON]:
         asked = f"{to.protocol_from}={to.protocol if name == 'otlp' else name}"
         return Finding(
             "problem",
@@ -272,7 +282,6 @@ def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding 
 def _check_endpoint(signal: Literal["traces", "metrics"], name: str, to: Endpoint) -> Finding:
     from pocketflow_otel.cli import diagnosis
     from pocketflow_otel.export.exporters import probe
-    from pocketflow_otel.export.otlp.endpoints import GRPC, HTTP, PROTOCOL, changed_environment
 
     what, how = _SIGNAL_NOUNS[signal], _PROTOCOL_NAMES[to.protocol]
     failed = probe(signal, name)
@@ -289,14 +298,12 @@ def _check_endpoint(signal: Literal["traces", "metrics"], name: str, to: Endpoin
 
 
 _SIGNAL_NOUNS: Final = {"traces": "spans", "metrics": "metrics"}
-_PROTOCOL_NAMES: Final = {"grpc": "gRPC", "http/protobuf": "HTTP", "http/json": "HTTP (JSON)"}
+_PROTOCOL_NAMES: Final = {GRPC: "gRPC", HTTP: "HTTP", JSON: "HTTP (JSON)"}
 
 
 def _check_headers() -> Iterator[Finding]:
     """Whether headers are readable; their values are secrets, and not shown."""
-    from pocketflow_otel.export.otlp.endpoints import setting
-
-    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+    for name in reversed(header_variables("traces")):
         entries = [entry for entry in setting(name).split(",") if entry.strip()]
         for number, entry in enumerate(entries, 1):
             if not re.match(r"\s*[!#$%&'*+\-.^_`|~\w]+\s*=", entry, re.ASCII):

@@ -20,6 +20,7 @@ import click
 from pocketflow_otel import startup_variables
 from pocketflow_otel.cli.arguments import UserError
 from pocketflow_otel.cli.environments import has_ours, remedy
+from pocketflow_otel.export.otlp.endpoints import GRPC_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ _TRAMPOLINE: Final = re.compile(rb"#!/bin/sh\s+'''exec' \"?(?P<python>[^\"\n]*?p
     "endpoint",
     callback=lambda _context, _option, url: _checked(url),
     metavar="URL",
-    help="Send spans there too: over gRPC to port 4317, else over HTTP.",
+    help=f"Send spans there too: over gRPC to port {GRPC_PORT}, else over HTTP.",
 )
 @click.argument("target")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)

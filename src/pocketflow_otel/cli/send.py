@@ -6,11 +6,12 @@ import base64
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import click
 
 from pocketflow_otel.cli.arguments import UserError, directory_option, json_option, load, run_argument
+from pocketflow_otel.export.otlp import endpoints
+from pocketflow_otel.export.otlp.endpoints import ENDPOINT, EXAMPLE_URL, GRPC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ _IDS: Final = ("traceId", "spanId", "parentSpanId")
 
 @dataclass(slots=True)
 class SendResult:
-    """What came of it."""
+    """What a receiver took, and what it says."""
 
     spans: int = 0
     requests: int = 0
@@ -46,7 +47,7 @@ class SendResult:
     "--otlp",
     "url",
     metavar="URL",
-    help="The OTLP endpoint, such as http://localhost:4318.  [default: OTEL_EXPORTER_OTLP_ENDPOINT]",
+    help=f"The OTLP endpoint, such as {EXAMPLE_URL}.  [default: {ENDPOINT}]",
 )
 @directory_option
 @json_option
@@ -65,7 +66,7 @@ def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) ->
     to = _endpoint(url)
     endpoint = to.target
     trace = load(directory, run)
-    sender = GrpcSender(to) if to.protocol == "grpc" else Sender(endpoint, _headers())
+    sender = GrpcSender(to) if to.protocol == GRPC else Sender(endpoint, endpoints.headers("traces"))
     for spans in chrome.requests(trace):
         sender.send(trace, spans)
     sent = sender.sent
@@ -90,31 +91,13 @@ def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) ->
 
 
 def _endpoint(given: str | None) -> Endpoint:
-    """Return where to send to, and how. The path of a URL that is given stays as it is."""
-    from pocketflow_otel.export.otlp.endpoints import ENDPOINT, endpoint, endpoint_is_set, is_url, variable
-
-    if given is None:
-        if not endpoint_is_set():
-            raise UserError("say where to: --otlp http://localhost:4318, or set OTEL_EXPORTER_OTLP_ENDPOINT")
-        to = endpoint("traces", typed=True)
-        valid = to.protocol == "grpc" or is_url(to.url)
-    else:
-        valid = is_url(given)
-        has_path = valid and urlsplit(given).path not in ("", "/")
-        name = variable("ENDPOINT", "traces") if has_path else ENDPOINT
-        to = endpoint("traces", environ={name: given}, typed=True)
-    if not valid:
-        raise UserError(f"{to.url!r} is no endpoint: give a URL like http://localhost:4318")
+    """Return where to send to, and how."""
+    if given is None and not endpoints.endpoint_is_set():
+        raise UserError(f"say where to: --otlp {EXAMPLE_URL}, or set {ENDPOINT}")
+    to = endpoints.endpoint("traces", typed=True) if given is None else endpoints.endpoint_at(given)
+    if not (endpoints.is_url(to.url) or (given is None and to.protocol == GRPC)):
+        raise UserError(f"{to.url!r} is no endpoint: give a URL like {EXAMPLE_URL}")
     return to
-
-
-def _headers() -> dict[str, str]:
-    from opentelemetry.util.re import parse_env_headers
-
-    from pocketflow_otel.export.otlp.endpoints import setting
-
-    given = setting("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or setting("OTEL_EXPORTER_OTLP_HEADERS")
-    return dict(parse_env_headers(given, liberal=True))
 
 
 class Sender:
@@ -191,7 +174,6 @@ class GrpcSender(Sender):
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         from pocketflow_otel.export import exporters
-        from pocketflow_otel.export.otlp import endpoints
 
         super().__init__(to.target, {})
         with endpoints.changed_environment(exporters.variables_for_setup()):

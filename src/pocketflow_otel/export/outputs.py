@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pocketflow_otel.export.console.console_view import ConsoleView
-from pocketflow_otel.export.file.file_view import FileView
-from pocketflow_otel.traces.retention import Keep
+from pocketflow_otel.export.file.file_view import FileView, keep_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,11 +33,6 @@ def chosen_views(present: Iterable[View], config: Config, *, change: bool) -> tu
     if config.console is not None and (change or not consoles):
         consoles = [ConsoleView(config.console)] if config.console != "off" else []
     return (*files, *others, *consoles)  # On disk first, then on the screen.
-
-
-def keep_of(config: Config) -> Keep:
-    """Return what stays in the directory, as a user chose it."""
-    return Keep(config.keep_runs, config.keep_days, config.keep_bytes)
 
 
 def is_live(views: Iterable[View]) -> bool:

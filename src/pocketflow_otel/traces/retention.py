@@ -50,9 +50,9 @@ class Keep:
         bytes: How much together, the newest first.
     """
 
-    runs: int | None = 200
-    days: float | None = 30
-    bytes: int | None = 500_000_000
+    runs: int | None = None
+    days: float | None = None
+    bytes: int | None = None
 
 
 @dataclass(slots=True)

@@ -217,6 +217,11 @@ def _create(directory: Path, name: str) -> tuple[Path, int]:
     raise AssertionError
 
 
+def keep_of(config: Config) -> Keep:
+    """Return what stays in the directory, as a user chose it."""
+    return Keep(config.keep_runs, config.keep_days, config.keep_bytes)
+
+
 class FileSpanExporter(SpanExporter):
     """Saves a run when it has ended, for those who wire span processors themselves.
 
@@ -231,8 +236,7 @@ class FileSpanExporter(SpanExporter):
     def __init__(self, directory: Path | str | None = None, *, config: Config | None = None) -> None:
         config = Config.from_env() if config is None else config
         target = Path(directory) if directory is not None else config.dir
-        keep = Keep(config.keep_runs, config.keep_days, config.keep_bytes)
-        self._view = FileView("all", target, keep=keep)
+        self._view = FileView("all", target, keep=keep_of(config))
         self._runs = RunAssembler()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:

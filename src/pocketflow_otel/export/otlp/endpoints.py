@@ -22,6 +22,7 @@ Changes = Mapping[str, str | None]
 
 ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
+HEADERS: Final = "OTEL_EXPORTER_OTLP_HEADERS"
 
 GRPC: Final = "grpc"
 HTTP: Final = "http/protobuf"
@@ -36,6 +37,8 @@ _PROTOCOLS: Final = {name: protocol for protocol, name in EXPORTERS.items()}
 
 GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
+EXAMPLE_URL: Final = f"http://localhost:{HTTP_PORT}"
+"""What a message may tell a user to type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,17 @@ class Endpoint:
         """What is asked: over HTTP the URL of the signal, over gRPC the endpoint itself."""
         if self.protocol == GRPC or self.url_from == variable("ENDPOINT", self.signal):
             return self.url
-        return f"{self.url.removesuffix('/')}/v1/{self.signal}"
+        return f"{self.url.removesuffix('/')}{path_of(self.signal)}"
 
     @property
     def redacted_target(self) -> str:
         """The target, without what may be secret in a URL."""
         return redacted_url(self.target)
+
+
+def path_of(signal: Signal) -> str:
+    """Return the path at which a server takes a signal over HTTP."""
+    return f"/v1/{signal}"
 
 
 def variable(name: str, signal: Signal) -> str:
@@ -118,8 +126,28 @@ def endpoint(
     return Endpoint(signal, url, protocol, url_from, protocol_from)
 
 
+def endpoint_at(url: str) -> Endpoint:
+    """Return the endpoint for traces at a URL that a command was given; a path it has stays as it is."""
+    has_path = is_url(url) and urlsplit(url).path not in ("", "/")
+    name = variable("ENDPOINT", "traces") if has_path else ENDPOINT
+    return endpoint("traces", environ={name: url}, typed=True)
+
+
 def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
     return next(((name, value) for name in names if (value := setting(name, environ))), ("", ""))
+
+
+def header_variables(signal: Signal) -> tuple[str, ...]:
+    """Return the variables that may say the headers of a signal; the first that is set decides."""
+    return variable("HEADERS", signal), HEADERS
+
+
+def headers(signal: Signal, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the headers that requests of a signal have."""
+    from opentelemetry.util.re import parse_env_headers
+
+    _, text = _first(environ, *header_variables(signal))
+    return dict(parse_env_headers(text, liberal=True))
 
 
 def default_protocol(url: str, signal: Signal = "traces") -> str:
@@ -130,7 +158,7 @@ def default_protocol(url: str, signal: Signal = "traces") -> str:
     >>> default_protocol("http://localhost:4318"), default_protocol("https://otlp.example.com")
     ('http/protobuf', 'grpc')
     """
-    return HTTP if port_of(url) == HTTP_PORT or url.endswith(f"/v1/{signal}") else GRPC
+    return HTTP if port_of(url) == HTTP_PORT or url.endswith(path_of(signal)) else GRPC
 
 
 def protocol_of(url: str) -> str:
@@ -213,7 +241,7 @@ def variables_for(url: str, environ: Mapping[str, str]) -> dict[str, str | None]
     """
     full = url if "://" in url else f"http://{url}"
     if not is_url(full):
-        raise ValueError(f"{url!r} is no endpoint; give one like http://localhost:4317")
+        raise ValueError(f"{url!r} is no endpoint; give one like http://localhost:{GRPC_PORT}")
     chosen = exporter_names(
         "traces", {name: value for name, value in environ.items() if "ENDPOINT" not in name}
     )
@@ -221,7 +249,7 @@ def variables_for(url: str, environ: Mapping[str, str]) -> dict[str, str | None]
         chosen.append("otlp")
     changes: dict[str, str | None] = {"OTEL_TRACES_EXPORTER": ",".join(chosen)}
     traces, traces_protocol = variable("ENDPOINT", "traces"), variable("PROTOCOL", "traces")
-    if urlsplit(full).path.endswith("/v1/traces"):
+    if urlsplit(full).path.endswith(path_of("traces")):
         return changes | {traces: full, traces_protocol: protocol_of(full)}
     without = (traces, traces_protocol, variable("ENDPOINT", "metrics"), variable("PROTOCOL", "metrics"))
     return changes | dict.fromkeys(without) | {ENDPOINT: full, PROTOCOL: protocol_of(full)}
