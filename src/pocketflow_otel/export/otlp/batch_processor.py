@@ -142,9 +142,9 @@ class SafeBatchProcessor(SpanProcessor):
         self._worker: threading.Thread | None = None
         self._ended = self._delivered = self._in_flight = self._flushes = 0
         self._closed = self._abandoned = self._warned = self._refused = False
-        self._sent_at = 0.0  # When the batch under way was handed to the exporter.
-        self._waited = 0.0  # Seconds that a flush has waited in vain for the batch under way.
-        self._messages: list[str] = []  # What the exporter logged about the batch under way.
+        self._sent_at = 0.0  # When the batch in flight was handed to the exporter.
+        self._waited = 0.0  # Seconds that a flush has waited in vain for the batch in flight.
+        self._messages: list[str] = []  # What the exporter logged about the batch in flight.
         self._reason = ""  # Why the last batch that failed did.
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -160,6 +160,7 @@ class SafeBatchProcessor(SpanProcessor):
                 self._queue.append(span)  # A full deque lets go of its oldest.
                 if self._worker is None:
                     self._start_worker()
+                # Of any other length the worker would go on waiting: a flow is not to pay for waking it.
                 if len(self._queue) in (1, self._limits.batch):
                     self._changed.notify_all()
 
@@ -169,13 +170,13 @@ class SafeBatchProcessor(SpanProcessor):
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            arrived = self._send(batch)
+            delivered = self._send(batch)
             with self._changed:
                 self._in_flight, self._waited = 0, 0.0
-                self._refused = not arrived
-                self._delivered += len(batch) if arrived else 0
+                self._refused = not delivered
+                self._delivered += len(batch) if delivered else 0
                 self._changed.notify_all()
-            if not arrived:
+            if not delivered:
                 self._reason = self._messages[0] if self._messages else "the exporter does not say why"
                 if not self._warned and not self._closed:
                     self._warned = True
@@ -203,6 +204,15 @@ class SafeBatchProcessor(SpanProcessor):
             result = self._exporter.export(batch)
         return result is SpanExportResult.SUCCESS
 
+    # Three wait for each other here. The worker waits for spans (`_next_batch`). A flush and the end
+    # wait for the worker, which nobody can interrupt while it is inside the exporter: an endpoint that
+    # does not answer holds it for the exporter's timeout, 10 s by default. A program whose runs end with a
+    # flush would then wait at each of them, and once more at its end. So the time that a flush has
+    # waited in vain is kept in `_waited` while that same batch is in flight: `skipping_unresponsive()`
+    # passes over the endpoint until a batch arrives again, and `shutdown` waits for what is left of
+    # `EXIT_SECONDS`. Once the batch has come back, `_work` sets `_waited` to 0, and the spans behind it
+    # have the whole of that time.
+
     def force_flush(self, timeout_millis: int | None = None) -> bool:
         """Send what waits, now.
 
@@ -216,17 +226,17 @@ class SafeBatchProcessor(SpanProcessor):
             self._flushes += 1
             self._changed.notify_all()
             seconds = 30.0 if timeout_millis is None else timeout_millis / 1000
-            try:
+            try:  # A span that ends meanwhile is waited for too, within the same time.
                 return self._changed.wait_for(lambda: not self._queue and not self._in_flight, seconds)
             finally:
                 self._flushes -= 1
-                if self._in_flight:
+                if self._in_flight:  # Not what it waited for batches that did come back.
                     self._waited = max(self._waited, time.monotonic() - max(began, self._sent_at))
 
     def shutdown(self) -> None:
         """Send what waits, for at most `EXIT_SECONDS`, then say how many spans were lost.
 
-        Of that time goes what a flush has waited in vain for the batch under way.
+        Of that time goes what a flush has waited in vain for the batch in flight.
         """
         with _CLOSING:
             with self._changed:
@@ -240,12 +250,12 @@ class SafeBatchProcessor(SpanProcessor):
                 self._abandoned = True
                 self._report_losses()
             with captured_logs():
-                # Else one of the exporters waits 30 s for the request that is under way.
+                # Else one of the exporters waits 30 s for the request in flight.
                 takes_time = "timeout_millis" in inspect.signature(self._exporter.shutdown).parameters
                 self._exporter.shutdown(**({"timeout_millis": 0} if takes_time else {}))
 
     def _wait_for(self, worker: threading.Thread) -> None:
-        if self._waited:
+        if self._waited:  # First for that one batch alone: if it does not come, nothing behind it will.
             with self._changed:
                 seconds = max(exit_seconds_left() - self._waited, MIN_EXIT_SECONDS)
                 if not self._changed.wait_for(lambda: not self._waited, seconds):
