@@ -14,7 +14,7 @@ from tests.support.processes import PYTHON
 
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.views import tail
-from pocketflow_otel.views.wording import render
+from pocketflow_otel.views.styled_text import render
 
 if TYPE_CHECKING:
     from pathlib import Path

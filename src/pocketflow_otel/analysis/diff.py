@@ -11,8 +11,8 @@ from pocketflow_otel import semconv
 from pocketflow_otel.analysis.rows import rows
 from pocketflow_otel.views import wording
 from pocketflow_otel.views.status import style_of
+from pocketflow_otel.views.styled_text import BAD, DIM, GOOD, WARN, Line, Part, escape
 from pocketflow_otel.views.table import table
-from pocketflow_otel.views.wording import BAD, DIM, GOOD, WARN, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def _run_row(mark: str, trace: Trace) -> tuple[Cell, ...]:
     return (
         mark,
         summary.run_id,
-        wording.escape(summary.title),
+        escape(summary.title),
         Part(summary.status, style_of(summary.status)),
         wording.seconds(summary.duration),
         f"{summary.steps:,}",
@@ -112,7 +112,7 @@ def _row(pair: StepPair) -> tuple[Cell, ...]:
     row = left or right
     assert row is not None
     mark = Part(">", GOOD) if left is None else Part("<", BAD) if right is None else Part(" ")
-    name = f"[{row['index']}]" if row["kind"] == "item" else wording.escape(row["name"])
+    name = f"[{row['index']}]" if row["kind"] == "item" else escape(row["name"])
     return (
         mark,
         "  " * row["depth"] + name,
@@ -166,4 +166,4 @@ def _differs(pair: StepPair) -> str:
 def _said(value: Any) -> str:
     if value in (None, [], ""):
         return "-"
-    return wording.escape(" ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return escape(" ".join(map(str, value)) if isinstance(value, list) else str(value))

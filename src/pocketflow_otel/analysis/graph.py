@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel import semconv
 from pocketflow_otel.views import wording
+from pocketflow_otel.views.styled_text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ class GraphNode:
         took = wording.seconds(self.duration)
         seen = f"{self.visits}×" if self.visits > 1 else ""
         failed = f"{self.failed} failed" if self.failed else ""
-        return [wording.escape(name), wording.joined([seen, took, wording.cost_of(self.sums), failed])]
+        return [escape(name), wording.joined([seen, took, wording.cost_of(self.sums), failed])]
 
 
 @dataclass(slots=True)
@@ -172,5 +173,5 @@ def _inside(found: Graph, above: NodePath) -> list[NodePath]:
 
 
 def _edge_label(action: str, times: int) -> str:
-    shown = "" if action == semconv.DEFAULT_ACTION else wording.escape(action)
+    shown = "" if action == semconv.DEFAULT_ACTION else escape(action)
     return f"{shown} {times}×".strip() if times > 1 else shown

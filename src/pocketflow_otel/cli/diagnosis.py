@@ -19,7 +19,7 @@ from pocketflow_otel.export.otlp.endpoints import (
     port_of,
     redacted_url,
 )
-from pocketflow_otel.views.wording import cut, escape
+from pocketflow_otel.views.styled_text import cut, escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

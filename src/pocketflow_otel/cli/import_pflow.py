@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pocketflow_otel.formats.pflow.importer import Importer, ImportOutcome
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 
 @click.command("import-pflow")
@@ -88,13 +88,14 @@ def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator
 
 def _line(outcome: ImportOutcome) -> Line:
     from pocketflow_otel.views import wording
+    from pocketflow_otel.views.styled_text import Part
     from pocketflow_otel.views.tree import run_line
 
     summary = outcome.summary
     assert summary is not None
     cost = wording.cost_of(summary.sums()) if summary.calls else ""
     totals = wording.joined([wording.plural(summary.steps, "step"), cost])
-    return (*run_line(summary), wording.Part(f"  {totals}"))
+    return (*run_line(summary), Part(f"  {totals}"))
 
 
 def _as_json(outcome: ImportOutcome) -> dict[str, Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pocketflow_otel.traces.trace import RunSummary
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 
 _YEAR: Final = len("2026-")
@@ -89,11 +89,11 @@ def readable_summaries(directory: Path, since: float | None) -> Iterator[RunSumm
 
 def _lines(summaries: Sequence[RunSummary], columns: int | None) -> Sequence[Line]:
     """Return the table in as much detail as there is room for."""
-    from pocketflow_otel.views.table import width_of_line
+    from pocketflow_otel.views.styled_text import line_width
 
     for brief, gap in ((False, 2), (True, 2), (True, 1)):
         lines = list(_table(summaries, columns, brief=brief, gap=gap))
-        if columns is None or width_of_line(lines[0]) <= columns:
+        if columns is None or line_width(lines[0]) <= columns:
             break
     return lines
 
@@ -102,9 +102,9 @@ def _table(summaries: Sequence[RunSummary], columns: int | None, *, brief: bool,
     """Return the table; in brief with the digits of run ids, times to the minute, signs for words."""
     from pocketflow_otel.views import wording
     from pocketflow_otel.views.status import style_of
+    from pocketflow_otel.views.styled_text import Part, escape
     from pocketflow_otel.views.table import table
     from pocketflow_otel.views.trouble import in_signs, in_words
-    from pocketflow_otel.views.wording import Part
 
     def status(summary: RunSummary) -> Part:
         trouble = summary.trouble
@@ -129,7 +129,7 @@ def _table(summaries: Sequence[RunSummary], columns: int | None, *, brief: bool,
             (
                 summary.run_id.partition("-")[2] or summary.run_id if brief else summary.run_id,
                 wording.moment(summary.start)[_YEAR:_MINUTE] if brief else wording.moment(summary.start),
-                wording.escape(summary.title),
+                escape(summary.title),
                 status(summary),
                 wording.seconds(summary.duration),
                 f"{summary.steps:,}",

@@ -12,13 +12,13 @@ import click
 
 from pocketflow_otel.cli.pager import Pager
 from pocketflow_otel.export.console.terminal import can_encode, wants_colour
-from pocketflow_otel.views.wording import escape, render
+from pocketflow_otel.views.styled_text import escape, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 
 def print_lines(lines: Iterable[Line], *, paged: bool = True) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pocketflow_otel.traces.trace import Trace
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 
 @click.command()
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def replay(*, run: str, speed: float, directory: Path | None, as_json: bool) -> None:
     """Print a run again, in its own tempo."""
     from pocketflow_otel.cli.output import print_json, print_lines
-    from pocketflow_otel.views.wording import render
+    from pocketflow_otel.views.styled_text import render
 
     trace = load(directory, run)
     if as_json:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pocketflow_otel.traces.trace import Trace
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 
 @click.command()
@@ -63,9 +63,9 @@ def _lines(trace: Trace, view: str | None, *, values: bool, limit: int | None) -
     from pocketflow_otel.cli.output import columns
     from pocketflow_otel.views.gantt import gantt_lines
     from pocketflow_otel.views.markdown import markdown_lines
+    from pocketflow_otel.views.styled_text import Part
     from pocketflow_otel.views.timeline import timeline_lines
     from pocketflow_otel.views.tree import tree_lines
-    from pocketflow_otel.views.wording import Part
 
     if view == "gantt":
         return gantt_lines(trace, width=columns(), limit=limit)

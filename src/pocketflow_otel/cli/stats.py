@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.analysis.stats import GroupStats
     from pocketflow_otel.traces.trace import RunSummary
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 
 @click.command()
@@ -68,8 +68,8 @@ def _timelines(summaries: Iterator[RunSummary]) -> Iterator[tuple[RunSummary, Se
 def _lines(by: str, groups: Sequence[tuple[str, GroupStats]], columns: int | None) -> Iterator[Line]:
     from pocketflow_otel import semconv
     from pocketflow_otel.views import wording
+    from pocketflow_otel.views.styled_text import BAD, WARN, Part, escape
     from pocketflow_otel.views.table import table
-    from pocketflow_otel.views.wording import BAD, WARN, Part
 
     def took(seconds: float | None) -> str:
         return "" if seconds is None else wording.seconds(seconds)
@@ -83,7 +83,7 @@ def _lines(by: str, groups: Sequence[tuple[str, GroupStats]], columns: int | Non
             cost[semconv.COST] = said["cost"]
         rows.append(
             (
-                wording.escape(name),
+                escape(name),
                 f"{group.count:,}",
                 Part(f"{group.failed:,}" if group.failed else "", BAD),
                 Part(f"{group.troubled:,}" if group.troubled else "", WARN),

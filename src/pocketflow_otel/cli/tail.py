@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 
 @click.command()
@@ -64,7 +64,7 @@ def _told(path: Path) -> Iterator[Line]:
 def _print_json_lines(lines: Iterator[Line]) -> None:
     import json
 
-    from pocketflow_otel.views.wording import render
+    from pocketflow_otel.views.styled_text import render
 
     for line in lines:
         click.echo(json.dumps({"line": render(line)}))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from pocketflow_otel.analysis.rows import status
 from pocketflow_otel.views import tree, wording
 from pocketflow_otel.views.status import style_of
-from pocketflow_otel.views.wording import DIM, Line, Part
+from pocketflow_otel.views.styled_text import DIM, Line, Part, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,7 @@ def gantt_lines(trace: Trace, *, width: int = 100, limit: int | None = tree.LIMI
     yield from tree.facts(trace)
     shown = list(tree.walk(trace, limit))
     names = [
-        wording.cut(one.prefix + (tree.name(one.step) if one.step else tree.left_out(one)), _NAMES)
-        for one in shown
+        cut(one.prefix + (tree.name(one.step) if one.step else tree.left_out(one)), _NAMES) for one in shown
     ]
     column = max(map(len, names), default=0)
     room = max(width - column - 12, _LEAST)

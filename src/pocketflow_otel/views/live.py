@@ -14,8 +14,8 @@ from pocketflow_otel.views import wording
 from pocketflow_otel.views.open_span import OpenSpan
 from pocketflow_otel.views.repeated_failures import MIN_INTERVAL, RepeatedFailures, drain, message_pattern
 from pocketflow_otel.views.status import mark_of
+from pocketflow_otel.views.styled_text import BAD, DIM, NAME, WARN, Line, Part, cut, escape
 from pocketflow_otel.views.summary import RunTotals, name_of
-from pocketflow_otel.views.wording import BAD, DIM, NAME, WARN, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -129,7 +129,7 @@ class LiveRenderer:
             return
         yield from self._start_line(entry)
         waiting = f"; waiting {wait:g}s" if wait else ""
-        message = wording.cut(wording.escape(error), wording.MAX_MESSAGE) + wording.where(semconv.EXEC, place)
+        message = cut(escape(error), wording.MAX_MESSAGE) + wording.where(semconv.EXEC, place)
         sentence = Part(f"attempt {which} failed: {message}{waiting}")
         yield self._line(entry, time, Part("↻ ", WARN), sentence)
 
@@ -189,8 +189,8 @@ class LiveRenderer:
         yield from self._due_lines(time)
         entry = self._open.get(span_id)
         if entry is not None and not entry.hidden:
-            ways = ", ".join(wording.escape(way) for way in known)
-            said = f"action '{wording.escape(action)}' leads nowhere (known: {ways}): flow ends here"
+            ways = ", ".join(escape(way) for way in known)
+            said = f"action '{escape(action)}' leads nowhere (known: {ways}): flow ends here"
             yield self._line(entry, time, Part("⚠ ", WARN), Part(said))
 
     def progressed(self, span_id: str, done: float, total: float | None) -> None:
@@ -275,7 +275,7 @@ class LiveRenderer:
             return
         names = json.loads(attributes.get(semconv.SHARED_SCHEMA, "{}"))
         if span.status_message.removeprefix("KeyError: ") not in map(repr, names):
-            keys = ", ".join(map(wording.escape, list(names)[: wording.MAX_KEYS])) or "no keys"
+            keys = ", ".join(map(escape, list(names)[: wording.MAX_KEYS])) or "no keys"
             more = f" (+{len(names) - wording.MAX_KEYS} more)" if len(names) > wording.MAX_KEYS else ""
             yield *self._margin(entry, span.end), Part(f"shared has: {keys}{more}", DIM)
 
@@ -315,7 +315,7 @@ class LiveRenderer:
         if semconv.FLOW_NESTED in attributes:
             action = attributes.get(semconv.FLOW_ACTION)
         if action is not None:
-            yield Part(f"→ {wording.escape(str(action))}")
+            yield Part(f"→ {escape(str(action))}")
         for circumstance in wording.circumstances(attributes, entry.failed_inside):
             yield Part(circumstance, WARN)
         for kind in wording.warnings(span.events) if span.role == "node" else ():

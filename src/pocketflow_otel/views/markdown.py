@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pocketflow_otel import semconv
 from pocketflow_otel.views import tree, wording
+from pocketflow_otel.views.styled_text import escape, render
 from pocketflow_otel.views.trouble import steps_with
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def markdown_lines(trace: Trace, *, values: bool = False, limit: int | None = tr
     for note in tree.notes(trace):
         yield f"- {note}"
     yield ""
-    lines = [wording.render(line) for line in tree.tree_lines(trace, values=values, limit=limit)]
+    lines = [render(line) for line in tree.tree_lines(trace, values=values, limit=limit)]
     skipped = len(list(tree.facts(trace)))
     yield from _fenced(lines[skipped:])
     if summary.models:
@@ -66,12 +67,12 @@ def _errors(trace: Trace) -> Iterator[str]:
                 trace_text = event.attributes.get(semconv.EXCEPTION_STACKTRACE) or wording.raised(
                     kind, message
                 )
-                yield from _fenced([wording.escape(line) for line in str(trace_text).splitlines()])
+                yield from _fenced([escape(line) for line in str(trace_text).splitlines()])
 
 
 def _code(content: str) -> str:
     """Return text as code, which cannot end it whatever it holds."""
-    content = wording.escape(content)
+    content = escape(content)
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", content)), default=0))
     return f"{ticks} {content} {ticks}" if "`" in content else f"`{content}`"
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 def message_pattern(message: str) -> str:
     """Return what two messages have in common that differ in numbers and ids alone.
 
-    >>> likeness("429: item 7 of req_7f3a91c2"), likeness("503: item 8 of req_8b12ff00")
+    >>> message_pattern("429: item 7 of req_7f3a91c2"), message_pattern("503: item 8 of req_8b12ff00")
     ('429: item # of #', '503: item # of #')
     """
     return _VARYING.sub("#", message)
@@ -68,7 +68,7 @@ class RepeatedFailures:
     def describe(self) -> str:
         """Return which items have been added since the last time; empty if none has.
 
-        >>> failures = Repeats("[3]", "2/3", 0)
+        >>> failures = RepeatedFailures("[3]", "2/3", 0)
         >>> failures.add("[5]")
         >>> failures.describe(), failures.describe()
         ('1 more item like [3], attempt 2/3: [5]', '')

@@ -8,8 +8,8 @@ from pocketflow_otel import semconv
 from pocketflow_otel.traces.records import ENDED
 from pocketflow_otel.traces.trace import tree
 from pocketflow_otel.views import wording
+from pocketflow_otel.views.styled_text import WARN, Part, escape
 from pocketflow_otel.views.summary import path_line
-from pocketflow_otel.views.wording import WARN, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.records import EventRecord, SpanRecord
     from pocketflow_otel.traces.trace import Trace
     from pocketflow_otel.views.live import LiveRenderer
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 _BETWEEN: Final = 1_000_000
 """More than the depth of any span: sorts events after starts and before ends."""
@@ -94,7 +94,7 @@ def ending(trace: Trace, renderer: LiveRenderer) -> Iterator[Line]:
 def was_running(trace: Trace) -> str:
     """Say which steps had begun and not ended; of a batch its items, not what holds them."""
     open_steps = [
-        wording.escape(step.span.title)
+        escape(step.span.title)
         for step in trace.walk()
         if (step.interrupted or not step.span.end) and step.span.role == "node"
     ]

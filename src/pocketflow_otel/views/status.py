@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.views import wording
-from pocketflow_otel.views.wording import BAD, GOOD, WARN, Part
+from pocketflow_otel.views.styled_text import BAD, GOOD, WARN, Part
 
 if TYPE_CHECKING:
     from pocketflow_otel.traces.records import SpanRecord

@@ -8,8 +8,8 @@ from pocketflow_otel import semconv
 from pocketflow_otel.traces.records import Trouble
 from pocketflow_otel.views import wording
 from pocketflow_otel.views.status import style_of
+from pocketflow_otel.views.styled_text import BAD, Line, Part, escape
 from pocketflow_otel.views.trouble import steps_with
-from pocketflow_otel.views.wording import BAD, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,12 +95,12 @@ class RunTotals:
 
 def path_line(path: Path) -> Line:
     """Return the line that names a run's trace file."""
-    return (Part(f"trace {wording.escape(wording.short_path(path))}"),)
+    return (Part(f"trace {escape(wording.short_path(path))}"),)
 
 
 def name_of(span: SpanRecord) -> str:
     """Return what a flow or node is called: `Flow: qa_flow`, `Summarize`."""
-    name = wording.escape(span.label)
+    name = escape(span.label)
     return f"Flow: {name}" if span.role == "flow" and span.title else name
 
 

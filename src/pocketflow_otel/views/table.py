@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pocketflow_otel.views.wording import DIM, Line, Part, fitted
-from pocketflow_otel.views.wording import width as width_of
+from pocketflow_otel.views.styled_text import DIM, Line, Part, fitted, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,17 +55,3 @@ def table(
 
 def _cut(cell: Part, columns: int) -> Part:
     return Part("".join(part.text for part in fitted([cell], columns)), cell.style)
-
-
-def width_of_line(line: Line) -> int:
-    """Return how many columns a line needs."""
-    return sum(width(part.text) for part in line)
-
-
-def width(text: str) -> int:
-    """Return how many columns a terminal needs.
-
-    >>> width("qa"), width("質問")
-    (2, 4)
-    """
-    return len(text) if text.isascii() else sum(map(width_of, text))

@@ -11,15 +11,16 @@ from pocketflow_otel.traces.fold import RunAccumulator, fold
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.views.live import LiveRenderer
 from pocketflow_otel.views.replay import event_lines
+from pocketflow_otel.views.styled_text import DIM, WARN, Part
 from pocketflow_otel.views.summary import path_line
-from pocketflow_otel.views.wording import DIM, WARN, Part, seconds
+from pocketflow_otel.views.wording import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from pocketflow_otel.traces.records import SpanRecord
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 PAUSE: Final = 0.1
 """Seconds between two looks at a journal."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.views import tree, wording
-from pocketflow_otel.views.wording import BAD, DIM, NAME, Line, Part
+from pocketflow_otel.views.styled_text import BAD, DIM, NAME, Line, Part, cut, escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,17 +35,17 @@ def _line(event: Mapping[str, Any], flow: str) -> Line:
     elapsed, depth = event.get("elapsed"), event.get("depth")
     when = f"{elapsed:8.3f}s" if isinstance(elapsed, (int, float)) else "        ?"
     indent = "  " * min(max(depth, 0), _DEEPEST) if isinstance(depth, int) else ""
-    kind = wording.escape(str(event.get("type")))
-    name = wording.escape(str(event.get("name") or flow or event.get("class") or ""))
+    kind = escape(str(event.get("type")))
+    name = escape(str(event.get("name") or flow or event.get("class") or ""))
     line: Line = (Part(f"{when} ", DIM), Part(f"{kind:<13} ", DIM), Part(indent), Part(name, NAME))
     if event.get("type") == "error":
         said = (
             f"{event.get('context')}: {wording.raised(event.get('error_type'), event.get('error_message'))}"
         )
         place = wording.where(None, str(event.get("place") or ""))
-        return (*line, Part("  "), Part(wording.cut(wording.escape(said), wording.MAX_MESSAGE) + place, BAD))
+        return (*line, Part("  "), Part(cut(escape(said), wording.MAX_MESSAGE) + place, BAD))
     if event.get("action") is not None:
-        line += (Part(f"  → {wording.escape(str(event['action']))}"),)
+        line += (Part(f"  → {escape(str(event['action']))}"),)
     changes = event.get("changes")
     if isinstance(changes, dict):
         line += (Part(_changes(changes)),)
@@ -57,5 +57,5 @@ def _changes(changes: Mapping[str, Any]) -> str:
     for mark, kind in (("+", "added"), ("~", "modified"), ("−", "removed")):
         keys = changes.get(kind)
         if isinstance(keys, list):
-            names += [mark + wording.escape(str(key)) for key in keys]
+            names += [mark + escape(str(key)) for key in keys]
     return "  " + " ".join(names) if names else ""

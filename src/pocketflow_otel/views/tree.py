@@ -11,8 +11,8 @@ from pocketflow_otel.analysis.rows import status
 from pocketflow_otel.views import wording
 from pocketflow_otel.views.replay import was_running
 from pocketflow_otel.views.status import mark_of, style_of
+from pocketflow_otel.views.styled_text import BAD, DIM, NAME, WARN, Line, Part, escape
 from pocketflow_otel.views.trouble import steps_with
-from pocketflow_otel.views.wording import BAD, DIM, NAME, WARN, Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def tree_lines(trace: Trace, *, values: bool = False, limit: int | None = LIMIT)
             yield (Part(shown.indent, DIM), *line)
         if values:
             for name, value in recorded(shown.step).items():
-                yield Part(shown.indent, DIM), Part(f"{wording.escape(name)} = {wording.escape(value)}")
+                yield Part(shown.indent, DIM), Part(f"{escape(name)} = {escape(value)}")
 
 
 def facts(trace: Trace) -> Iterator[Line]:
@@ -134,7 +134,7 @@ def facts(trace: Trace) -> Iterator[Line]:
 def run_line(summary: RunSummary) -> Line:
     """Return which run it is, and how it ended."""
     status = Part(summary.status, style_of(summary.status))
-    return Part(wording.escape(summary.title), NAME), Part("  "), status, Part(f"  {summary.run_id}")
+    return Part(escape(summary.title), NAME), Part("  "), status, Part(f"  {summary.run_id}")
 
 
 def bill(trace: Trace) -> str:
@@ -173,7 +173,7 @@ def name(step: SpanNode) -> str:
     span = step.span
     if span.role == "item":
         return f"[{span.attributes.get(semconv.BATCH_INDEX, '?')}]"
-    called = wording.escape(span.label or span.name)
+    called = escape(span.label or span.name)
     return f"Flow: {called}" if span.role == "flow" and span.title else called
 
 
@@ -226,7 +226,7 @@ def _pieces(step: SpanNode, parent: SpanNode | None, remark: str) -> Iterator[Pa
         yield Part(message + wording.where(said.get(semconv.ERROR_PHASE), span.error_place), BAD)
     action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION))
     if action is not None and not (span.role == "flow" and parent is None):
-        yield Part(f"→ {wording.escape(str(action))}")
+        yield Part(f"→ {escape(str(action))}")
     for circumstance in wording.circumstances(said, step.failed_inside):
         yield Part(circumstance, WARN)
     changes = wording.diff(said)
@@ -254,8 +254,8 @@ def _happened(step: SpanNode) -> Iterator[Line]:
             said_of = f"attempt {said[semconv.ATTEMPT]}/{said[semconv.ATTEMPT_MAX]} failed: {error}{waited}"
             yield Part("↻ ", WARN), Part(said_of)
         elif event.name == semconv.ACTION_UNMATCHED:
-            action = wording.escape(str(said[semconv.UNMATCHED_ACTION]))
-            known = ", ".join(wording.escape(way) for way in said[semconv.UNMATCHED_KNOWN])
+            action = escape(str(said[semconv.UNMATCHED_ACTION]))
+            known = ", ".join(escape(way) for way in said[semconv.UNMATCHED_KNOWN])
             yield Part("⚠ ", WARN), Part(f"action '{action}' leads nowhere (known: {known}): the flow ended")
         elif event.name == semconv.WARNING:
             yield Part("⚠ ", WARN), Part(wording.warning(event))

@@ -1,20 +1,16 @@
-"""The wording of everything people read: durations, diffs, errors, the parts of a line.
-
-A line is a sequence of styled parts; text from a flow is only ever a part's text, so it can
-neither be markup nor drive the terminal.
-"""
+"""The wording of everything people read: durations, costs, usage, diffs, errors."""
 
 from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces.records import PFLOW_STATUSES
+from pocketflow_otel.views.styled_text import SEPARATOR, cut, escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,128 +32,9 @@ _NO_CATEGORIES: Final = frozenset({"exception", "node_action_error"})
 """Of pflow's categories of failures, those that say no more than that it failed."""
 _GATES: Final = {"choice": "answered", "non_interactive": "not answered", "error": "could not be asked"}
 MAX_MESSAGE: Final = 160
-_BETWEEN: Final = " · "
-"""What stands between the facts of a summary."""
-_HANGING: Final = "    "
-"""Before the facts that had no room on the line."""
 _CENT: Final = 0.01
 _MINUTE: Final = 60
 _HOUR: Final = 3600
-
-PLAIN, DIM, GOOD, BAD, WARN, NAME = "plain", "dim", "good", "bad", "warn", "name"
-
-
-class Part(NamedTuple):
-    """A piece of a line, and what it is."""
-
-    text: str
-    style: str = PLAIN
-
-
-Line = tuple[Part, ...]
-
-_ANSI: Final = {DIM: "2", GOOD: "32", BAD: "31;1", WARN: "33", NAME: "1"}
-_ASCII: Final = str.maketrans(
-    {
-        "→": "->",
-        "✓": "ok",
-        "✗": "x",
-        "⚠": "!",
-        "↻": "retry",
-        "−": "-",
-        "×": "x",
-        "·": "|",
-        "…": "...",
-        "Σ": "sum",
-        "≥": ">=",
-        "├": "|",
-        "└": "`",
-        "│": "|",
-        "─": "-",
-        "█": "#",
-    }
-)
-
-
-def render(line: Iterable[Part], *, colour: bool = False, ascii_only: bool = False) -> str:
-    """Return a line as text, in colour with ANSI escapes, or without a character beyond ASCII."""
-    parts = []
-    for text, style in line:
-        shown = text.translate(_ASCII).encode("ascii", "backslashreplace").decode() if ascii_only else text
-        code = _ANSI.get(style) if colour and text else None
-        parts.append(f"\x1b[{code}m{shown}\x1b[0m" if code else shown)
-    return "".join(parts)
-
-
-def fitted(line: Iterable[Part], columns: int) -> Iterator[Part]:
-    """Yield a line cut to a terminal's width, so that it does not wrap."""
-    left = columns
-    for text, style in line:
-        wide = sum(map(width, text))
-        if wide <= left:
-            left -= wide
-            yield Part(text, style)
-            continue
-        kept = ""
-        for char in text:
-            left -= width(char)
-            if left < 1:
-                break
-            kept += char
-        yield Part(f"{kept}…", style)
-        return
-
-
-def folded(line: Iterable[Part], columns: int) -> Iterator[Line]:
-    """Yield a line of facts in as many as a terminal's width asks for: each begins with a whole fact."""
-    facts: list[list[Part]] = [[]]
-    for text, style in line:
-        first, *rest = text.split(_BETWEEN)
-        facts[-1].append(Part(first, style))
-        facts += [[Part(fact, style)] for fact in rest]
-    parts = facts[0]
-    left = columns - _wide(parts)
-    for fact in facts[1:]:
-        left -= len(_BETWEEN) + _wide(fact)
-        if left >= 0:
-            parts = [*parts, Part(_BETWEEN), *fact]
-            continue
-        yield tuple(parts)
-        parts = [Part(_HANGING), *fact]
-        left = columns - _wide(parts)
-    yield tuple(parts)
-
-
-def _wide(parts: Iterable[Part]) -> int:
-    return sum(width(char) for text, _ in parts for char in text)
-
-
-def width(char: str) -> int:
-    """Return how many columns a character takes: two for East Asian wide ones and most emoji."""
-    if char.isascii():
-        return 1
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def escape(text: str) -> str:
-    r"""Return text with control and formatting characters made visible: it cannot drive a terminal.
-
-    >>> escape("clear\x1b[2J\nscreen")
-    'clear\\x1b[2J\\nscreen'
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
-        for char in text
-    )
-
-
-def cut(text: str, limit: int) -> str:
-    """Return text in at most `limit` characters."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def seconds(duration: float) -> str:
@@ -381,4 +258,4 @@ def short_path(path: Path) -> str:
 
 def joined(pieces: Sequence[str]) -> str:
     """Join the facts of a summary line."""
-    return _BETWEEN.join(piece for piece in pieces if piece)
+    return SEPARATOR.join(piece for piece in pieces if piece)

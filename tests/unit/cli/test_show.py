@@ -215,7 +215,7 @@ def test_a_flow_without_a_name_is_called_the_same_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Traces of earlier versions have such flows."""
-    monkeypatch.setattr(naming, "flow_name", lambda flow, *, plain: None)
+    monkeypatch.setattr(naming, "flow_name", lambda flow, *, is_framework_class: None)
     (path,) = save(tmp_path, pocketflow.Flow(start=pocketflow.Flow(start=pocketflow.Node())))
     outer, inner = "Flow (starts at Flow)", "Flow (starts at Node)"
 

@@ -9,12 +9,12 @@ import pytest
 from pocketflow_otel import semconv
 from pocketflow_otel.traces.records import ERROR, EventRecord, ScopeRecord, SpanRecord
 from pocketflow_otel.views.live import LiveRenderer
-from pocketflow_otel.views.wording import render
+from pocketflow_otel.views.styled_text import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 OURS = ScopeRecord(semconv.SCOPE_NAME)
 SECOND = 1_000_000_000

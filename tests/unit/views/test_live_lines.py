@@ -22,8 +22,8 @@ from pocketflow_otel import Config, ConsoleSpanExporter
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.file.file_view import FileView
 from pocketflow_otel.traces.reader import read
+from pocketflow_otel.views.styled_text import render
 from pocketflow_otel.views.tree import tree_lines
-from pocketflow_otel.views.wording import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,8 +28,9 @@ from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.views.live import LiveRenderer
 from pocketflow_otel.views.repeated_failures import MIN_INTERVAL
 from pocketflow_otel.views.replay import replay_lines
+from pocketflow_otel.views.styled_text import DIM, Part, escape, folded
 from pocketflow_otel.views.summary import path_line
-from pocketflow_otel.views.wording import DIM, Part, escape, folded, raised, short_path
+from pocketflow_otel.views.wording import raised, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pocketflow_otel.export.run_processor import OpenRun
     from pocketflow_otel.runtime.run_events import Event
     from pocketflow_otel.traces.records import SpanRecord
-    from pocketflow_otel.views.wording import Line
+    from pocketflow_otel.views.styled_text import Line
 
 _EXPORTING: Final = guard("print finished spans")
 _PENDING: Final = guard("say how many more attempts failed")

@@ -9,12 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 from weakref import WeakKeyDictionary
 
-from pocketflow_otel.views.wording import fitted, render
+from pocketflow_otel.views.styled_text import fitted, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pocketflow_otel.views.wording import Part
+    from pocketflow_otel.views.styled_text import Part
 
 _SYMBOLS: Final = "→✓✗⚠↻−×·…Σ≥"
 

@@ -22,7 +22,7 @@ from pocketflow_otel.runtime.run_id import make_run_id
 from pocketflow_otel.traces import finalize, journal, lock
 from pocketflow_otel.traces.retention import Keep, prune
 from pocketflow_otel.views.replay import in_order
-from pocketflow_otel.views.wording import WARN, Part, escape
+from pocketflow_otel.views.styled_text import WARN, Part, escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

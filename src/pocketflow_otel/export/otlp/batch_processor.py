@@ -26,7 +26,7 @@ from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.otlp.log_capture import captured_logs
 from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.store.redaction import shorten
-from pocketflow_otel.views.wording import WARN, Part, escape
+from pocketflow_otel.views.styled_text import WARN, Part, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.otlp.batch_processor import MAX_REASON_LENGTH, exit_seconds_left
 from pocketflow_otel.export.otlp.log_capture import captured_logs
 from pocketflow_otel.store.redaction import shorten
-from pocketflow_otel.views.wording import WARN, Part, escape
+from pocketflow_otel.views.styled_text import WARN, Part, escape
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData

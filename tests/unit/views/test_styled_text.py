@@ -1,0 +1,53 @@
+"""Lines of styled parts: rendered, measured, cut and folded."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pocketflow_otel.views.styled_text import BAD, DIM, GOOD, NAME, PLAIN, WARN, Part, cut, escape, render
+
+
+@given(st.text())
+def test_escaped_text_is_printable_and_printable_text_stays(any_text: str) -> None:
+    escaped = escape(any_text)
+
+    assert escaped.isprintable()
+    if any_text.isprintable():
+        assert escaped == any_text
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("日本語 – é", "日本語 – é"),
+        ("a\tb\0", r"a\tb\x00"),
+        ("\x9b2J", r"\x9b2J"),  # the one-character form of ESC [
+        ("\u2066evil\u2069", r"\u2066evil\u2069"),
+        ("\udce4", r"\udce4"),
+        ("\U000e0001", r"\U000e0001"),
+    ],
+)
+def test_control_formatting_and_broken_characters_are_made_visible(raw: str, shown: str) -> None:
+    assert escape(raw) == shown
+
+
+def test_cut_text_says_so() -> None:
+    assert (cut("12345", 5), cut("123456", 5)) == ("12345", "1234…")
+
+
+LINE = tuple(Part(style, style) for style in (PLAIN, DIM, GOOD, BAD, WARN, NAME))
+
+
+def test_a_line_is_plain_text_unless_colour_is_wanted() -> None:
+    assert render(LINE) == "plaindimgoodbadwarnname"
+    assert render(LINE, colour=True) == (
+        "plain\x1b[2mdim\x1b[0m\x1b[32mgood\x1b[0m\x1b[31;1mbad\x1b[0m\x1b[33mwarn\x1b[0m\x1b[1mname\x1b[0m"
+    )
+
+
+def test_in_ascii_every_symbol_has_a_word_and_other_text_its_code() -> None:
+    line = [Part("→ ✓ ✗ ⚠ ↻ − × · … "), Part("é\udce4", NAME)]
+
+    assert render(line, ascii_only=True) == r"-> ok x ! retry - x | ... \xe9\udce4"
