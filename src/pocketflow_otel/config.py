@@ -128,8 +128,8 @@ class Config:
                 if report is None:
                     raise ValueError(problem) from None
                 report(problem)
-                if field.name in _CLOSED:
-                    settings[field.name] = _CLOSED[field.name]
+                if field.name in _SAFE_VALUES:
+                    settings[field.name] = _SAFE_VALUES[field.name]
             else:
                 settings[field.name] = value
         return cls(**settings)
@@ -213,7 +213,7 @@ class ImportedMask:
         return function(key, value)
 
 
-def _hide(key: str, value: object) -> object:
+def _mask_everything(key: str, value: object) -> object:
     """Mask everything: what stands in for a mask that was asked for and is not one."""
     return "***"
 
@@ -237,7 +237,8 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "keep_bytes": _limit,
 }
 
-_CLOSED: Final[Mapping[str, object]] = {"mask": _hide, "mask_errors": True}
+_SAFE_VALUES: Final[Mapping[str, object]] = {"mask": _mask_everything, "mask_errors": True}
+"""What a value that is not allowed becomes, where the default would record what was to be kept private."""
 
 VARIABLES: Final = tuple(PREFIX + field.name.upper() for field in dataclasses.fields(Config))
 """Every variable that `Config.from_env` reads."""

@@ -1,4 +1,4 @@
-"""Follow runs from their first span to their last, and tell the views.
+"""Follow runs from their first span to their last, and show them to the views.
 
 One processor of ours per provider, whoever asks for views and how often: the file's view first, so
 that a line on stderr says nothing that is not on disk.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.records import SpanRecord
 
 _STARTING: Final = guard("show that a span started")
-_HAPPENING: Final = guard("show what happened in a step")
+_SHOWING_EVENT: Final = guard("show what happened in a step")
 _ENDING: Final = guard("show that a span ended")
 
 
@@ -48,9 +48,9 @@ class OpenRun:
         id: The run's id.
         trace_id, root_id: Of its root span, in hex.
         start: Of the root span, in nanoseconds since the epoch.
-        resource: What the process says about itself.
-        views: What it is shown to, from its first span to its last.
-        spans: How many of its spans are open.
+        resource: The attributes of its process.
+        views: The views it is shown to, from its first span to its last.
+        spans: The ids of its spans that are open.
         path: Its trace file, once there is one to come.
     """
 
@@ -71,7 +71,7 @@ class View(Protocol):
 
     def span_started(self, run: OpenRun, span: SpanRecord) -> None: ...
 
-    def happened(self, run: OpenRun, span_id: str, time: int, event: Event) -> None: ...
+    def event_occurred(self, run: OpenRun, span_id: str, time: int, event: Event) -> None: ...
 
     def span_ended(self, run: OpenRun, span: SpanRecord) -> None: ...
 
@@ -116,7 +116,7 @@ class RunProcessor(SpanProcessor):
                 if run.id or not self.views:
                     return  # It started before us, or has ended: its file could not be whole.
                 open_run = self._runs[run] = _open_run(span, self.views)
-                run.observe(self._happened)
+                run.observe(self._event_occurred)
                 for view in open_run.views:
                     with _STARTING:
                         view.run_started(open_run)
@@ -127,16 +127,16 @@ class RunProcessor(SpanProcessor):
                 with _STARTING:
                     view.span_started(open_run, record)
 
-    def _happened(self, scope: Scope, event: Event) -> None:
-        with _HAPPENING, self._lock:
+    def _event_occurred(self, scope: Scope, event: Event) -> None:
+        with _SHOWING_EVENT, self._lock:
             open_run = self._runs.get(scope.run)
             if open_run is not None:
                 while scope.parent is not None and not scope.span.is_recording():
                     scope = scope.parent  # An item without a span: its batch speaks for it.
                 span_id = f"{scope.span.get_span_context().span_id:016x}"
                 for view in open_run.views:
-                    with _HAPPENING:
-                        view.happened(open_run, span_id, time.time_ns(), event)
+                    with _SHOWING_EVENT:
+                        view.event_occurred(open_run, span_id, time.time_ns(), event)
 
     def on_end(self, span: ReadableSpan) -> None:
         with _ENDING, self._lock:

@@ -41,7 +41,7 @@ class Told:
     def span_started(self, run: Any, span: Any) -> None:
         self.story.append(f"{span.name} started")
 
-    def happened(self, run: Any, span_id: str, time: int, event: Any) -> None:
+    def event_occurred(self, run: Any, span_id: str, time: int, event: Any) -> None:
         self.story.append(type(event).__name__)
 
     def span_ended(self, run: Any, span: Any) -> None:

@@ -82,7 +82,7 @@ class ConsoleView:
     def span_started(self, run: OpenRun, span: SpanRecord) -> None:
         self._show(run, self._renderers[run].started(span))
 
-    def happened(self, run: OpenRun, span_id: str, time: int, event: Event) -> None:
+    def event_occurred(self, run: OpenRun, span_id: str, time: int, event: Event) -> None:
         renderer = self._renderers[run]
         match event:
             case AttemptFailed():

@@ -82,7 +82,7 @@ class FileView:
     def span_started(self, run: OpenRun, span: SpanRecord) -> None:
         self._write(run, journal.start_line(span))
 
-    def happened(self, run: OpenRun, span_id: str, time: int, event: Event) -> None:
+    def event_occurred(self, run: OpenRun, span_id: str, time: int, event: Event) -> None:
         """Leave it to the span's end: events are part of the span."""
 
     def span_ended(self, run: OpenRun, span: SpanRecord) -> None:
