@@ -15,7 +15,8 @@ from opentelemetry.trace import INVALID_SPAN
 
 from pocketflow_otel.runtime.run_events import Progress
 from pocketflow_otel.semconv import PROGRESS, PROGRESS_DONE, PROGRESS_TOTAL
-from pocketflow_otel.usage.totals import ScopeUsage, UsageTotals
+from pocketflow_otel.usage.scope_usage import ScopeUsage
+from pocketflow_otel.usage.totals import UsageTotals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.runtime.run import Run
     from pocketflow_otel.store.observation import StoreObservation
-    from pocketflow_otel.usage.totals import Call, ClientSpanUsage
+    from pocketflow_otel.usage.scope_usage import ClientSpanUsage
+    from pocketflow_otel.usage.totals import Call
 
 SCOPE_KEY: Final = create_key("pocketflow-otel-scope")
 

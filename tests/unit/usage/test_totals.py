@@ -10,15 +10,8 @@ import pytest
 
 from pocketflow_otel.usage.payloads import Usage
 from pocketflow_otel.usage.pricing import PriceBook
-from pocketflow_otel.usage.totals import (
-    MAX_CLIENT_SPANS,
-    Call,
-    ClientSpanUsage,
-    ModelTotals,
-    ScopeUsage,
-    UsageTotals,
-    drop_duplicates,
-)
+from pocketflow_otel.usage.scope_usage import MAX_CLIENT_SPANS, ClientSpanUsage, ScopeUsage, drop_duplicates
+from pocketflow_otel.usage.totals import Call, ModelTotals, UsageTotals
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
