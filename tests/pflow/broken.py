@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 WORKFLOW: Final = "everything.pflow.md"
 NEEDED: Final = (WORKFLOW, "middle.pflow.md", "innermost.pflow.md")
-OURS: Final = ("pflow.", "scopes.batch", "scopes.node")
+OURS: Final = (
+    "pflow.", "scopes.batch", "scopes.flow", "scopes.node", "scopes.sequencer", "scopes.store_scope",
+)  # fmt: skip
 """Modules of `pocketflow_otel.instrument` whose functions are broken; the others are, under PocketFlow."""
 WRAPPERS: Final = frozenset({"__enter__", "__exit__", "__call__", "_run", "_subclassed"})
 """Functions that hold guards or do nothing but call pflow's."""

@@ -21,13 +21,13 @@ ROOT: Final = Path(__file__).parents[2]
 FEW: Final = {
     "pflow.hooks.Arguments.__init__",
     "pflow.pflow_scope.PflowScope.action_text",
-    "scopes.node.StoreScope.take_snapshot",
+    "scopes.store_scope.StoreScope.take_snapshot",
     "pflow.hooks.Arguments.__getitem__",
     "pflow.shared_state.WarningInfo.read",
     "pflow.shared_state.engine_records",
     "pflow.shared_state.failure_of",
     "pflow.workflow_scope.WorkflowScope.end_engine",
-    "scopes.node.StoreScope.record_changes",
+    "scopes.store_scope.StoreScope.record_changes",
 }
 """Functions that are called in more than one place: each place warns."""
 
@@ -76,7 +76,7 @@ LATE: Final = {
     "late pflow.shared_state.WorkflowView.items",
     "late pflow.workflow_scope.WorkflowScope.close",
     "late scopes.batch.BatchItem.open",
-    "late scopes.node.StoreScope.take_snapshot",
+    "late scopes.store_scope.StoreScope.take_snapshot",
 }
 OF_VERSION: Final = {
     "0.8.1": {

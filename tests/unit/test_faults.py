@@ -389,7 +389,7 @@ def test_nearly_everything_of_ours_that_runs_is_made_to_raise() -> None:
         "attempts.Attempt.end",
         "batch.BatchItem.end",
         "node.NodeScope.describe_end",
-        "node.PrepPhase.end",
+        "flow.PrepPhase.end",
         "observation.StoreObservation.close",
         "snapshot.Snapshot.update",
         "scope.Scope.add_to_parent",
@@ -413,14 +413,14 @@ def test_a_span_that_raises_changes_nothing(
         assert check.run()
 
 
-@pytest.mark.parametrize("name", ["attach", "detach"])
+@pytest.mark.parametrize("name", ["span_scope.attach", "wrapping.detach"])
 def test_a_context_that_cannot_be_entered_or_left_changes_nothing_of_the_flow(
     name: str, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = attach(get_current())
     with traced(), monkeypatch.context() as patch:
-        patch.setattr(f"pocketflow_otel.instrument.span_scope.{name}", raises)
-        if name == "attach":
+        patch.setattr(f"pocketflow_otel.instrument.{name}", raises)
+        if name == "span_scope.attach":
             assert check.run()
         else:
             assert [story() for story in STORIES] == check.bare

@@ -12,7 +12,6 @@ from opentelemetry.metrics import NoOpMeterProvider, get_meter_provider
 from opentelemetry.trace import set_span_in_context
 
 from pocketflow_otel import __version__, semconv
-from pocketflow_otel.instrument.exceptions import type_name
 from pocketflow_otel.usage.providers import provider_name
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.instrument.span_scope import TracedScope
     from pocketflow_otel.runtime.scope import Scope
     from pocketflow_otel.usage.totals import UsageTotals
 
@@ -76,18 +74,18 @@ class Metrics:
             semconv.METRIC_RUNS, unit="{run}", description="Runs that have ended."
         )
 
-    def record(self, scope: TracedScope, error: BaseException | None, total: UsageTotals | None) -> None:
+    def record(self, scope: Scope, seconds: float, error_type: str, total: UsageTotals | None) -> None:
         """Record a scope that ends.
 
         Args:
             scope: The flow, node or item, its span still open.
-            error: What it raised.
-            total: What the model calls in it came to.
+            seconds: How long it took.
+            error_type: The `error.type` of what it failed by; empty if it did not.
+            total: The usage of the model calls in it.
         """
         context = set_span_in_context(scope.span)
-        seconds = scope.flow_tracer.now() - scope.started
         names = _names(scope)
-        outcome = {**names, **_outcome(scope, error)}
+        outcome = {**names, **_outcome(error_type)}
         if scope.kind == "flow":
             self._flows.record(seconds, outcome, context)
         elif scope.kind == "node":
@@ -101,7 +99,7 @@ class Metrics:
             self._runs.add(1, outcome, context)
             self._record_cost(total, names, context)
 
-    def _record_tokens(self, scope: TracedScope, names: Mapping[str, AttributeValue], context: Any) -> None:
+    def _record_tokens(self, scope: Scope, names: Mapping[str, AttributeValue], context: Any) -> None:
         assert scope.usage is not None
         for call in scope.usage.explicit:
             usage = call.usage
@@ -139,10 +137,7 @@ def _names(scope: Scope) -> dict[str, AttributeValue]:
     return names
 
 
-def _outcome(scope: TracedScope, error: BaseException | None) -> dict[str, AttributeValue]:
-    failure = scope.failure
-    if error is not None and scope.fails_by(error):
-        failure = type_name(type(error))
-    if not failure:
+def _outcome(error_type: str) -> dict[str, AttributeValue]:
+    if not error_type:
         return {semconv.STATUS: semconv.STATUS_OK}
-    return {semconv.STATUS: semconv.STATUS_ERROR, semconv.ERROR_TYPE: failure}
+    return {semconv.STATUS: semconv.STATUS_ERROR, semconv.ERROR_TYPE: error_type}

@@ -19,19 +19,10 @@ from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.naming import TITLE
 from pocketflow_otel.instrument.patching import Patches, SubclassPatcher
 from pocketflow_otel.instrument.scopes.attempts import open_attempt, open_fallback
-from pocketflow_otel.instrument.scopes.node import (
-    ExecPhase,
-    FlowScope,
-    NodeScope,
-    PrepPhase,
-    RoundScope,
-    open_exec,
-    step_of,
-)
+from pocketflow_otel.instrument.scopes.flow import FlowScope, open_prep, open_round
+from pocketflow_otel.instrument.scopes.node import NodeScope, open_batch, open_exec
 from pocketflow_otel.instrument.titles import says_nothing, title_when_built
 from pocketflow_otel.instrument.wrapping import call_wrapper
-from pocketflow_otel.runtime.scope import scope_of
-from pocketflow_otel.semconv import EXEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,9 +115,9 @@ class PocketFlowPatcher:
             self._patches.replace(cls, "__init__", self._naming)
         for cls in self._own:
             items = issubclass(cls, self._batch_nodes)
-            self._patches.replace(cls, "_exec", call_wrapper(_open_batch if items else open_exec))
+            self._patches.replace(cls, "_exec", call_wrapper(open_batch if items else open_exec))
             for name in ("_orch", "_orch_async"):
-                self._patches.replace(cls, name, call_wrapper(_open_round))
+                self._patches.replace(cls, name, call_wrapper(open_round))
         for patcher in self._patchers:
             patcher.patch()
 
@@ -142,10 +133,10 @@ class PocketFlowPatcher:
             self._replace(base, "exec", call_wrapper(open_attempt))
             if base in self._own:
                 continue  # Its `_exec` is replaced already, and its `exec_fallback` only raises.
-            self._replace(base, "_exec", call_wrapper(_open_batch))
+            self._replace(base, "_exec", call_wrapper(open_batch))
             self._replace(base, "exec_fallback", call_wrapper(open_fallback))
             if prepares:
-                self._replace(base, "prep", call_wrapper(_open_preparation))
+                self._replace(base, "prep", call_wrapper(open_prep))
 
     def _replace(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
         """Replace a method and its async twin, if that really is async."""
@@ -218,30 +209,3 @@ def _may_write(cls: type) -> bool:
 def _writes(code: CodeType) -> bool:
     inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return not _NAMES.issuperset(code.co_names) or _STORE in code.co_code[::2] or any(map(_writes, inner))
-
-
-def _open_round(flow: Any, args: Args, kwargs: Kwargs) -> RoundScope | None:
-    scope = scope_of()
-    if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.batch is None:
-        return None
-    round_ = RoundScope(scope.batch, scope)
-    round_.open(args[1] if len(args) > 1 else kwargs.get("params"))
-    return round_
-
-
-def _open_preparation(flow: Any, args: Args, kwargs: Kwargs) -> PrepPhase | None:
-    scope = scope_of()
-    if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.in_prep:
-        return None
-    return PrepPhase(scope)
-
-
-def _open_batch(node: Any, args: Args, kwargs: Kwargs) -> CallHandler | None:
-    scope = step_of(node)
-    if scope is None or scope.batch is None:
-        return open_exec(node, args, kwargs)
-    if scope.phase == EXEC:
-        return None
-    phase = ExecPhase(scope)
-    scope.batch.begin(scope, args[0] if args else kwargs.get("prep_res", kwargs.get("items")))
-    return phase

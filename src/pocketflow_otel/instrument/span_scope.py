@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import attach, detach, get_current, set_value
+from opentelemetry.context import attach, get_current, set_value
 from opentelemetry.trace import StatusCode, set_span_in_context
 
 from pocketflow_otel import semconv
@@ -17,7 +17,7 @@ from pocketflow_otel.api import user_attributes
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import backend_attributes
 from pocketflow_otel.instrument.exceptions import error_text, exception_attributes, place_of, type_name
-from pocketflow_otel.instrument.wrapping import CallHandler
+from pocketflow_otel.instrument.wrapping import CallHandler, leave
 from pocketflow_otel.runtime.run_id import make_run_id
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Kind, Scope
 from pocketflow_otel.usage import span_attributes
@@ -45,12 +45,6 @@ _ENTERING: Final = guard("enter a span's context")
 _DETACHING: Final = guard("leave a span's context")
 _MEASURING: Final = guard("record metrics")
 _TRANSLATING: Final = guard("add attributes for other back ends")
-
-
-def leave(context: Context, token: Any, error: BaseException | None) -> None:
-    """Leave a context that was entered: a coroutine that is closed from elsewhere is not in it."""
-    if token is not None and (not isinstance(error, GeneratorExit) or get_current() is context):
-        detach(token)
 
 
 class TracedScope(Scope, CallHandler):
@@ -162,7 +156,8 @@ class TracedScope(Scope, CallHandler):
         metrics = self.flow_tracer.metrics
         if metrics is not None:
             with _MEASURING:
-                metrics.record(self, error, total)
+                seconds = self.flow_tracer.now() - self.started
+                metrics.record(self, seconds, self._error_type(error), total)
         if error is not None:
             with _FAILING:
                 if self.fails_by(error):
@@ -211,6 +206,10 @@ class TracedScope(Scope, CallHandler):
     def fails_by(self, error: BaseException) -> bool:
         """Tell whether what the user's call raised is a failure."""
         return True
+
+    def _error_type(self, error: BaseException | None) -> str:
+        """Return the `error.type` of what it failed by, raised or returned; empty if it did not."""
+        return type_name(type(error)) if error is not None and self.fails_by(error) else self.failure
 
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
         """Return the attributes that say where it failed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from opentelemetry.context import attach, get_current, set_value
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
@@ -23,8 +23,7 @@ from pocketflow_otel import __version__, semconv
 from pocketflow_otel.api import variable_of
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
-from pocketflow_otel.instrument.span_scope import leave
-from pocketflow_otel.instrument.wrapping import CallHandler
+from pocketflow_otel.instrument.wrapping import CallHandler, leave
 from pocketflow_otel.runtime.budget import Budget
 from pocketflow_otel.runtime.run import Run
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Scope, scope_of
@@ -37,9 +36,14 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from pocketflow_otel.config import Config
-    from pocketflow_otel.instrument.span_scope import TracedScope
 
-S = TypeVar("S", bound="TracedScope")
+
+class _HasSpan(Protocol):
+    def finish(self) -> None:
+        """End the span."""
+
+
+S = TypeVar("S", bound=_HasSpan)
 
 _ENTERING: Final = guard("enter a context without spans")
 _MEASURING: Final = guard("set up metrics")
@@ -137,7 +141,7 @@ class FlowTracer:
         method: object,
         make: Callable[[Scope | None], S],
         begin: Callable[[S, Context | None], None],
-    ) -> CallHandler | None:
+    ) -> S | UntracedCall | None:
         """Open what a call of `method` on `owner` makes, where it makes something.
 
         Args:

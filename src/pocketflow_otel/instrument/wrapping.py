@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import get_current
+from opentelemetry.context import detach, get_current
 
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
@@ -13,6 +13,8 @@ from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from opentelemetry.context import Context
 
 _OPENING: Final = guard("open a span")
 _CLOSING: Final = guard("see how a call ended")
@@ -86,3 +88,9 @@ def call_wrapper(
         return async_wrapper if iscoroutinefunction(function) else wrapper
 
     return make
+
+
+def leave(context: Context, token: Any, error: BaseException | None) -> None:
+    """Leave a context that was entered: a coroutine that is closed from elsewhere is not in it."""
+    if token is not None and (not isinstance(error, GeneratorExit) or get_current() is context):
+        detach(token)

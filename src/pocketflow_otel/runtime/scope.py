@@ -70,11 +70,6 @@ class Scope:
         self.closed = False
         self._progressed = 0
 
-    @property
-    def executing(self) -> bool:
-        """Whether a call of its node's `exec` now is an attempt of it."""
-        return False
-
     def is_super_call(self, method: object) -> bool:
         """Tell whether a call of the owner's `method` goes on with this scope: `super()._run`."""
         return False

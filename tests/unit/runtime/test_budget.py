@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from itertools import pairwise
 from typing import Any
 
@@ -307,3 +308,17 @@ def test_the_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETFLOW_OTEL_MAX_COST_ACTION", "stop")
     with capture_spans(Config.from_env()), pytest.raises(BudgetExceeded, match=r"\$3\.0, more than 2\.5$"):
         asks(5).run({})
+
+
+def test_the_error_that_stops_a_run_shows_the_programs_frames_and_none_of_ours() -> None:
+    with capture_spans(STOP) as captured, pytest.raises(BudgetExceeded):
+        asks(5).run({})
+    [stacktrace] = [
+        str((event.attributes or {})["exception.stacktrace"])
+        for span in captured.spans
+        for event in span.events
+        if event.name == "exception"
+    ]
+
+    assert f"{os.sep}pocketflow_otel{os.sep}" not in stacktrace
+    assert "test_budget.py" in stacktrace or "pocketflow" in stacktrace

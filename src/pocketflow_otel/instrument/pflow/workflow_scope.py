@@ -12,7 +12,7 @@ from pocketflow_otel.instrument.exceptions import type_name
 from pocketflow_otel.instrument.pflow import shared_state
 from pocketflow_otel.instrument.pflow.pflow_scope import PflowScope, is_error
 from pocketflow_otel.instrument.pflow.shared_state import WarningInfo, WorkflowView
-from pocketflow_otel.instrument.scopes.node import StoreScope
+from pocketflow_otel.instrument.scopes.store_scope import StoreScope
 from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.store.redaction import shorten
 

@@ -7,10 +7,11 @@ one number. So a failure is told on the span once it is seen that it was not the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.instrument.exceptions import message_of, place_of, type_name
+from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.runtime.run_events import AttemptFailed
 from pocketflow_otel.runtime.scope import scope_of
@@ -18,11 +19,7 @@ from pocketflow_otel.runtime.scope import scope_of
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
-    from pocketflow_otel.instrument.scopes.batch import ItemScope
-    from pocketflow_otel.instrument.scopes.node import NodeScope
     from pocketflow_otel.instrument.wrapping import Args, Kwargs
-
-    Trying: TypeAlias = ItemScope | NodeScope
 
 _MAX_EVENTS: Final = 32
 """Events of failed attempts on one span; the number of attempts is always whole."""
@@ -62,7 +59,7 @@ class Attempts:
         return self.count >= self.max_attempts(owner)
 
     def describe(
-        self, scope: Trying, attributes: dict[str, AttributeValue], error: BaseException | None
+        self, scope: AttemptedScope, attributes: dict[str, AttributeValue], error: BaseException | None
     ) -> None:
         """Add the attributes known at the end, and the events of what failed on the way.
 
@@ -82,12 +79,29 @@ class Attempts:
             scope.span.add_event(semconv.ATTEMPT_FAILED, _attributes(failure), when)
 
 
+class AttemptedScope(TracedScope):
+    """A scope whose node's `exec` is attempted: a step, or a batch item.
+
+    Attributes:
+        attempts: Those of the step or item.
+    """
+
+    __slots__ = ()
+
+    attempts: Attempts
+
+    @property
+    def executing(self) -> bool:
+        """Whether a call of its node's `exec` now is an attempt of it."""
+        raise NotImplementedError
+
+
 class Attempt(CallHandler):
     """One attempt: a call of `exec`."""
 
     __slots__ = ("_scope", "result")
 
-    def __init__(self, scope: Trying) -> None:
+    def __init__(self, scope: AttemptedScope) -> None:
         self._scope = scope
         scope.attempts.count += 1
         scope.attempts.open = True
@@ -120,7 +134,7 @@ class Fallback(CallHandler):
 
     __slots__ = ("_scope", "result")
 
-    def __init__(self, scope: Trying) -> None:
+    def __init__(self, scope: AttemptedScope) -> None:
         self._scope = scope
 
     def end(self, error: BaseException | None) -> None:
@@ -146,10 +160,10 @@ def open_fallback(node: Any, args: Args, kwargs: Kwargs) -> Fallback | None:
     return None if scope is None else Fallback(scope)
 
 
-def _executing(node: Any) -> Trying | None:
-    scope: Any = scope_of()
-    if scope is not None and scope.owner is node and scope.executing:
-        return scope  # type: ignore[no-any-return]  # only steps and items of nodes execute
+def _executing(node: Any) -> AttemptedScope | None:
+    scope = scope_of()
+    if isinstance(scope, AttemptedScope) and scope.owner is node and scope.executing:
+        return scope
     return None
 
 

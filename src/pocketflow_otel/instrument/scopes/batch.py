@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.instrument.scopes.attempts import Attempts
+from pocketflow_otel.instrument.scopes.attempts import AttemptedScope, Attempts
 from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.runtime.run_events import BatchBegun, ItemUntraced
 from pocketflow_otel.store.introspection import name_text
@@ -121,7 +121,7 @@ class BatchItem(TracedScope):
             self.run.publish(self, ItemUntraced())
 
 
-class ItemScope(BatchItem):
+class ItemScope(BatchItem, AttemptedScope):
     """One item of a batch node, with attempts of its own."""
 
     __slots__ = ("attempts",)

@@ -1,0 +1,33 @@
+"""What runs nodes one after the other, and how often it has run each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pocketflow_otel.runtime.scope import Scope
+
+
+class Sequencer(Scope):
+    """A scope that runs nodes by their actions: a flow, or a round of a batch flow.
+
+    Attributes:
+        framework_loop_only: Whether nothing but PocketFlow's own code runs between two nodes.
+        visits: How often each node ran, for `count_visit`.
+    """
+
+    __slots__ = ()
+
+    framework_loop_only: bool
+    visits: dict[int, int]
+
+
+def count_visit(node: Any, within: Scope | None) -> int:
+    """Count a visit of a node or nested flow, from 1, in the flow or round it runs in.
+
+    Flows run copies; `copy.copy` shares the successors of the original, which tell it apart.
+    """
+    if not isinstance(within, Sequencer):
+        return 1
+    key = id(node.__dict__.get("successors", node))
+    visit = within.visits[key] = within.visits.get(key, 0) + 1
+    return visit
