@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pocketflow
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from tests.support.outputs import shown
 from tests.support.steps import (
     FailsFirst,
     FallsBack,
@@ -31,8 +29,6 @@ from pocketflow_otel import Config, ConsoleSpanExporter, FileSpanExporter
 from pocketflow_otel.export import run_assembler
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.file.file_view import FileView
-from pocketflow_otel.sdk import named_exporters
-from pocketflow_otel.sdk.named_exporters import NamedConsoleExporter, NamedFileExporter
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
@@ -244,63 +240,3 @@ def test_a_bad_variable_is_an_error_in_code() -> None:
     ):
         patches.setenv("POCKETFLOW_OTEL_FILE", "some")
         FileSpanExporter()
-
-
-# Chosen by name: OTEL_TRACES_EXPORTER=pocketflow_console,pocketflow_file
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> TracerProvider:
-    """Stand in for the global provider."""
-    made = TracerProvider(shutdown_on_exit=False)
-    monkeypatch.setattr(named_exporters, "get_tracer_provider", lambda: made)
-    return made
-
-
-def test_exporters_chosen_by_name_are_live_views_of_the_global_provider(
-    provider: TracerProvider, capsys: pytest.CaptureFixture[str]
-) -> None:
-    exporters = [NamedConsoleExporter(), NamedFileExporter()]
-    with capture_spans() as captured:
-        Step("A").run({})
-    for exporter in exporters:
-        exporter.export(captured.spans)
-
-    assert shown(provider) == (True, True)
-    assert capsys.readouterr() == ("", "")
-
-
-def test_a_mode_in_the_environment_wins_over_the_one_of_the_name(
-    provider: TracerProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("POCKETFLOW_OTEL_CONSOLE", "off")
-    monkeypatch.setenv("POCKETFLOW_OTEL_FILE", "off")
-    NamedConsoleExporter()
-    NamedFileExporter()
-
-    assert shown(provider) == (False, False)
-
-
-def test_a_bad_variable_does_not_keep_the_sdk_from_starting(
-    provider: TracerProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("POCKETFLOW_OTEL_CONSOLE", "lve")
-    NamedConsoleExporter()
-    NamedFileExporter()
-
-    assert shown(provider) == (True, True)
-
-
-def test_without_a_provider_yet_the_exporters_tell_finished_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("POCKETFLOW_OTEL_DIR", str(tmp_path))
-    monkeypatch.setattr(named_exporters, "get_tracer_provider", object)
-    exporters = [NamedConsoleExporter(), NamedFileExporter()]
-    with capture_spans() as captured:
-        Step("A").run({})
-    for exporter in exporters:
-        exporter.export(captured.spans)
-
-    assert capsys.readouterr().err.splitlines()[-1].endswith(" · 1 step")
-    assert len(list(tmp_path.iterdir())) == 1

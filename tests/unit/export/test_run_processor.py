@@ -13,16 +13,15 @@ from opentelemetry import trace
 from opentelemetry.context import attach, detach, get_current
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from tests.support.outputs import show, shown
+from tests.support.outputs import show
 from tests.support.steps import Step, named
 from tests.support.views import console_output, viewed
 
 from pocketflow_otel import Config, PocketFlowInstrumentor, using
 from pocketflow_otel.export.console.console_view import ConsoleView
-from pocketflow_otel.export.file.file_view import FileView
 from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.guard import set_strict
-from pocketflow_otel.sdk.provider import prepare_provider, run_processor_of
+from pocketflow_otel.sdk.provider import prepare_provider
 from pocketflow_otel.testing import capture_spans
 
 if TYPE_CHECKING:
@@ -187,48 +186,6 @@ def test_runs_in_threads_are_told_apart() -> None:
             thread.join()
 
     assert summaries(console_output(run)) == ["ok", "ok", "ok"]
-
-
-# One processor of ours per provider.
-
-
-def test_asking_twice_gives_one_processor_and_one_view(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with capture_spans() as captured:
-        for _ in range(2):
-            show(captured.provider, console="summary", file="all", directory=tmp_path)
-            prepare_provider(captured.provider, Config(console="summary", file="all", dir=tmp_path))
-        flow("f", Step("A")).run({})
-
-    assert run_processor_of(captured.provider) is run_processor_of(captured.provider)
-    assert summaries(capsys.readouterr().err) == ["ok"]
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_the_file_comes_first_whatever_was_asked_for_first(tmp_path: Path) -> None:
-    provider = TracerProvider(shutdown_on_exit=False)
-    show(provider, console="live", file=None, directory=tmp_path)
-    show(provider, console=None, file="all", directory=tmp_path)
-
-    assert [type(view) for view in run_processor_of(provider).views] == [FileView, ConsoleView]
-
-
-def test_a_view_can_be_changed_and_switched_off(tmp_path: Path) -> None:
-    provider = TracerProvider(shutdown_on_exit=False)
-    seen = [shown(provider)]
-    for console, file in (("live", "all"), ("summary", "failed"), ("off", None), (None, "off")):
-        show(provider, console=console, file=file, directory=tmp_path)  # type: ignore[arg-type]
-        seen.append(shown(provider))
-
-    assert seen == [(False, False), (True, True), (True, True), (False, True), (False, False)]
-
-
-def test_a_provider_has_its_own_views(tmp_path: Path) -> None:
-    one, other = (TracerProvider(shutdown_on_exit=False) for _ in range(2))
-    show(one, console="live", file=None, directory=tmp_path)
-
-    assert (shown(one), shown(other)) == ((True, False), (False, False))
 
 
 def test_a_run_is_told_to_its_end_by_the_views_it_began_with() -> None:

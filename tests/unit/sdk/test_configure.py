@@ -1,52 +1,28 @@
-"""`configure()`, private ids, and the resource."""
+"""`configure()`: what it shows, saves and instruments, and what it refuses."""
 
 from __future__ import annotations
 
 import io
 import json
-import random
 import re
 import sys
-import threading
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pocketflow
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
-from opentelemetry.util._once import Once
+from opentelemetry.sdk.trace import TracerProvider
 from tests.support.outputs import shown
 from tests.support.processes import write
 from tests.support.steps import Step, named
 
 import pocketflow_otel
-from pocketflow_otel import Config, PflowInstrumentor, PocketFlowInstrumentor, configure
+from pocketflow_otel import Config, PflowInstrumentor, configure
 from pocketflow_otel.guard import set_strict
-from pocketflow_otel.sdk import flush as flush_module
 from pocketflow_otel.sdk.configure import configure as of_module
-from pocketflow_otel.sdk.flush import flush
-from pocketflow_otel.sdk.ids import PrivateIdGenerator
-from pocketflow_otel.sdk.provider import shows_live
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(autouse=True)
-def _no_provider_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let each test begin as a process does: no global provider, nothing instrumented."""
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
-    yield
-    for instrumentor in (PocketFlowInstrumentor(), PflowInstrumentor()):
-        if instrumentor.is_instrumented_by_opentelemetry:
-            instrumentor.uninstrument()
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider):
-        provider.shutdown()
 
 
 def flow() -> Any:
@@ -252,148 +228,6 @@ def test_else_the_service_has_the_programs_name(
     monkeypatch.setattr(sys, "orig_argv", command)
 
     assert service_name() == name
-
-
-# Private ids
-
-
-def numbers() -> list[float]:
-    return [random.random() for _ in range(3)]
-
-
-def seeded() -> list[float]:
-    """Do what a seeded program does: draw, run a flow, draw."""
-    random.seed(7)
-    first = numbers()
-    flow().run({})
-    return first + numbers()
-
-
-@pytest.fixture
-def bare() -> list[float]:
-    random.seed(7)
-    return numbers() + numbers()
-
-
-def test_a_seeded_program_is_not_changed_by_configure(bare: list[float]) -> None:
-    configure(console="off", file="off")
-
-    assert seeded() == bare
-
-
-def test_a_seeded_program_is_not_changed_on_a_provider_it_gave_to_instrument(bare: list[float]) -> None:
-    provider = TracerProvider(shutdown_on_exit=False)
-    PocketFlowInstrumentor().instrument(tracer_provider=provider, config=Config())
-
-    assert seeded() == bare
-
-
-def test_a_seeded_program_is_not_changed_on_a_provider_it_set_before(bare: list[float]) -> None:
-    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
-    PocketFlowInstrumentor().instrument(config=Config())
-
-    assert seeded() == bare
-
-
-def test_a_seeded_program_is_not_changed_on_a_provider_it_set_afterwards(bare: list[float]) -> None:
-    PocketFlowInstrumentor().instrument(config=Config())
-    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
-
-    assert seeded() == bare
-
-
-def test_tracers_that_were_there_before_have_private_ids_too(bare: list[float]) -> None:
-    provider = TracerProvider(shutdown_on_exit=False)
-    tracer = provider.get_tracer("theirs")
-    PocketFlowInstrumentor().instrument(tracer_provider=provider, config=Config())
-    random.seed(7)
-    tracer.start_span("s").end()
-
-    assert numbers() == bare[:3]
-
-
-def test_an_id_generator_that_somebody_chose_stays() -> None:
-    class Chosen(RandomIdGenerator):
-        pass
-
-    chosen = Chosen()
-    provider = TracerProvider(id_generator=chosen, shutdown_on_exit=False)
-    PocketFlowInstrumentor().instrument(tracer_provider=provider, config=Config())
-
-    assert provider.id_generator is chosen
-
-
-def test_private_ids_have_the_bits_they_should_and_are_never_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator: IdGenerator = PrivateIdGenerator()
-    spans = [generator.generate_span_id() for _ in range(1000)]
-    traces = [generator.generate_trace_id() for _ in range(1000)]
-
-    assert len({*spans, *traces}) == 2000
-    assert 2**63 < max(spans) < 2**64
-    assert 2**127 < max(traces) < 2**128
-    assert generator.is_trace_id_random() is True
-
-    drawn = iter([0, 5, 0, 6])
-    monkeypatch.setattr(PrivateIdGenerator, "_random", SimpleNamespace(getrandbits=lambda bits: next(drawn)))
-    assert (generator.generate_span_id(), generator.generate_trace_id()) == (5, 6)
-
-
-# What the instrumentors ask of the SDK's side
-
-
-@pytest.mark.parametrize("mode", ["live", "summary", "saved", "off"])
-def test_a_live_view_is_known_from_other_views(tmp_path: Path, mode: Any) -> None:
-    assert shows_live(configure(console=mode, directory=tmp_path)) == (mode == "live")
-    assert not shows_live(TracerProvider())
-    assert not shows_live(None)
-    assert not shows_live(trace.NoOpTracerProvider())
-
-
-class Slow(SpanProcessor):
-    """Holds up a flush, whatever time it is given, as the SDK's own processor does."""
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-        self.may_go_on = threading.Event()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        self.asked.append(timeout_millis)
-        return self.may_go_on.wait(60)
-
-
-def test_a_flush_is_bounded_whatever_the_processors_do_and_holds_up_one_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 0.2)
-    provider, slow = TracerProvider(shutdown_on_exit=False), Slow()
-    provider.add_span_processor(slow)
-    for _ in range(3):
-        flush(provider)  # Would never end, else.
-    asked_while_it_went_on = len(slow.asked)
-    slow.may_go_on.set()
-    for thread in threading.enumerate():
-        if thread.name == "pocketflow-otel-flush":
-            thread.join()
-    flush(provider)
-    flush(None)
-
-    assert asked_while_it_went_on == 1
-    assert [170 < milliseconds <= 190 for milliseconds in slow.asked] == [True, True]
-
-
-def test_a_flush_that_fails_is_ours_to_tell(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(SpanProcessor):
-        def force_flush(self, timeout_millis: int = 30_000) -> bool:
-            raise RuntimeError("broken")
-
-    set_strict(False)
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(Broken())
-    flush(provider)
-
-    assert caplog.messages == [
-        "pocketflow-otel could not send the spans of a run; the flow goes on (reported once)"
-    ]
 
 
 def test_the_package_hands_out_configure_without_importing_the_sdk_before() -> None:

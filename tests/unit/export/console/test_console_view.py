@@ -277,7 +277,7 @@ ok  0.10s · 1 step
 def test_a_flow_without_a_name_says_where_it_starts_and_a_node_alone_is_a_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(naming, "flow_name", lambda flow, *, plain: None)
+    monkeypatch.setattr(naming, "flow_name", lambda flow, *, is_framework_class: None)
 
     def main() -> None:
         pocketflow.Flow(start=Step("GetQuestion", 0.01)).run({})
