@@ -1,13 +1,12 @@
-"""What pflow calls things, in its shared store and in the traces it writes itself.
+"""Names that pflow gives to things, in its shared store and in the traces it writes itself.
 
-Plain values alone: by this, those who trace its runs and those who read its traces say the same.
+Constants and predicates alone: by these, those who trace its runs and those who import its traces
+call a thing the same.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-
-from pocketflow_otel.usage.payloads import Usage, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,10 +119,3 @@ def warning_category(warning: Mapping[str, Any]) -> str:
     else:
         given += [about.get("type"), about.get("category"), warning.get("type")]
     return next((found for found in given if isinstance(found, str) and found), WARNING)
-
-
-def read_calls(reported: object) -> list[Usage]:
-    """Return the calls that a usage in pflow's store tells of; none of one that a cache gave back."""
-    if isinstance(reported, dict) and (not reported or reported.get(CACHE_SOURCE)):
-        return []
-    return [usage for usage in read_usage(reported, ask=False) if usage]

@@ -31,7 +31,7 @@ INSTRUMENTATION = ("opentelemetry.instrumentation",)
 SDK = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "google.protobuf")
 
 READING = ("traces", "analysis", "views", "formats")
-RUN = ("api", "error_place", "pflow_names", "runtime", "store", "usage")
+RUN = ("api", "user_code", "pflow_names", "runtime", "store", "usage")
 
 # Each part: what it may import anywhere, and what only inside a function.
 # `guard` imports the standard library, and everybody may import it.
@@ -39,10 +39,10 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "guard": ((), ()),
     "semconv": ((), ()),
     "config": ((), ()),
-    "error_place": ((), ()),
+    "user_code": ((), ()),
     "store": ((), ()),
-    "usage": (("semconv",), ("genai_prices",)),
-    "pflow_names": (("usage",), ()),
+    "usage": (("semconv", "pflow_names"), ("genai_prices",)),
+    "pflow_names": ((), ()),
     "runtime": (("semconv", "store", "usage", *API), ()),
     "api": (("semconv", "runtime", "usage", *API), ()),
     "startup_variables": ((), ()),
@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sdk": (("config", "export", "instrument", *API, *INSTRUMENTATION, *SDK), ()),
     # `sitecustomize` is the environment's own, which ours stands in front of.
     "startup": (("startup_variables",), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
-    "traces": (("semconv", "runtime.run_id", "error_place", "views"), ()),
+    "traces": (("semconv", "runtime.run_id", "user_code", "views"), ()),
     "analysis": (("semconv", "traces", "views"), ()),
     "views": (("semconv", "traces", "analysis"), ("rich", "jinja2")),
     "formats": (

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.error_place import own_place, place_name
 from pocketflow_otel.store.redaction import shorten
+from pocketflow_otel.user_code import own_place, place_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-import sysconfig
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.instrument.bindings import CallSite, CodeInfo, code_of
+from pocketflow_otel.user_code import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,7 +70,6 @@ _RUNS: Final = frozenset({"run", "run_async"})
 _ORCHESTRATE: Final = frozenset({"_orch", "_orch_async"})
 _CHAINS: Final = frozenset({"__init__", "__new__", "__call__"})
 _OURS: Final = frozenset({"pocketflow", "pocketflow_otel"})
-_INSTALLED: Final = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib"))
 
 _FLOWS: Final = frozenset({"Flow", "BatchFlow", "AsyncFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow"})
 
@@ -115,7 +114,7 @@ def title_when_built(frame: FrameType | None) -> Title:
 
 def _is_library(frame: FrameType) -> bool:
     """Tell whether a frame says nothing of the program: that of PocketFlow, or of an installed package."""
-    return _is_ours(frame) or frame.f_code.co_filename.startswith(_INSTALLED)
+    return _is_ours(frame) or is_installed(frame.f_code.co_filename)
 
 
 def _is_ours(frame: FrameType) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pocketflow_otel import semconv
-from pocketflow_otel.error_place import own_place_in
+from pocketflow_otel.user_code import own_place_in
 
 Attributes = Mapping[str, Any]
 

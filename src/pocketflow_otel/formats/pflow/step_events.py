@@ -23,6 +23,7 @@ from pocketflow_otel.formats.pflow.recorded_run import (
 )
 from pocketflow_otel.formats.pflow.trace_values import mapping, members
 from pocketflow_otel.traces.records import TraceError
+from pocketflow_otel.usage.pflow_usage import read_pflow_usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,11 +131,11 @@ def read_step(event: object, place: str, scope: RecordedScope) -> RecordedStep:
     if step.cached:
         step.cache_source = trace_values.name(_usage(said, output).get(pflow_names.CACHE_SOURCE))
     elif not is_workflow and step.batch is None:
-        step.usages = pflow_names.read_calls(_usage(said, output))
+        step.usages = read_pflow_usage(_usage(said, output))
     elif not is_workflow and not said.get("batch_items"):
         # Of a batch that gave up at its first failure, 0.11 to 0.13 tell the results alone.
         results = map(mapping, members(output.get("results")))
-        step.usages = [call for result in results for call in pflow_names.read_calls(_usage({}, result))]
+        step.usages = [call for result in results for call in read_pflow_usage(_usage({}, result))]
     return step
 
 
@@ -206,7 +207,7 @@ def _item(said: object, number: int, place: str, host: RecordedStep, scope: Reco
         )
         found.workflow = _workflow(file, inner, f"{place}.events", scope)
     elif status != "cached" and host.node_type != pflow_names.SUB_WORKFLOW:
-        found.usages = pflow_names.read_calls(_usage(item, output))
+        found.usages = read_pflow_usage(_usage(item, output))
     return found
 
 

@@ -20,6 +20,7 @@ from pocketflow_otel.instrument.scopes.node import NodeScope
 from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.runtime.run_events import ActionUnmatched
 from pocketflow_otel.store.redaction import shorten
+from pocketflow_otel.usage.pflow_usage import read_pflow_usage
 from pocketflow_otel.usage.totals import Call
 
 if TYPE_CHECKING:
@@ -311,5 +312,5 @@ class PflowItemScope(ItemScope, PflowScope):
 def calls_in(reported: object) -> Iterator[Call]:
     """Yield the calls a usage in pflow's store tells of; none of one that a cache gave back."""
     now = datetime.now(UTC)
-    for usage in pflow_names.read_calls(reported):
+    for usage in read_pflow_usage(reported):
         yield Call(usage, now)

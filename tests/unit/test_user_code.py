@@ -16,12 +16,12 @@ from tests.support.processes import write
 
 from pocketflow_otel import semconv
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.error_place import is_installed, own_place_in
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.testing import capture_spans
 from pocketflow_otel.traces import reader
 from pocketflow_otel.traces.records import ERROR, EventRecord, SpanRecord
+from pocketflow_otel.user_code import is_installed, own_place_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ def test_runs_that_fail_at_different_lines_differ(tmp_path: Path) -> None:
     _, _, library = fail(tmp_path / "a", ask_a_library(tmp_path / "site-packages"))
     _, _, own = fail(tmp_path / "b", refuse)
     told = CliRunner().invoke(main, ["diff", str(library), str(own)]).stdout
-    assert re.search(rf"error place: {PLACE} → test_error_place\.py:\d+", told), told
+    assert re.search(rf"error place: {PLACE} → test_user_code\.py:\d+", told), told
 
 
 def test_the_events_of_a_file_say_the_place(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tell where in the user's own code an exception was raised, from the frames of a traceback."""
+"""Tell the user's own code from what is installed, and where in it an exception was raised."""
 
 from __future__ import annotations
 
