@@ -397,6 +397,10 @@ def test_nearly_everything_of_ours_that_runs_is_made_to_raise() -> None:
     }
 
 
+def test_a_function_that_is_left_out_is_there() -> None:
+    assert {place.name for place in places()} >= WRAPPERS | CALLED_BY_USERS
+
+
 def raises(*args: object, **kwargs: object) -> Any:
     raise Fault
 
