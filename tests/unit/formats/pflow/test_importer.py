@@ -965,7 +965,7 @@ def test_usage_is_looked_for_only_in_steps_that_tell_of_some(
         asked.append(reported)
         return []
 
-    for place in ("pflow_names", "formats.pflow.listed_calls"):
+    for place in ("usage.pflow_usage", "formats.pflow.listed_calls"):
         monkeypatch.setattr(f"pocketflow_otel.{place}.read_usage", read_usage)
     for name in ("0.16.0/linear", "0.16.0/gate", "0.8.1/failing"):
         read(trace_of(name))
