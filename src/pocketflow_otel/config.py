@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 PREFIX: Final = "POCKETFLOW_OTEL_"
+DEFAULT_DIRECTORY: Final = "~/.pflow/traces"
 
 ConsoleMode = Literal["live", "summary", "saved", "off"]
 FileMode = Literal["all", "failed", "off"]
@@ -61,7 +62,7 @@ class Config:
 
     console: ConsoleMode | None = None
     file: FileMode | None = None
-    dir: Path = Path("~/.pflow/traces")
+    dir: Path = Path(DEFAULT_DIRECTORY)
     capture_values: tuple[str, ...] = ()
     mask: Mask | None = None
     mask_errors: bool = False

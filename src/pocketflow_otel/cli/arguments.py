@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pocketflow_otel.config import DEFAULT_DIRECTORY
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -92,7 +94,7 @@ directory_option: Final = click.option(
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="D",
-    help="Where trace files are.  [default: ~/.pflow/traces]",
+    help=f"Where trace files are.  [default: {DEFAULT_DIRECTORY}]",
 )
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from pocketflow_otel.config import DEFAULT_DIRECTORY
+
 
 @click.command()
 @click.option(
@@ -15,7 +17,7 @@ import click
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="D",
-    help="Where the trace file goes.  [default: ~/.pflow/traces]",
+    help=f"Where the trace file goes.  [default: {DEFAULT_DIRECTORY}]",
 )
 def demo(*, directory: Path | None) -> None:
     """Run a built-in flow with a loop, a retry, a nested flow and a parallel batch.

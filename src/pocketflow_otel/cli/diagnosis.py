@@ -14,6 +14,7 @@ from pocketflow_otel.export.otlp.endpoints import (
     HTTP,
     HTTP_PORT,
     PROTOCOL,
+    exporter_variable,
     is_url,
     path_of,
     port_of,
@@ -83,4 +84,4 @@ def _fixes(to: Endpoint, failed: str) -> Iterator[str]:
         yield f"export {to.url_from}={url}{path}   # nothing is added to it"
     if reason(failed) == _NO_KEY:
         yield f"export {HEADERS}=name=value   # as the service's page says"
-    yield f"start the collector, or unset {to.url_from or f'OTEL_{to.signal.upper()}_EXPORTER'}"
+    yield f"start the collector, or unset {to.url_from or exporter_variable(to.signal)}"

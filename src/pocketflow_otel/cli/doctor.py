@@ -30,6 +30,7 @@ from pocketflow_otel.export.otlp.endpoints import (
     endpoint_is_set,
     exporter_name,
     exporter_names,
+    exporter_variable,
     header_variables,
     setting,
 )
@@ -252,11 +253,11 @@ def check_exporters() -> Iterator[Finding]:
                 yield finding
 
 
-_TRACES_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+_TRACES_EXPORTER: Final = exporter_variable("traces")
 
 
 def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding | None:
-    variable, group = f"OTEL_{signal.upper()}_EXPORTER", f"opentelemetry_{signal}_exporter"
+    variable, group = exporter_variable(signal), f"opentelemetry_{signal}_exporter"
     known = {point.name for point in metadata.entry_points(group=group)} | {"otlp"}
     to = endpoint(signal, name)
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _GRPC_VERBOSITY: Final = "GRPC_VERBOSITY"
-_TRIAL_SECONDS: Final = 2
+_PROBE_SECONDS: Final = 2
 
 
 def exporters_from_env() -> Iterator[SpanExporter]:
@@ -49,7 +49,7 @@ def variables_for_setup() -> dict[str, str | None]:
     changes = endpoints.sdk_variables()
     metrics = exporter_names("metrics")
     if metrics:
-        changes["OTEL_METRICS_EXPORTER"] = ",".join(
+        changes[endpoints.exporter_variable("metrics")] = ",".join(
             "pocketflow_otlp" if name == "otlp" else name for name in metrics
         )
     if any("otlp" in name for name in (*metrics, *exporter_names("traces"))):
@@ -79,7 +79,7 @@ def probe(signal: Literal["traces", "metrics"], name: str) -> str:
     make_exporter = exporter_class(signal, name)  # Before the logs are caught: its module brings the loggers.
     with endpoints.changed_environment(variables_for_setup()), captured_logs() as messages:
         try:
-            exporter = make_exporter(timeout=_TRIAL_SECONDS)
+            exporter = make_exporter(timeout=_PROBE_SECONDS)
             result = exporter.export(empty)
             exporter.shutdown()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer

@@ -86,6 +86,11 @@ def variable(name: str, signal: Signal) -> str:
     return f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}"
 
 
+def exporter_variable(signal: Signal) -> str:
+    """Return the variable that names the exporters of a signal."""
+    return f"OTEL_{signal.upper()}_EXPORTER"
+
+
 def setting(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return what a variable says; one that is empty, or blank, says nothing."""
     return environ.get(name, "").strip()
@@ -93,7 +98,7 @@ def setting(name: str, environ: Mapping[str, str] = os.environ) -> str:
 
 def exporter_names(signal: Signal, environ: Mapping[str, str] = os.environ) -> list[str]:
     """Return the exporters of a signal by name; for traces an endpoint alone is enough."""
-    chosen = f"OTEL_{signal.upper()}_EXPORTER"
+    chosen = exporter_variable(signal)
     if setting(chosen, environ):
         names = (name.strip() for name in environ[chosen].split(","))
         return [name for name in names if name and name.lower() != "none"]
@@ -119,7 +124,7 @@ def endpoint(
     url_from, url = _first(environ, variable("ENDPOINT", signal), ENDPOINT)
     protocol_from, protocol = _first(environ, variable("PROTOCOL", signal), PROTOCOL)
     if name in _PROTOCOLS:
-        protocol_from, protocol = f"OTEL_{signal.upper()}_EXPORTER", _PROTOCOLS[name]
+        protocol_from, protocol = exporter_variable(signal), _PROTOCOLS[name]
     protocol = protocol.lower() or (protocol_of(url) if typed else default_protocol(url, signal))
     if not url:
         url = f"http://localhost:{GRPC_PORT if protocol == GRPC else HTTP_PORT}"
@@ -219,8 +224,8 @@ def sdk_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str | No
         names = exporter_names(signal, environ)
         if signal != "metrics":  # These have a reader of ours, which asks for itself.
             names = [exporter_name(signal, name, environ) for name in names]
-        if names or setting(f"OTEL_{signal.upper()}_EXPORTER", environ):
-            changes[f"OTEL_{signal.upper()}_EXPORTER"] = ",".join(names) or "none"
+        if names or setting(exporter_variable(signal), environ):
+            changes[exporter_variable(signal)] = ",".join(names) or "none"
     return changes
 
 
@@ -247,7 +252,7 @@ def variables_for(url: str, environ: Mapping[str, str]) -> dict[str, str | None]
     )
     if not any("otlp" in name for name in chosen):
         chosen.append("otlp")
-    changes: dict[str, str | None] = {"OTEL_TRACES_EXPORTER": ",".join(chosen)}
+    changes: dict[str, str | None] = {exporter_variable("traces"): ",".join(chosen)}
     traces, traces_protocol = variable("ENDPOINT", "traces"), variable("PROTOCOL", "traces")
     if urlsplit(full).path.endswith(path_of("traces")):
         return changes | {traces: full, traces_protocol: protocol_of(full)}
