@@ -20,6 +20,7 @@ import click
 from pocketflow_otel import startup_variables
 from pocketflow_otel.cli.arguments import UserError
 from pocketflow_otel.cli.environments import has_ours, remedy
+from pocketflow_otel.config import DEFAULT_DIRECTORY
 from pocketflow_otel.export.otlp.endpoints import GRPC_PORT
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _TRAMPOLINE: Final = re.compile(rb"#!/bin/sh\s+'''exec' \"?(?P<python>[^\"\n]*?p
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="D",
-    help="Where trace files go.  [default: ~/.pflow/traces]",
+    help=f"Where trace files go.  [default: {DEFAULT_DIRECTORY}]",
 )
 @click.option(
     "--otlp",

@@ -38,7 +38,7 @@ _PROTOCOLS: Final = {name: protocol for protocol, name in EXPORTERS.items()}
 GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
 EXAMPLE_URL: Final = f"http://localhost:{HTTP_PORT}"
-"""What a message may tell a user to type."""
+"""The endpoint that messages and help texts give as an example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Endpoint:
     Attributes:
         signal: What is sent.
         url: As it was given, or the default of the protocol.
-        protocol: One of `EXPORTERS`, or what a variable says instead.
-        url_from: The variable that says the URL; empty for the default.
-        protocol_from: The variable that says the protocol; empty where the URL decides.
+        protocol: One of `EXPORTERS`, or what a variable has in its place.
+        url_from: The variable that has the URL; empty for the default.
+        protocol_from: The variable that has the protocol; empty where the URL decides.
     """
 
     signal: Signal
@@ -92,7 +92,7 @@ def exporter_variable(signal: Signal) -> str:
 
 
 def setting(name: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return what a variable says; one that is empty, or blank, says nothing."""
+    """Return the value of a variable; one that is empty, or blank, is as good as unset."""
     return environ.get(name, "").strip()
 
 
@@ -119,7 +119,7 @@ def endpoint(
         signal: What it sends.
         name: Its name in `OTEL_TRACES_EXPORTER` and the like; all but `otlp` have their protocol.
         environ: The variables.
-        typed: Whether somebody asked for it by a command: then HTTP is what nobody has to say.
+        typed: Whether a user typed it as an argument of a command: then HTTP is the default.
     """
     url_from, url = _first(environ, variable("ENDPOINT", signal), ENDPOINT)
     protocol_from, protocol = _first(environ, variable("PROTOCOL", signal), PROTOCOL)
@@ -143,7 +143,7 @@ def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
 
 
 def header_variables(signal: Signal) -> tuple[str, ...]:
-    """Return the variables that may say the headers of a signal; the first that is set decides."""
+    """Return the variables for the headers of a signal; the first that is set decides."""
     return variable("HEADERS", signal), HEADERS
 
 
@@ -156,7 +156,7 @@ def headers(signal: Signal, environ: Mapping[str, str] = os.environ) -> dict[str
 
 
 def default_protocol(url: str, signal: Signal = "traces") -> str:
-    """Return how to send to an endpoint of the environment where no variable says it.
+    """Return the protocol for an endpoint of the environment where no variable names one.
 
     gRPC, as Python's exporters have it; sent to the port of HTTP, or to a path, it would only fail.
 
@@ -167,7 +167,7 @@ def default_protocol(url: str, signal: Signal = "traces") -> str:
 
 
 def protocol_of(url: str) -> str:
-    """Return how to send to a URL that was typed: over gRPC to its port, else over HTTP.
+    """Return the protocol for a URL that was typed: gRPC for its port, else HTTP.
 
     >>> protocol_of("http://localhost:4317"), protocol_of("https://otlp.example.com")
     ('grpc', 'http/protobuf')
