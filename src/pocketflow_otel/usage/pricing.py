@@ -18,6 +18,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.usage.providers import is_tuned, maker_of, runs_locally, split_provider
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
@@ -27,81 +29,12 @@ if TYPE_CHECKING:
 
 MILLION: Final = Decimal(1_000_000)
 
-_PROVIDERS: Final = {
-    "anthropic": "anthropic",
-    "aws": "aws",
-    "aws.bedrock": "aws",
-    "aws_bedrock": "aws",
-    "bedrock": "aws",
-    "bedrock_converse": "aws",
-    "cerebras": "cerebras",
-    "az.ai.inference": "azure",
-    "az.ai.openai": "azure",
-    "azure": "azure",
-    "azure.ai.inference": "azure",
-    "azure.ai.openai": "azure",
-    "azure_ai": "azure",
-    "azure_openai": "azure",
-    "cohere": "cohere",
-    "cohere_chat": "cohere",
-    "deepseek": "deepseek",
-    "fireworks": "fireworks",
-    "fireworks_ai": "fireworks",
-    "gcp.gemini": "google",
-    "gcp.gen_ai": "google",
-    "gcp.vertex_ai": "google",
-    "gemini": "google",
-    "google": "google",
-    "google_genai": "google",
-    "google_vertexai": "google",
-    "vertex_ai": "google",
-    "vertexai": "google",
-    "groq": "groq",
-    "mistral": "mistral",
-    "mistral_ai": "mistral",
-    "mistralai": "mistral",
-    "moonshot": "moonshotai",
-    "moonshot_ai": "moonshotai",
-    "moonshotai": "moonshotai",
-    "novita": "novita",
-    "openai": "openai",
-    "openrouter": "openrouter",
-    "perplexity": "perplexity",
-    "together": "together",
-    "together_ai": "together",
-    "voyage": "voyageai",
-    "voyageai": "voyageai",
-    "x-ai": "x-ai",
-    "x_ai": "x-ai",
-    "xai": "x-ai",
-}
-"""Providers' names in spans and in the prefixes of models, to genai-prices' ids.
-
-Of `gen_ai.provider.name` in OpenTelemetry's convention, of litellm's prefixes and of LangChain.
-"""
-
 _PATIENCE: Final = 10.0
 """Seconds a step waits for the table, once a process, before a cost stays unknown."""
 
-_RESELLERS: Final = frozenset({"openrouter", "together", "fireworks", "novita", "groq"})
-"""Providers whose models have names with slashes of their own."""
-
-_BEDROCK: Final = re.compile(
-    r"(?:[a-z-]{2,6}\.)?(?:ai21|amazon|anthropic|cohere|deepseek|meta|mistral|openai|qwen)\."
-)
-_RESOURCE: Final = re.compile(r"arn:aws[\w-]*:bedrock:[^/]*/|(?:projects/.+/)?(?:publishers/\w+/)?models/")
-"""What Bedrock and Google put before the name of a model, in that of a resource."""
-_TUNED: Final = re.compile(r"(?:^|/)ft:|:ft-")
-"""In the name of a model that OpenAI or Mistral has fine-tuned for somebody."""
 _OWN_MACHINE: Final = re.compile(r"https?://(?:localhost|127\.|0\.0\.0\.0|\[::1\]|host\.docker\.internal)")
 _OWN_COPY: Final = re.compile(r"gpt-oss|.*:")
 """Names of weights that people run themselves: `gpt-oss`, and what has a tag, as Ollama's have."""
-_MAKERS: Final = (
-    ("chatgpt-", "openai"),
-    ("codex-", "openai"),
-    ("text-embedding-", "openai"),
-)
-"""Whose models are called so, where genai-prices does not tell by the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +136,7 @@ class PriceBook:
 
     def knows_without_table(self, usage: Usage) -> bool:
         """Tell whether `price` answers at once, whether or not the table is loaded."""
-        unpriced = usage.subscribed or not usage.model or _runs_locally(usage.model, usage.provider)
+        unpriced = usage.subscribed or not usage.model or runs_locally(usage.model, usage.provider)
         return usage.cost is not None or unpriced or usage.model in self._user or table.ready
 
     @property
@@ -274,7 +207,7 @@ def _table_price(usage: Usage, model: str, at: datetime, base_url: str | None) -
     ask = partial(_ask, tokens=tokens, at=at, tier=usage.service_tier)
     provider, name = split_provider(model, usage.provider)
     # OpenAI's client is used with many others' endpoints, and then says "openai" of those too.
-    if base_url is not None and not _TUNED.search(model) and (usage.provider or "openai").lower() == "openai":
+    if base_url is not None and not is_tuned(model) and (usage.provider or "openai").lower() == "openai":
         price = ask(model, None, base_url)
         if price is not None:
             return price
@@ -286,44 +219,7 @@ def _table_price(usage: Usage, model: str, at: datetime, base_url: str | None) -
             return price
     if _OWN_COPY.match(name) or (base_url is not None and _OWN_MACHINE.match(base_url)):
         return None
-    return ask(name, next((maker for prefix, maker in _MAKERS if name.startswith(prefix)), None), None)
-
-
-def split_provider(model: str, given: str | None) -> tuple[str | None, str | None]:
-    """Return genai-prices' provider, if one can be told, and the model's name there.
-
-    The name is `None` where no price can be right: a fine-tuned model is not priced as its base, a
-    model behind a prefix nobody knows is somebody's own.
-
-    >>> split_provider("openrouter/openai/gpt-4o", None)
-    ('openrouter', 'openai/gpt-4o')
-    >>> split_provider("claude-sonnet-4-5", "aws.bedrock")
-    ('aws', 'claude-sonnet-4-5')
-    >>> split_provider("ft:gpt-4o-mini-2024-07-18:acme::abc", "openai")
-    ('openai', None)
-    """
-    provider = _PROVIDERS.get(given.lower()) if given else None
-    name = _RESOURCE.sub("", model, count=1) if _RESOURCE.match(model) else model
-    prefix, slash, rest = name.partition("/")
-    if slash and provider not in _RESELLERS:
-        named = _PROVIDERS.get(prefix.lower())
-        if named is not None:
-            provider, name = named, rest
-        elif provider is None:
-            name = ""
-    if _BEDROCK.match(name) and provider is None:
-        provider = "aws"
-    if given and provider is None and given.lower() in _LOCAL:
-        return None, None
-    return provider, None if not name or _TUNED.search(name) else name
-
-
-def _runs_locally(model: str, provider: str | None) -> bool:
-    """Tell whether a model has no price because its provider is software that people run themselves."""
-    return (provider or "").lower() in _LOCAL and split_provider(model, provider)[1] is None
-
-
-_LOCAL: Final = frozenset({"ollama", "llama.cpp", "lmstudio", "vllm", "huggingface_local"})
+    return ask(name, maker_of(name), None)
 
 
 def _ask(

@@ -19,7 +19,7 @@ import pytest
 
 from pocketflow_otel.usage import pricing
 from pocketflow_otel.usage.payloads import Usage
-from pocketflow_otel.usage.pricing import PriceBook, UserPrice, read_prices, split_provider
+from pocketflow_otel.usage.pricing import PriceBook, UserPrice, read_prices
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 M = Decimal(1_000_000)
@@ -464,27 +464,6 @@ def test_a_price_file_may_lie_in_the_home_directory(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "prices.toml", PRICES)
     assert len(read_prices(Path("~/prices.toml"))) == 4
-
-
-@pytest.mark.parametrize(
-    ("model", "given", "split"),
-    [
-        ("gpt-4o", None, (None, "gpt-4o")),
-        ("gpt-4o", "OpenAI", ("openai", "gpt-4o")),
-        ("gpt-4o", "acme-cloud", (None, "gpt-4o")),
-        ("gpt-4o", "az.ai.openai", ("azure", "gpt-4o")),
-        ("openai/gpt-4o", "openrouter", ("openrouter", "openai/gpt-4o")),
-        ("openrouter/openai/gpt-4o", None, ("openrouter", "openai/gpt-4o")),
-        ("acme/gpt-4o", None, (None, None)),
-        ("ft:gpt-4o:acme::x", "openai", ("openai", None)),
-        ("llama3.2", "ollama", (None, None)),
-        ("eu.anthropic.claude-haiku-4-5-v1:0", None, ("aws", "eu.anthropic.claude-haiku-4-5-v1:0")),
-    ],
-)
-def test_the_provider_is_told_from_what_is_given_and_the_prefix(
-    model: str, given: str | None, split: tuple[str | None, str | None]
-) -> None:
-    assert split_provider(model, given) == split
 
 
 @pytest.mark.parametrize(
