@@ -111,7 +111,7 @@ def _table(summaries: Sequence[RunSummary], columns: int | None, *, brief: bool,
         said = in_signs(trouble) if brief else f"({in_words(trouble)})"
         return Part(
             f"{summary.status} {said}" if trouble else summary.status,
-            style_of(summary.status, doubtful=bool(trouble)),
+            style_of(summary.status, troubled=bool(trouble)),
         )
 
     return table(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.analysis.rows import COLUMNS, rows, status
 from pocketflow_otel.traces import otlp_json
-from pocketflow_otel.views import tree
+from pocketflow_otel.views.span_line import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,11 +87,11 @@ def chrome(trace: Trace) -> Iterator[str]:
     for step in steps:
         track, is_new = tracks.place(step, last)
         if is_new:
-            events.append(_named("thread_name", track, "main" if track == 0 else tree.name(step)))
+            events.append(_named("thread_name", track, "main" if track == 0 else name_of(step.span)))
         events.append(
             {
                 "ph": "X",
-                "name": tree.name(step),
+                "name": name_of(step.span),
                 "cat": step.span.role or "span",
                 "ts": (step.span.start - first) / 1e3,
                 "dur": ((step.span.end or last) - step.span.start) / 1e3,

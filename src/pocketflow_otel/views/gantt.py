@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.analysis.rows import status
 from pocketflow_otel.views import tree, wording
+from pocketflow_otel.views.span_line import name_of
 from pocketflow_otel.views.status import style_of
 from pocketflow_otel.views.styled_text import DIM, Line, Part, cut
 
@@ -31,7 +32,8 @@ def gantt_lines(trace: Trace, *, width: int = 100, limit: int | None = tree.LIMI
     yield from tree.facts(trace)
     shown = list(tree.walk(trace, limit))
     names = [
-        cut(one.prefix + (tree.name(one.step) if one.step else tree.left_out(one)), _NAMES) for one in shown
+        cut(one.prefix + (name_of(one.step.span) if one.step else tree.left_out(one)), _NAMES)
+        for one in shown
     ]
     column = max(map(len, names), default=0)
     room = max(width - column - 12, _LEAST)

@@ -10,17 +10,18 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.views import wording
+from pocketflow_otel.views import span_line, wording
 from pocketflow_otel.views.open_span import OpenSpan
 from pocketflow_otel.views.repeated_failures import MIN_INTERVAL, RepeatedFailures, drain, message_pattern
-from pocketflow_otel.views.status import mark_of
-from pocketflow_otel.views.styled_text import BAD, DIM, NAME, WARN, Line, Part, cut, escape
-from pocketflow_otel.views.summary import RunTotals, name_of
+from pocketflow_otel.views.span_line import name_of
+from pocketflow_otel.views.status import RETRIED, TROUBLED
+from pocketflow_otel.views.styled_text import DIM, Line, Part, cut, escape
+from pocketflow_otel.views.summary import RunTotals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pocketflow_otel.traces.records import Attributes, SpanRecord
+    from pocketflow_otel.traces.records import SpanRecord
 
 _INDENT: Final = "  "
 NARROW: Final = 60
@@ -88,14 +89,7 @@ class LiveRenderer:
             return
         entry.start_shown = True
         span = entry.span
-        name = [Part(name_of(span), NAME)]
-        mode = span.attributes.get(semconv.BATCH_MODE)
-        if mode is not None and entry.items.size is not None:
-            name.append(Part(f" ×{entry.items.size}"))
-        if mode == semconv.PARALLEL:
-            name.append(Part(" parallel", DIM))
-        name.append(Part(wording.visit(span.attributes), DIM))
-        line = self._line(entry, span.start, Part("→ ", DIM), *name)
+        line = self._line(entry, span.start, Part("→ ", DIM), *span_line.started(span, entry.items.size))
         if entry.depth == 0 and not self._narrow:
             gap = max(2, self._run_column - sum(len(part.text) for part in line))
             line += (Part(" " * gap), Part(f"run {self._run_id}", DIM))
@@ -128,10 +122,10 @@ class LiveRenderer:
         if batch is not None and self._is_repeated(entry, batch, time, which, error + place):
             return
         yield from self._start_line(entry)
-        waiting = f"; waiting {wait:g}s" if wait else ""
         message = cut(escape(error), wording.MAX_MESSAGE) + wording.where(semconv.EXEC, place)
-        sentence = Part(f"attempt {which} failed: {message}{waiting}")
-        yield self._line(entry, time, Part("↻ ", WARN), sentence)
+        waiting = f"waiting {wait:g}s" if wait else ""
+        sentence = wording.attempt_failed(attempt, max_attempts, message, waiting)
+        yield self._line(entry, time, RETRIED, Part(sentence))
 
     def _is_repeated(self, entry: OpenSpan, batch: OpenSpan, time: int, attempt: str, error: str) -> bool:
         """Tell whether a failed attempt of an item goes without a line; those alike are counted.
@@ -189,9 +183,8 @@ class LiveRenderer:
         yield from self._due_lines(time)
         entry = self._open.get(span_id)
         if entry is not None and not entry.hidden:
-            ways = ", ".join(escape(way) for way in known)
-            said = f"action '{escape(action)}' leads nowhere (known: {ways}): flow ends here"
-            yield self._line(entry, time, Part("⚠ ", WARN), Part(said))
+            sentence = wording.action_unmatched(action, known, "flow ends here")
+            yield self._line(entry, time, TROUBLED, Part(sentence))
 
     def progressed(self, span_id: str, done: float, total: float | None) -> None:
         """Take note of a step's progress; it is told when the step has been silent for long."""
@@ -261,12 +254,10 @@ class LiveRenderer:
         return []
 
     def _end_line(self, entry: OpenSpan, span: SpanRecord, parent: OpenSpan | None) -> Line:
-        name = [] if span.role == "item" else [Part(name_of(span), NAME), Part(" ")]
-        mark = mark_of(span, "failed" if span.failed else "ok", failed_inside=entry.failed_inside)
-        line = self._line(entry, span.end, mark, *name, Part(wording.seconds(span.duration)))
-        for piece in (*_overlapped(entry, span), *self._outcome(entry, span), *_progress(span, parent)):
-            line += (Part("  "), piece)
-        return line
+        remark = self._others_wrote(entry, span)
+        outcome = span_line.outcome(span, entry.failed_inside, remark=remark, narrow=self._narrow)
+        facts = (*_overlapped(entry, span), *outcome, *_progress(span, parent))
+        return self._line(entry, span.end, *span_line.ended(span, facts, entry.failed_inside))
 
     def _hint(self, entry: OpenSpan, span: SpanRecord) -> Iterator[Line]:
         """Say what the store had, where a step missed a key."""
@@ -300,37 +291,16 @@ class LiveRenderer:
 
     def _title(self, entry: OpenSpan) -> str:
         """Return what an open step is called: `Summarize [4]`."""
-        node = entry
-        if entry.span.role == "item":
-            node = self._open.get(entry.span.parent_id, entry)
-        return f"{name_of(node.span)} {entry.label}".rstrip()
+        node = self._open.get(entry.span.parent_id) if entry.span.role == "item" else entry
+        name = name_of(node.span) if node is not None else ""
+        return f"{name} {entry.label}".rstrip()
 
-    def _outcome(self, entry: OpenSpan, span: SpanRecord) -> Iterator[Part]:
-        attributes = span.attributes
-        if span.failed:
-            message = wording.failure(span.status_message, attributes)
-            yield Part(message + wording.where(attributes.get(semconv.ERROR_PHASE), span.error_place), BAD)
-            return
-        action = attributes.get(semconv.NODE_ACTION)
-        if semconv.FLOW_NESTED in attributes:
-            action = attributes.get(semconv.FLOW_ACTION)
-        if action is not None:
-            yield Part(f"→ {escape(str(action))}")
-        for circumstance in wording.circumstances(attributes, entry.failed_inside):
-            yield Part(circumstance, WARN)
-        for kind in wording.warnings(span.events) if span.role == "node" else ():
-            yield Part(f"warning {kind}".rstrip(), WARN)
-        changes = wording.diff(attributes, counts=self._narrow) if span.role == "node" else ""
-        if changes:
-            yield Part(changes + self._others_wrote(entry, attributes))
-        usage = wording.cost_of(attributes) if self._narrow else wording.usage(attributes)
-        if usage and not (span.role == "flow" and semconv.FLOW_NESTED not in attributes):
-            yield Part(usage, DIM)
-
-    def _others_wrote(self, entry: OpenSpan, attributes: Attributes) -> str:
-        """Say that the changes of a step may be those of others: once a flow."""
-        flow = entry.flow or entry
+    def _others_wrote(self, entry: OpenSpan, span: SpanRecord) -> str:
+        """Return the remark that the changes of a step may be those of others: once a flow."""
+        flow, attributes = entry.flow or entry, span.attributes
         if flow.others_wrote or self._narrow or semconv.SHARED_CONCURRENT not in attributes:
+            return ""
+        if span.role != "node" or span.failed or not wording.diff(attributes):
             return ""
         flow.others_wrote = True
         return f" {wording.OTHERS_WROTE}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pocketflow_otel import semconv
 from pocketflow_otel.views import tree, wording
+from pocketflow_otel.views.span_line import name_of
 from pocketflow_otel.views.styled_text import escape, render
 from pocketflow_otel.views.trouble import steps_with
 
@@ -58,7 +59,7 @@ def _errors(trace: Trace) -> Iterator[str]:
         for event in step.span.events:
             if event.name == semconv.EXCEPTION_EVENT:
                 phase = step.span.attributes.get(semconv.ERROR_PHASE)
-                place = tree.name(step) + (f".{phase}" if phase else "")
+                place = name_of(step.span) + (f".{phase}" if phase else "")
                 yield ""
                 yield f"### Error in {_code(place)}"
                 yield ""

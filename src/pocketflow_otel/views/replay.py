@@ -8,7 +8,8 @@ from pocketflow_otel import semconv
 from pocketflow_otel.traces.records import ENDED
 from pocketflow_otel.traces.trace import tree
 from pocketflow_otel.views import wording
-from pocketflow_otel.views.styled_text import WARN, Part, escape
+from pocketflow_otel.views.status import style_of
+from pocketflow_otel.views.styled_text import Part, escape
 from pocketflow_otel.views.summary import path_line
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def ending(trace: Trace, renderer: LiveRenderer) -> Iterator[Line]:
     facts = wording.joined(
         [wording.seconds(summary.duration), wording.plural(summary.steps, "step"), was_running(trace)]
     )
-    yield Part(summary.status.upper(), WARN), Part(f" · {facts}")
+    yield Part(summary.status.upper(), style_of(summary.status)), Part(f" · {facts}")
     yield path_line(summary.path)
 
 

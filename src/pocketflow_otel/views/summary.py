@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 from pocketflow_otel import semconv
 from pocketflow_otel.traces.records import Trouble
 from pocketflow_otel.views import wording
+from pocketflow_otel.views.span_line import name_of
 from pocketflow_otel.views.status import style_of
-from pocketflow_otel.views.styled_text import BAD, Line, Part, escape
+from pocketflow_otel.views.styled_text import Line, Part, escape
 from pocketflow_otel.views.trouble import steps_with
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ class RunTotals:
             failed = self._failed_steps
             steps += f" ({self._steps - failed} ok, {failed} failed)" if failed else ""
             where = f" at {self._failed_at}" if self._failed_at else ""
-            yield Part(f"FAILED{where}", BAD), Part(f" · {wording.joined([took, steps, bill])}")
+            yield (
+                Part(f"FAILED{where}", style_of("failed")),
+                Part(f" · {wording.joined([took, steps, bill])}"),
+            )
         else:
             outcome = root.outcome
             trouble = Trouble(self._failed_steps, self._errors, self._fallbacks, self._item_fallbacks)
@@ -96,12 +100,6 @@ class RunTotals:
 def path_line(path: Path) -> Line:
     """Return the line that names a run's trace file."""
     return (Part(f"trace {escape(wording.short_path(path))}"),)
-
-
-def name_of(span: SpanRecord) -> str:
-    """Return what a flow or node is called: `Flow: qa_flow`, `Summarize`."""
-    name = escape(span.label)
-    return f"Flow: {name}" if span.role == "flow" and span.title else name
 
 
 def _place(span: SpanRecord, parent: SpanRecord | None) -> str:

@@ -54,7 +54,7 @@ def _line(event: Mapping[str, Any], flow: str) -> Line:
 
 def _changes(changes: Mapping[str, Any]) -> str:
     names = []
-    for mark, kind in (("+", "added"), ("~", "modified"), ("−", "removed")):
+    for mark, kind, _ in wording.CHANGES:
         keys = changes.get(kind)
         if isinstance(keys, list):
             names += [mark + escape(str(key)) for key in keys]

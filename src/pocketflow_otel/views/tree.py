@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.analysis.rows import status
-from pocketflow_otel.views import wording
+from pocketflow_otel.views import span_line, wording
 from pocketflow_otel.views.replay import was_running
-from pocketflow_otel.views.status import mark_of, style_of
-from pocketflow_otel.views.styled_text import BAD, DIM, NAME, WARN, Line, Part, escape
+from pocketflow_otel.views.status import RETRIED, TROUBLED, style_of
+from pocketflow_otel.views.styled_text import DIM, NAME, WARN, Line, Part, escape
 from pocketflow_otel.views.trouble import steps_with
 
 if TYPE_CHECKING:
@@ -107,9 +106,9 @@ def tree_lines(trace: Trace, *, values: bool = False, limit: int | None = LIMIT)
             continue
         yield (
             Part(shown.prefix, DIM),
-            *_step_line(shown.step, shown.parent, remarks.of(shown.step, shown.parent)),
+            *span_line.saved(shown.step, shown.parent, remarks.of(shown.step, shown.parent)),
         )
-        for line in _happened(shown.step):
+        for line in _event_lines(shown.step):
             yield (Part(shown.indent, DIM), *line)
         if values:
             for name, value in recorded(shown.step).items():
@@ -168,15 +167,6 @@ def left_out(shown: Shown) -> str:
     return f"… {len(shown.left_out):,} more left out ({count}); --all shows them"
 
 
-def name(step: SpanNode) -> str:
-    """Return what a step is called: `Flow: qa`, `Answer`, `[2]`, or a foreign span's name."""
-    span = step.span
-    if span.role == "item":
-        return f"[{span.attributes.get(semconv.BATCH_INDEX, '?')}]"
-    called = escape(span.label or span.name)
-    return f"Flow: {called}" if span.role == "flow" and span.title else called
-
-
 class _Remarks:
     """Remarks that steps ran beside others on one store: one a flow, at the first step."""
 
@@ -199,66 +189,27 @@ class _Remarks:
         return f" {wording.OTHERS_WROTE}"
 
 
-def _step_line(step: SpanNode, parent: SpanNode | None, remark: str) -> Line:
-    span, said = step.span, step.span.attributes
-    mark = mark_of(span, status(step), failed_inside=step.failed_inside) if span.role else Part("· ", DIM)
-    line: Line = (mark, Part(name(step), NAME if span.role else DIM))
-    if span.role in ("node", "flow"):
-        line += (Part(wording.visit(said), DIM),)
-    if semconv.BATCH_SIZE in said and semconv.BATCH_MODE in said:
-        line += (Part(f" ×{said[semconv.BATCH_SIZE]}", DIM),)
-    if said.get(semconv.BATCH_MODE) == semconv.PARALLEL:
-        line += (Part(" parallel", DIM),)
-    for piece in _pieces(step, parent, remark):
-        line += (Part("  "), piece)
-    return line
-
-
-def _pieces(step: SpanNode, parent: SpanNode | None, remark: str) -> Iterator[Part]:
-    span, said = step.span, step.span.attributes
-    if span.end:
-        share = span.duration / parent.span.duration if parent is not None and parent.span.duration else None
-        yield Part(wording.seconds(span.duration) + (f" ({share:.0%})" if share is not None else ""))
-    if step.interrupted or not span.end:
-        yield Part("interrupted" if span.end else "running", WARN)
-    elif span.failed:
-        message = wording.failure(span.status_message, said)
-        yield Part(message + wording.where(said.get(semconv.ERROR_PHASE), span.error_place), BAD)
-    action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION))
-    if action is not None and not (span.role == "flow" and parent is None):
-        yield Part(f"→ {escape(str(action))}")
-    for circumstance in wording.circumstances(said, step.failed_inside):
-        yield Part(circumstance, WARN)
-    changes = wording.diff(said)
-    if changes:
-        yield Part(changes + remark)
-    usage = _usage(step)
-    if usage:
-        yield Part(usage, DIM)
-
-
-def _usage(step: SpanNode) -> str:
-    said = step.span.attributes
-    needed = (semconv.SUM_INPUT_TOKENS, semconv.SUM_OUTPUT_TOKENS)
-    return wording.usage(said) if all(key in said for key in needed) else ""
-
-
-def _happened(step: SpanNode) -> Iterator[Line]:
-    for event in step.span.events:
-        said = event.attributes
+def _event_lines(node: SpanNode) -> Iterator[Line]:
+    """Yield a line for each failed attempt, unmatched action and warning of a step."""
+    for event in node.span.events:
+        attributes = event.attributes
         if event.name == semconv.ATTEMPT_FAILED:
-            raised = wording.raised(said[semconv.EXCEPTION_TYPE], said.get(semconv.EXCEPTION_MESSAGE))
-            error = wording.error(raised, "error")
-            wait = said[semconv.ATTEMPT_WAIT]
-            waited = f"; waited {wait:g}s" if wait else ""
-            said_of = f"attempt {said[semconv.ATTEMPT]}/{said[semconv.ATTEMPT_MAX]} failed: {error}{waited}"
-            yield Part("↻ ", WARN), Part(said_of)
+            raised = wording.raised(
+                attributes[semconv.EXCEPTION_TYPE], attributes.get(semconv.EXCEPTION_MESSAGE)
+            )
+            wait = attributes[semconv.ATTEMPT_WAIT]
+            sentence = wording.attempt_failed(
+                attributes[semconv.ATTEMPT],
+                attributes[semconv.ATTEMPT_MAX],
+                wording.error(raised, "error"),
+                f"waited {wait:g}s" if wait else "",
+            )
+            yield RETRIED, Part(sentence)
         elif event.name == semconv.ACTION_UNMATCHED:
-            action = escape(str(said[semconv.UNMATCHED_ACTION]))
-            known = ", ".join(escape(way) for way in said[semconv.UNMATCHED_KNOWN])
-            yield Part("⚠ ", WARN), Part(f"action '{action}' leads nowhere (known: {known}): the flow ended")
+            action, known = attributes[semconv.UNMATCHED_ACTION], attributes[semconv.UNMATCHED_KNOWN]
+            yield TROUBLED, Part(wording.action_unmatched(action, known, "the flow ended"))
         elif event.name == semconv.WARNING:
-            yield Part("⚠ ", WARN), Part(wording.warning(event))
+            yield TROUBLED, Part(wording.warning(event))
 
 
 def recorded(step: SpanNode) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pocketflow_otel.views import wording
+from pocketflow_otel.views.status import SIGNS
 
 if TYPE_CHECKING:
     from pocketflow_otel.traces.records import Trouble
@@ -47,4 +48,5 @@ def in_signs(trouble: Trouble) -> str:
     '✗2⚠21'
     """
     failures, fallbacks = max(trouble.failed, trouble.errors), trouble.fallbacks + trouble.item_fallbacks
-    return "".join(f"{sign}{number:,}" for sign, number in (("✗", failures), ("⚠", fallbacks)) if number)
+    counts = ((SIGNS["failed"], failures), (SIGNS["troubled"], fallbacks))
+    return "".join(f"{sign}{number:,}" for sign, number in counts if number)

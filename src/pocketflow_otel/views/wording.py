@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.records import Attributes, EventRecord
 
 MAX_KEYS: Final = 5
-_CHANGES: Final = (
-    ("+", semconv.SHARED_ADDED_KEYS),
-    ("~", semconv.SHARED_MODIFIED_KEYS),
-    ("−", semconv.SHARED_REMOVED_KEYS),
+CHANGES: Final = (
+    ("+", "added", semconv.SHARED_ADDED_KEYS),
+    ("~", "modified", semconv.SHARED_MODIFIED_KEYS),
+    ("−", "removed", semconv.SHARED_REMOVED_KEYS),
 )
+"""Kinds of changes to a store: the mark, its name in the events of a trace file, its attribute."""
 OTHERS_WROTE: Final = "(others wrote too)"
 """Behind the changes of a step that ran beside others: theirs may be among them."""
 _APPROVED: Final = "approved"
@@ -150,9 +151,13 @@ def diff(attributes: Attributes, *, counts: bool = False) -> str:
     """
     if counts:
         return " ".join(
-            f"{mark}{len(attributes[attribute])}" for mark, attribute in _CHANGES if attributes.get(attribute)
+            f"{mark}{len(attributes[attribute])}"
+            for mark, _, attribute in CHANGES
+            if attributes.get(attribute)
         )
-    names = [mark + escape(str(key)) for mark, attribute in _CHANGES for key in attributes.get(attribute, ())]
+    names = [
+        mark + escape(str(key)) for mark, _, attribute in CHANGES for key in attributes.get(attribute, ())
+    ]
     if not names:
         return ""
     more = [f"(+{len(names) - MAX_KEYS} more)"] if len(names) > MAX_KEYS else []
@@ -165,8 +170,8 @@ def visit(attributes: Attributes) -> str:
     return "" if number == 1 else f" (visit {number})"
 
 
-def is_doubtful(attributes: Attributes) -> bool:
-    """Tell whether a step or workflow that did not fail did not go as it should either."""
+def is_troubled(attributes: Attributes) -> bool:
+    """Tell whether a step or workflow that did not fail did not go as it should either: it fell back, say."""
     fell_back = attributes.get(semconv.NODE_FALLBACK) or attributes.get(semconv.BATCH_FALLBACKS)
     otherwise = attributes.get(semconv.FLOW_STATUS) in PFLOW_STATUSES
     return bool(fell_back) or was_stopped(attributes) or otherwise
@@ -233,6 +238,17 @@ def raised(error_type: object, message: object) -> str:
 def error(message: str, fallback: str) -> str:
     """Return an error for one line: its text, or its type where the text was not recorded."""
     return cut(escape(message.strip() or fallback), MAX_MESSAGE)
+
+
+def attempt_failed(attempt: object, max_attempts: object, message: str, wait: str) -> str:
+    """Return `attempt 1/3 failed: KeyError: 'x'; waiting 2s`, without the wait where there is none."""
+    return f"attempt {attempt}/{max_attempts} failed: {message}" + (f"; {wait}" if wait else "")
+
+
+def action_unmatched(action: object, known: Iterable[str], consequence: str) -> str:
+    """Return `action 'x' leads nowhere (known: default): the flow ended`."""
+    actions = ", ".join(map(escape, known))
+    return f"action '{escape(str(action))}' leads nowhere (known: {actions}): {consequence}"
 
 
 def failure(message: str, attributes: Attributes) -> str:
