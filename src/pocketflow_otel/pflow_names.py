@@ -29,7 +29,7 @@ TEMPLATE_ERROR: Final = "template_error"
 API_WARNING: Final = "api_warning"
 """The category of an answer that an API gave instead of what it was asked for."""
 WARNING: Final = "warning"
-"""What is said of a warning that pflow has no category for; and the severity of most."""
+"""The category of a warning that pflow has none for; and the severity of most."""
 
 _RETURNED: Final = {
     "HttpNode": "http_failure",

@@ -67,7 +67,7 @@ EARLY: Final = {
     "early pflow.context_propagation.propagating_executor",
 }
 LATE: Final = {
-    "late pflow.subprocesses.traced",
+    "late pflow.subprocesses.with_trace_environment",
     "late pflow.adapter.open_item",
     "late pflow.patcher.PflowPatcher._after_run",
     "late pflow.pflow_scope.PflowScope.fail",

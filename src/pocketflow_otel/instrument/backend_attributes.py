@@ -51,7 +51,7 @@ def of_start(
 
 
 def of_calls(compat: Collection[str]) -> dict[str, AttributeValue]:
-    """Return what says that a step made model calls of which no other span tells.
+    """Return the attributes that make a model call of a step whose calls have no span of their own.
 
     Back ends price the usage of model calls alone, not that of chains.
     """

@@ -50,7 +50,7 @@ class CallSite(NamedTuple):
 
 
 class CodeInfo(NamedTuple):
-    """What the code of one function says.
+    """The calls, parameters and results of one function, read from its code.
 
     Attributes:
         calls: Its calls by the offset of their instruction.
@@ -85,7 +85,7 @@ _codes: dict[int, tuple[ref[CodeType], CodeInfo]] = {}  # by id: to hash a code 
 
 
 def code_of(frame: FrameType) -> CodeInfo:
-    """Return what the code of a frame says. It is read once."""
+    """Return what was read from the code of a frame; it is read once."""
     code = frame.f_code
     key = id(code)
     known = _codes.get(key)

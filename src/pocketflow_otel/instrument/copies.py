@@ -74,5 +74,5 @@ def _place(module: ModuleType) -> str:
 
 @cache
 def _warn(problem: str) -> None:
-    """Say once what of a program's PocketFlow will not be seen."""
+    """Log once what of a program's PocketFlow is not traced."""
     logger.warning("%s", problem)

@@ -1,4 +1,4 @@
-"""Be called when a module has been imported, and let nobody see it.
+"""Import hooks: functions called when a module has been imported, which nobody else sees.
 
 Other than wrapt's post-import hooks these fire at each import, wait for one that another thread is
 in the middle of, and have no frame in the traceback of a module that fails, nor one that a warning
@@ -60,7 +60,7 @@ class ImportHooks(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return what the finders behind this one find, with a loader that tells when it is done."""
+        """Return the spec that the finders behind this one find; its loader calls the hooks in the end."""
         if fullname not in self._hooks:
             return None
         for find in self._others():
@@ -104,7 +104,7 @@ class _Loader(ObjectProxy):  # type: ignore[type-arg]  # no class to subscript, 
         self._self_executed(module)
 
     # Python leaves frames of its import system out of tracebacks, and warnings look past them. They
-    # are told by their file.
+    # are known by their file.
     exec_module.__code__ = exec_module.__code__.replace(co_filename="<frozen importlib._bootstrap>")
 
     def _self_step_back(self, module: Any) -> None:

@@ -125,5 +125,5 @@ def _with_readable_prices(config: Config) -> Config:
 
 @cache
 def _report(problem: str) -> None:
-    """Say on stderr what is wrong with a variable, once; its default stands."""
+    """Log what is wrong with a variable, once; its default stands."""
     logger.warning("%s; the default is used", problem)

@@ -113,6 +113,6 @@ def start_node(flow: Any) -> Any | None:
 
 
 def successors(node: Any) -> dict[str, Any]:
-    """Return a node's ways on by action; empty when it keeps none of its own."""
+    """Return a node's successors by action; empty when it keeps none of its own."""
     found = node.__dict__.get("successors")
     return found if type(found) is dict else {}

@@ -1,4 +1,4 @@
-"""Replace methods of classes and functions of modules, and put them back exactly.
+"""Replace methods of classes, with all their subclasses, and functions of modules; put them back exactly.
 
 Classes are held weakly, and what stood there before is kept on the replacement itself, so neither
 classes nor functions live longer because they were patched. A replacement that somebody else has
@@ -106,7 +106,7 @@ class Patches:
 
 
 class SubclassPatcher:
-    """A class and its subclasses.
+    """The patcher of a class and its subclasses: those there are, and those still to come.
 
     Args:
         root: The class.

@@ -139,7 +139,7 @@ class PocketFlowPatcher:
                 self._replace(base, "prep", call_wrapper(open_prep))
 
     def _replace(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
-        """Replace a method and its async twin, if that really is async."""
+        """Replace a method and its async counterpart, if that really is async."""
         self._patches.replace(cls, name, make)
         if iscoroutinefunction(cls.__dict__.get(f"{name}_async")):
             self._patches.replace(cls, f"{name}_async", make)

@@ -53,7 +53,7 @@ class TracedScope(Scope, CallHandler):
     Attributes:
         method: The user's method that opened it.
         started: When, by `FlowTracer.now`.
-        name: What its span says the flow or node is called.
+        name: The name of the flow or node, as its span has it.
         last: The name of the node that started in it last.
         failure: The `error.type` of a failure that is returned, not raised; empty without one.
     """
@@ -148,6 +148,12 @@ class TracedScope(Scope, CallHandler):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        # The order matters. First comes what the span is to have, for an ended span takes nothing: its
+        # description (which counts the usage found in the store), then the usage, which that closes
+        # (what a client reports later goes to the parent), the metrics and the error. The context is
+        # left before the span ends: what span processors do then is no part of the step. Each part
+        # has a guard of its own, since the rest is due whatever fails: a context that stayed would
+        # put the next step below this one, and a span that did not end would never be exported.
         with _DESCRIBING:
             self.end(error)
         total = None
@@ -168,7 +174,8 @@ class TracedScope(Scope, CallHandler):
             self.add_to_parent()
         with _ENDING:
             self.finish()
-        # What was the user's dies when it would without us: contexts outlive steps.
+        # A thread or task that was started in here keeps its context, and by that this scope, maybe for
+        # long: the user's objects are let go, to die when they would without us.
         self._errors.clear()
         self._context = self._token = self.method = self.result = None
         self.owner = self.shared = self.observation = None
@@ -178,7 +185,7 @@ class TracedScope(Scope, CallHandler):
             self.describe_end(error)
 
     def finish(self) -> None:
-        """End the span, whatever has been said of it."""
+        """Let go of what it holds, and end the span; also that of a call that could not begin."""
         with _CLOSING:
             self.close()
         self.span.end()
@@ -187,7 +194,7 @@ class TracedScope(Scope, CallHandler):
         """Let go of what it holds: its span ends next."""
 
     def _describe_usage(self) -> UsageTotals | None:
-        """Say what the calls in this scope came to."""
+        """Close the usage of the calls in this scope, and set its attributes."""
         total = self.close_usage()
         if total is None or self.usage is None or not total.models:
             return total
@@ -212,11 +219,11 @@ class TracedScope(Scope, CallHandler):
         return type_name(type(error)) if error is not None and self.fails_by(error) else self.failure
 
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
-        """Return the attributes that say where it failed."""
+        """Return the attributes of a failure."""
         return {semconv.ERROR_TYPE: type_name(type(error))}
 
     def record_error(self, error: BaseException) -> None:
-        """Say that the user's call raised; the innermost span only tells the whole story."""
+        """Record what the user's call raised; the innermost span alone has the event with the stack trace."""
         if not self.span.is_recording():
             return
         masked = self.flow_tracer.config.mask_errors

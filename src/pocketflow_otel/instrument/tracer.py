@@ -1,4 +1,4 @@
-"""One instrumentation: where its spans come from, and which calls open one."""
+"""One instrumentation: its provider, its settings, and the decision which calls open a span."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 
 class _HasSpan(Protocol):
+    """A call handler with a span."""
+
     def finish(self) -> None:
         """End the span."""
 
@@ -114,7 +116,7 @@ class FlowTracer:
         return self._taken
 
     def new_run(self) -> Run:
-        """Return what a new run knows about itself."""
+        """Return a new run."""
         if self.metrics is None:
             with _MEASURING:
                 self.metrics = metrics_of(self._meter_provider)
@@ -142,7 +144,7 @@ class FlowTracer:
         make: Callable[[Scope | None], S],
         begin: Callable[[S, Context | None], None],
     ) -> S | UntracedCall | None:
-        """Open what a call of `method` on `owner` makes, where it makes something.
+        """Open the handler of a call of `method` on `owner`; `None` where it has none.
 
         Args:
             owner: The user's flow or node.
@@ -158,10 +160,10 @@ class FlowTracer:
             return None
         if isinstance(below, Scope):
             below.run.check_budget()
-            return _begun(make(below), begin, None)
+            return _begin(make(below), begin, None)
         if not self.take_provider():
             return UntracedCall(below)
-        return _begun(make(None), begin, self.with_remote_parent(below))
+        return _begin(make(None), begin, self.with_remote_parent(below))
 
     def with_remote_parent(self, context: Context) -> Context:
         """Add the parent that the environment names, for a run that has none in this process.
@@ -180,7 +182,7 @@ class FlowTracer:
         return extract(carrier, context) if carrier else context
 
 
-def _begun(scope: S, begin: Callable[[S, Context | None], None], context: Context | None) -> S:
+def _begin(scope: S, begin: Callable[[S, Context | None], None], context: Context | None) -> S:
     try:
         begin(scope, context)
     except BaseException:

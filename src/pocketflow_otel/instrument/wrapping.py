@@ -1,4 +1,4 @@
-"""Put something around a call of the user's: what every wrapper in this package does."""
+"""Wrappers around the user's calls, and the handlers that see how each call ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Kwargs = dict[str, Any]
 
 
 class CallHandler:
-    """What stands around one call of the user's, and sees how it ended.
+    """A context manager around one call of the user's, which sees how it ended.
 
     Attributes:
         result: What the call returned, once it did.
@@ -53,9 +53,13 @@ class CallHandler:
 def call_wrapper(
     open_: Callable[[Any, Args, Kwargs], CallHandler | None],
 ) -> Callable[[Any], Callable[..., Any]]:
-    """Make a factory of wrappers that put what `open_(self, args, kwargs)` returns around a call.
+    """Return a decorator of methods: its wrappers put the handler that `open_` returns around each call.
 
-    `None` lets the call pass. Inside a run that is not recorded nothing is opened at all.
+    Inside a run that is not recorded nothing is opened at all.
+
+    Args:
+        open_: Called with the object, the arguments and the keyword arguments of a call; `None` lets
+            the call pass.
     """
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,6 +95,10 @@ def call_wrapper(
 
 
 def leave(context: Context, token: Any, error: BaseException | None) -> None:
-    """Leave a context that was entered: a coroutine that is closed from elsewhere is not in it."""
+    """Leave a context that was entered, if this is still it.
+
+    A coroutine that is closed from elsewhere runs in the context of who closes it: to detach there
+    would change that one, or log an error.
+    """
     if token is not None and (not isinstance(error, GeneratorExit) or get_current() is context):
         detach(token)

@@ -1,4 +1,4 @@
-"""What pflow's two engines have in common: a runner, in it an engine, in that steps and their items."""
+"""What the adapters of pflow's two engines share: a runner, in it an engine, in that steps and items."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STARTING: Final = guard("say what a workflow begins with")
 
 
 class EngineAdapter:
-    """The releases of pflow that are made alike.
+    """The hooks into the releases of pflow that have the same engine.
 
     Args:
         flow_tracer: Where spans come from.
@@ -35,7 +35,7 @@ class EngineAdapter:
         self._version = version
 
     def hooks(self) -> Mapping[str, Sequence[Hook]]:
-        """Return the hooks by the module they are placed in."""
+        """Return the hooks by the module they are installed in."""
         raise NotImplementedError
 
     def open_runner(self, runner: Any, info: WorkflowInfo, execution_id: object = None) -> CallHandler | None:
@@ -87,7 +87,7 @@ class EngineAdapter:
 
 
 def begin_batch(call: Arguments) -> None:
-    """Say how many items the batch of the current step has."""
+    """Publish the number of items in the batch of the current step."""
     scope = scope_of()
     if isinstance(scope, StepScope) and scope.batch is not None:
         scope.batch.begin(scope, call["items"])

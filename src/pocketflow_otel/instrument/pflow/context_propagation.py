@@ -38,11 +38,13 @@ def _run(context: Context, fn: Callable[..., Any], /, *args: Any, **kwargs: Any)
 
 
 class ContextBound:
-    """A function, and the context that what it does belongs to.
+    """A function with the context of the batch it is called for.
+
+    The context is not entered: an item's span takes it as its parent's when it opens.
 
     Args:
         function: What pflow's pool calls for each item of a batch.
-        context: The batch's.
+        context: The batch's, in whose step's thread it was current.
     """
 
     __slots__ = ("_function", "context")

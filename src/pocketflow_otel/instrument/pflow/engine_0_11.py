@@ -26,7 +26,7 @@ RUNNER: Final = "pflow.execution.runner"
 
 
 class Engine011Adapter(EngineAdapter):
-    """What is put around pflow's engine."""
+    """The hooks into pflow's own engine."""
 
     def hooks(self) -> Mapping[str, Sequence[Hook]]:
         return {
@@ -97,10 +97,10 @@ def _open_gate(answer: str, call: Arguments) -> CallHandler | None:
     return Gate(step, answer) if isinstance(step, StepScope) else None
 
 
-class _Warmup(TracedScope):
+class _WarmupScope(TracedScope):
     """The call that fills a provider's cache before a batch: none of its items, so without a span.
 
-    What it used is added to what the items did; the step's own span tells of it.
+    Its usage is added to that of the items, and is on the step's own span.
     """
 
     __slots__ = ()
@@ -117,6 +117,6 @@ def _open_warmup(call: Arguments) -> CallHandler | None:
     step = scope_of()
     if not isinstance(step, StepScope):
         return None
-    warmup = _Warmup(step)
+    warmup = _WarmupScope(step)
     warmup.open_without_span()
     return warmup

@@ -31,7 +31,7 @@ _contexts: Final[WeakKeyDictionary[Any, Context]] = WeakKeyDictionary()
 
 
 class Engine08Adapter(EngineAdapter):
-    """What is put around pflow's wrappers."""
+    """The hooks into PocketFlow's changed copy, and the wrappers of its nodes."""
 
     def hooks(self) -> Mapping[str, Sequence[Hook]]:
         return {

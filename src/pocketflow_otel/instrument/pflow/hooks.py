@@ -1,4 +1,4 @@
-"""Replace functions of modules that may never be imported, when they are, by name of their arguments."""
+"""Hooks: replaced functions of modules, whose arguments are found by name."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Arguments:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One function of pflow, and what is put around its calls.
+    """One function of pflow, and the handler of its calls.
 
     Attributes:
         name: `function`, or `Class.method`.

@@ -47,11 +47,11 @@ _SERVER: Final = "pflow.ui.server"
 _NODE_EVENTS: Final = frozenset(
     {"node_start", "node_complete", "node_cached", "node_warning", "batch_progress"}
 )
-"""What pflow prints of nodes as they run: what the live view says too, in lines of its own."""
+"""Events of nodes that pflow prints lines of, as the live view does in lines of its own."""
 
 
 class PflowPatcher:
-    """pflow, of whichever release, and what is replaced in it.
+    """The patcher of pflow, of whichever release.
 
     Nothing of pflow is imported: each module is seen to when pflow imports it.
 
@@ -72,7 +72,7 @@ class PflowPatcher:
         self._warned = False
 
     def patch(self) -> None:
-        """See to what is imported, and to what has been."""
+        """Replace functions of what has been imported, and of what will be."""
         self._flow_tracer.enabled = True
         self._imports.add("pflow", self._begin)
 
@@ -83,7 +83,7 @@ class PflowPatcher:
         self._patches.undo()
 
     def _begin(self, package: ModuleType) -> None:
-        """See which pflow it is, and what of it is to be instrumented."""
+        """Choose the engine adapter by which pflow this is, and have its hooks installed."""
         if not self._patches.active or self._begun:
             return
         self._begun = True
@@ -156,7 +156,7 @@ class PflowPatcher:
             subprocesses.trace_runs(os.environ)
 
     def _hiding_node_lines(self, create: Callable[..., Any]) -> Callable[..., Any]:
-        """Let the live view stand in place of pflow's lines about nodes: it says what they say."""
+        """Leave out pflow's lines about nodes where the live view prints lines of its own."""
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             callback = create(*args, **kwargs)
@@ -196,7 +196,7 @@ class PflowPatcher:
             self._warn_missing()  # No run will end of which we know.
 
     def _warn_missing(self) -> None:
-        """Say once what this pflow does not have."""
+        """Log once what this pflow does not have."""
         if not self._warned:
             self._warned = True
             logger.warning(
@@ -220,7 +220,7 @@ def _announcing_answers(prompt: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _adds_details(fields: Mapping[str, Any]) -> bool:
-    """Tell whether a line of pflow's says what ours does not: what went wrong, and was passed over."""
+    """Tell whether a line of pflow's has more than ours: an error that was passed over."""
     if fields.get("is_error"):
         return False
     passed_over = fields.get("error_message") and fields.get("ignore_errors")
@@ -237,7 +237,7 @@ def _traced_shell(exec_: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(node: Any, prep_res: Any) -> Any:
         if isinstance(prep_res, dict):
             with _HANDING_ON:
-                prep_res = subprocesses.traced(prep_res)
+                prep_res = subprocesses.with_trace_environment(prep_res)
         return attempt(node, prep_res)
 
     return wrapper

@@ -56,12 +56,12 @@ class PflowScope(TracedScope):
         return gate_outcome(error) is None
 
     def fail(self, kind: str, text: str, *, event: bool) -> None:
-        """Say that it failed without raising anything.
+        """Record a failure that was returned, not raised.
 
         Args:
             kind: The `error.type`: an exception's type, or pflow's category.
             text: pflow's text, which holds data.
-            event: Whether to tell of it as of an exception: where it came from, nothing else has.
+            event: Whether to add an `exception` event: not where a span below has it.
         """
         self.failure = kind
         self.span.set_attribute(semconv.ERROR_TYPE, kind)
@@ -75,12 +75,12 @@ class PflowScope(TracedScope):
         self.propagate_failure(kind)
 
     def propagate_failure(self, kind: str) -> None:
-        """Tell what this one lies in that it failed; that may yet recover."""
+        """Leave the failure with the parent, which may yet recover."""
         if isinstance(self.parent, PflowScope):
             self.parent.failed_below = kind  # type: ignore[misc]  # a slot of each subclass
 
     def action_text(self, returned: object, known: Container[object] = ()) -> str:
-        """Return the name of an action; of one that may be data, only where texts may be told.
+        """Return the name of an action; of one that may be data, only where texts may be recorded.
 
         Args:
             returned: What a step or an engine returned.
@@ -94,7 +94,7 @@ class PflowScope(TracedScope):
         return action if action in (semconv.DEFAULT_ACTION, END) else UNKNOWN_ACTION
 
     def add_warning(self, warning: object, node_id: str | None = None) -> None:
-        """Tell of a warning of pflow as an event."""
+        """Add the event of a warning of pflow."""
         found = WarningInfo.read(warning)
         attributes: dict[str, AttributeValue] = {
             semconv.WARNING_CATEGORY: found.category,

@@ -1,4 +1,4 @@
-"""Read pflow's shared store: a dict of node outputs by node id, inputs, and pflow's own books.
+"""Read pflow's shared store: a dict of node outputs by node id, inputs, and the engine's own records.
 
 Nothing of pflow is called: dicts are read, and nothing else.
 """
@@ -25,7 +25,7 @@ def peek(shared: object, key: str) -> Any:
 
 
 def engine_records(shared: object, key: str) -> dict[Any, Any]:
-    """Return one of pflow's books that is a dict; empty without it."""
+    """Return the engine's records of one kind, such as warnings by node id; empty without any."""
     found = peek(shared, key)
     return found if isinstance(found, dict) else {}
 
@@ -45,7 +45,7 @@ def failure_of(shared: object, node_id: str) -> dict[Any, Any]:
 
 
 def category_of(shared: object, node_id: str, node_class: str) -> str:
-    """Return what kind of failure a node returned, in the words of pflow from 0.12 on."""
+    """Return what kind of failure a node returned, by the categories of pflow from 0.12 on."""
     category = failure_of(shared, node_id).get("category")
     return category if isinstance(category, str) else pflow_names.returned_category(node_class)
 
@@ -55,7 +55,7 @@ def file_of(shared: object, default: object = None) -> str | None:
 
     Args:
         shared: The workflow's store.
-        default: What is known of the file from elsewhere, where the store says nothing.
+        default: The path known from elsewhere, for a store without one.
     """
     file = peek(shared, pflow_names.WORKFLOW_FILE) or default
     return file if isinstance(file, str) and pflow_names.is_file(file) else None
@@ -97,7 +97,7 @@ class NodeView(WorkflowView):
 
 
 class EngineRecords(NamedTuple):
-    """What pflow's books said of a node before a step: what they say afterwards is new, or old."""
+    """The engine's records of a node at one time: those after a step that were not before are its own."""
 
     cache_hits: int
     usage: object
@@ -106,7 +106,7 @@ class EngineRecords(NamedTuple):
 
     @classmethod
     def read(cls, shared: object, node_id: str) -> EngineRecords:
-        """Read them."""
+        """Read the records of a node."""
         hits = peek(shared, CACHE_HITS)
         return cls(
             cache_hits=hits.count(node_id) if type(hits) is list else 0,
@@ -117,7 +117,7 @@ class EngineRecords(NamedTuple):
 
 
 class WarningInfo(NamedTuple):
-    """A warning of pflow: what kind it is, how grave, and its text, which holds data."""
+    """A warning of pflow: its category, its severity, and its text, which holds data."""
 
     category: str
     severity: str

@@ -1,4 +1,4 @@
-"""What a workflow's steps and batch items say about themselves, whichever engine runs them."""
+"""The spans of a workflow's steps and batch items, whichever engine runs them."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ class NodeAttempts(Attempts):
 
 @dataclass(slots=True)
 class NodeInfo:
-    """What an engine knows of the node it is about to execute.
+    """The facts of a node that an engine is about to execute.
 
     Attributes:
         node: The node itself, without wrappers.
         id, cls: Its id, and the name of its class.
         shared: The workflow's store.
-        successors: Its ways on, by action.
+        successors: Its successors, by action.
         parallel: How it runs its batch, if it has one.
         loops: Whether it is repeated by a condition; its iteration stands in the store then.
-        routes: Whether an action without a way on fails the workflow.
+        routes: Whether an action without a successor fails the workflow.
     """
 
     node: Any
@@ -90,7 +90,7 @@ class StepScope(NodeScope, PflowScope):
     Attributes:
         failed_below: The `error.type` of what failed in it: an item, or a workflow.
         cached: Whether its result came from a cache.
-        answer: What somebody said who was asked about it; empty if nobody was.
+        answer: The outcome of a gate before it; empty without one.
     """
 
     __slots__ = ("_before", "_info", "answer", "cached", "failed_below")
@@ -168,7 +168,7 @@ class StepScope(NodeScope, PflowScope):
             attributes[semconv.GATE_OUTCOME] = outcome
 
     def _describe_action(self, attributes: dict[str, AttributeValue]) -> None:
-        """Say where the action leads; one that leads nowhere fails the workflow, once this step is over."""
+        """Set the action and the next node; an action without one fails the workflow after this step."""
         info = self._info
         successors = info.successors
         name = naming.action_name(self.result)
@@ -199,7 +199,7 @@ class StepScope(NodeScope, PflowScope):
         warning = after.warning
         if warning is None or not isinstance(within, WorkflowScope):
             return
-        # A step of the same name, in the workflow that this one ran, may have told of it.
+        # A step of the same name, in the workflow that this one ran, may have it as an event.
         if warning is not before.warning and not within.is_reported(node_id, warning):
             self.add_warning(warning)
         within.mark_reported(node_id, warning)
@@ -215,7 +215,7 @@ class StepScope(NodeScope, PflowScope):
     def record_error(self, error: BaseException) -> None:
         kind = type_name(type(error))
         if self.failed_below:
-            self._errors.append(error)  # It has been told where it came from.
+            self._errors.append(error)  # Its event is where it came from.
         super().record_error(error)
         self.propagate_failure(kind)
 
@@ -275,7 +275,7 @@ class PflowItemScope(ItemScope, PflowScope):
 
     @property
     def _problem(self) -> Mapping[str, Any] | None:
-        """What pflow says of an item that failed: it returns it, behind the item's result."""
+        """What describes an item that failed: pflow returns it, behind the item's result."""
         found = self.result
         problem = found[1] if isinstance(found, tuple) and len(found) > 1 else None
         return problem if isinstance(problem, dict) else None
@@ -310,7 +310,7 @@ class PflowItemScope(ItemScope, PflowScope):
 
 
 def calls_in(reported: object) -> Iterator[Call]:
-    """Yield the calls a usage in pflow's store tells of; none of one that a cache gave back."""
+    """Yield the calls of a usage in pflow's store; none of one that a cache gave back."""
     now = datetime.now(UTC)
     for usage in read_pflow_usage(reported):
         yield Call(usage, now)

@@ -1,4 +1,4 @@
-"""What the processes that a workflow starts see of the tracing: nothing, unless it is asked for."""
+"""The environment of the processes that a workflow starts: without the tracing, unless that is asked for."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def trace_runs(environ: MutableMapping[str, str]) -> None:
     environ.update(startup_variables.child_variables())
 
 
-def traced(prepared: Mapping[str, Any]) -> dict[str, Any]:
+def with_trace_environment(prepared: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a shell step prepared, with an environment that continues its trace.
 
     A traced child writes its own trace file, and no view to stderr: that is the step's output.

@@ -1,4 +1,4 @@
-"""What a workflow says about itself: from its runner, from its engine, or from both."""
+"""The span of a workflow: from its runner, from its engine, or from both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FAILED: Final = "failed"
 
 @dataclass(slots=True)
 class WorkflowInfo:
-    """What a runner knows of the workflow it is about to run.
+    """The name, file and origin of a workflow that is about to run.
 
     Attributes:
         name: Its name, if it has one beside that of its file.
@@ -107,7 +107,7 @@ class WorkflowScope(StoreScope, PflowScope):
             attributes[semconv.FLOW_FILE] = file if paths else pflow_names.base_name(file)
 
     def start_engine(self, shared: object, start: str | None, only: str | None) -> None:
-        """Say what the engine begins with: the store, and the first node."""
+        """Set what the engine begins with: the snapshot of the store, and the first node."""
         if self.awaits_engine:
             self.span.add_event(semconv.ENGINE_BEGAN)
         self.awaits_engine = False
@@ -125,7 +125,7 @@ class WorkflowScope(StoreScope, PflowScope):
         self._reported_warnings = dict(shared_state.engine_records(shared, shared_state.WARNINGS))
 
     def mark_reported(self, node_id: str, warning: object) -> None:
-        """Take note of a warning that a step has told of; workflows share pflow's book of them."""
+        """Remember a warning that is an event of a step; nested workflows share pflow's warnings."""
         scope: Scope | None = self
         while scope is not None:
             if isinstance(scope, WorkflowScope):
@@ -133,11 +133,11 @@ class WorkflowScope(StoreScope, PflowScope):
             scope = scope.parent
 
     def is_reported(self, node_id: str, warning: object) -> bool:
-        """Tell whether a step has told of a warning, in this workflow or in one of its own."""
+        """Tell whether a warning is an event of a step, in this workflow or in one of its own."""
         return self._reported_warnings.get(node_id) is warning
 
     def end_engine(self) -> None:
-        """Say what the engine left."""
+        """Set what the engine left: steps, restored nodes, warnings, the changes of the store."""
         self.engine_runs = False
         attributes: dict[str, AttributeValue] = {semconv.FLOW_STEPS: self.steps}
         shared = self.shared
@@ -156,7 +156,7 @@ class WorkflowScope(StoreScope, PflowScope):
         """Count nothing: an output may be called `llm_usage`, and is that of a step."""
 
     def describe_end(self, error: BaseException | None) -> None:
-        """Say how it ended, by what the engine or the runner returned."""
+        """Set the attributes of the end, by what the engine or the runner returned."""
         if self.engine_runs:
             self.end_engine()
         result = self.result
@@ -172,7 +172,7 @@ class WorkflowScope(StoreScope, PflowScope):
             self.span.set_attribute(semconv.EXECUTION_ID, str(self.execution_id))
 
     def _describe_result(self, result: Mapping[str, Any]) -> None:
-        """Take over what a runner says: its status counts, whatever the steps said."""
+        """Set the status a runner returned, whatever the status of the steps."""
         status = getattr(result.get("status"), "value", None)
         if isinstance(status, str):
             self.span.set_attribute(semconv.FLOW_STATUS, status)
@@ -220,7 +220,7 @@ def _first_problem(result: Mapping[str, Any]) -> tuple[str, str]:
 
 
 class EngineCall(CallHandler):
-    """The engine's part of a run that its runner has opened."""
+    """The engine's call, in a workflow that its runner has opened."""
 
     __slots__ = ("_workflow", "result")
 

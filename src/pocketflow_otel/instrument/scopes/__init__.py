@@ -1,1 +1,1 @@
-"""What a flow, a node, a batch item and an attempt say about themselves."""
+"""The spans of flows, steps and batch items: their attributes and events, and the attempts of each."""

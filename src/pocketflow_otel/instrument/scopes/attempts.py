@@ -1,8 +1,8 @@
-"""Count the attempts of a node or batch item, and tell of those that failed.
+"""The attempts of steps and batch items: their number, and events of those that failed.
 
 PocketFlow swallows the exceptions of attempts it repeats, and its async nodes keep no number. Nor is
 the last attempt known by counting: at the repository's head the items of a parallel batch share
-one number. So a failure is told on the span once it is seen that it was not the step's own.
+one number. So a failed attempt becomes an event once it is known not to be the error of the step.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Attempts:
         Args:
             scope: The step or item they were attempts of.
             attributes: Where to add.
-            error: What it raised; the attempt that raised just that is told as its error.
+            error: What it raised; the attempt that raised just that is its error, and no event.
         """
         last, self.error = self.error, None
         if self.count:
@@ -144,7 +144,7 @@ class Fallback(CallHandler):
         attempts.fallback = True
         attempts.error = None
         for failure, _ in attempts.failed[-1:]:
-            if failure.attempt >= failure.max:  # Else it was told when it failed.
+            if failure.attempt >= failure.max:  # Else it was published when it failed.
                 scope.run.publish(scope, failure)
 
 

@@ -1,4 +1,4 @@
-"""Batches: the items of a batch node, the rounds of a batch flow."""
+"""Batches: their size and mode, the items of batch nodes, what items and rounds have in common."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BatchState:
         return semconv.PARALLEL if self.parallel else semconv.SEQUENTIAL
 
     def begin(self, scope: TracedScope, items: Any) -> None:
-        """Say how many items there are; a generator, or a user's own type, is not asked."""
+        """Publish the number of items; a generator, or a user's own type, is not asked for it."""
         if items is None:
             self.size = 0
         elif type(items) in _SIZED:

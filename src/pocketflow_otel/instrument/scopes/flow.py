@@ -1,4 +1,4 @@
-"""What a flow and the rounds of a batch flow say about themselves."""
+"""The spans of flows, and of the rounds of batch flows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step, one execution of a node, says about itself, and where its exec phase begins and ends."""
+"""The span of a step, one execution of a node, and the bounds of its phases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NodeScope(StoreScope, AttemptedScope):
         attempts: Of a node that is no batch node.
         batch: The items of a batch node.
         phase: `prep`, `exec` or `post`: what runs now, or ran last.
-        exec_started, exec_ended: The borders of `exec`, by `FlowTracer.now`; 0.0 until then.
+        exec_started, exec_ended: The bounds of `exec`, by `FlowTracer.now`; 0.0 until then.
     """
 
     __slots__ = ("attempts", "batch", "exec_ended", "exec_started", "phase")
@@ -55,7 +55,7 @@ class NodeScope(StoreScope, AttemptedScope):
         return self.phase == semconv.EXEC and self.batch is None
 
     def open(self, context: Context | None, *, parallel: bool | None) -> None:
-        """Start the span; `parallel` says how a batch node runs its items, `None` for others."""
+        """Start the span; `parallel` is how a batch node runs its items, `None` for others."""
         node = self.owner
         name = naming.node_name(node)
         attributes: dict[str, AttributeValue] = {
@@ -102,7 +102,7 @@ class NodeScope(StoreScope, AttemptedScope):
 
 
 class ExecPhase(CallHandler):
-    """The exec phase of a step: its borders give the times of all three phases."""
+    """The exec phase of a step: its bounds give the durations of all three phases."""
 
     __slots__ = ("_step", "result")
 

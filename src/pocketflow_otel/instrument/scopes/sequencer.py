@@ -1,4 +1,4 @@
-"""What runs nodes one after the other, and how often it has run each."""
+"""Scopes that run nodes one after the other, and the visits of each node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flows and nodes have in common: they are given a shared store, and change it."""
+"""What flows and nodes have in common: a shared store, its snapshot before and its changes after."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOOKING: Final = guard("look at the shared store")
 
 
 class StoreScope(TracedScope):
-    """A flow or node: it is given a store, and its span says what became of that."""
+    """The scope of a flow or node, whose span has the changes of the shared store."""
 
     __slots__ = ("_own_observation",)
 
@@ -116,7 +116,7 @@ class StoreScope(TracedScope):
         return "{" + ",".join(members) + "}" if members else ""
 
     def next_node(self, action: str) -> Any | None:
-        """Return the node the action leads to; tell when the flow knows no way for it."""
+        """Return the node the action leads to; add an event where the flow has no successor for it."""
         if not isinstance(self.parent, Sequencer):
             return None
         successors, key = naming.successors(self.owner), naming.successor_key(self.result)
