@@ -77,9 +77,9 @@ def _taken(importer: Importer, given: tuple[Path, ...], place: Path) -> Iterator
     Raises:
         UserError: Trace files cannot be written.
     """
-    from pocketflow_otel.formats.pflow.importer import files
+    from pocketflow_otel.formats.pflow.importer import pflow_traces
 
-    for path in files(given):
+    for path in pflow_traces(given):
         try:
             yield importer.take(path)
         except OSError as error:

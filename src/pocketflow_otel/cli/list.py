@@ -74,12 +74,12 @@ def readable_summaries(directory: Path, since: float | None) -> Iterator[RunSumm
     """Yield the summaries of runs since then, the newest first; name the files that cannot be read."""
     from pocketflow_otel.cli.output import note
     from pocketflow_otel.runtime.run_id import start_of
-    from pocketflow_otel.traces import run_directory
+    from pocketflow_otel.traces import files, run_directory
     from pocketflow_otel.traces.records import TraceError
 
-    paths = run_directory.files(directory)
+    paths = run_directory.run_paths(directory)
     if since is not None:
-        paths = [path for path in paths if start_of(path.name) >= int(since)]
+        paths = [path for path in paths if start_of(files.run_id_of(path)) >= int(since)]
     for summary in run_directory.summaries(paths):
         if isinstance(summary, TraceError):
             note(f"Warning: {summary}")
@@ -100,6 +100,7 @@ def _lines(summaries: Sequence[RunSummary], columns: int | None) -> Sequence[Lin
 
 def _table(summaries: Sequence[RunSummary], columns: int | None, *, brief: bool, gap: int) -> Iterator[Line]:
     """Return the table; in brief with the digits of run ids, times to the minute, signs for words."""
+    from pocketflow_otel.runtime.run_id import digits_of
     from pocketflow_otel.views import wording
     from pocketflow_otel.views.status import style_of
     from pocketflow_otel.views.styled_text import Part, escape
@@ -127,7 +128,7 @@ def _table(summaries: Sequence[RunSummary], columns: int | None, *, brief: bool,
         ),
         [
             (
-                summary.run_id.partition("-")[2] or summary.run_id if brief else summary.run_id,
+                digits_of(summary.run_id) or summary.run_id if brief else summary.run_id,
                 wording.moment(summary.start)[_YEAR:_MINUTE] if brief else wording.moment(summary.start),
                 escape(summary.title),
                 status(summary),

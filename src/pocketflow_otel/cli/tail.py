@@ -37,7 +37,7 @@ def tail(*, run: str | None, directory: Path | None, as_json: bool) -> None:
             raise TraceError(f"no run is going on in {place}")
         path = going[0]
     trace = reader.read(path)
-    lines = _followed(trace.summary.path) if trace.summary.status == "running" else _told(path)
+    lines = _followed(trace.summary.path) if trace.summary.status == "running" else _saved(path)
     if as_json:
         _print_json_lines(lines)
     else:
@@ -45,15 +45,16 @@ def tail(*, run: str | None, directory: Path | None, as_json: bool) -> None:
 
 
 def _followed(path: Path) -> Iterator[Line]:
-    from pocketflow_otel.views.tail import tail as follow
+    from pocketflow_otel.traces import files
+    from pocketflow_otel.views.tail import tail_lines
 
     try:
-        yield from follow(path)
+        yield from tail_lines(path)
     except FileNotFoundError:  # It ended between two looks.
-        yield from _told(path.with_suffix(".json"))
+        yield from _saved(files.trace_path(path))
 
 
-def _told(path: Path) -> Iterator[Line]:
+def _saved(path: Path) -> Iterator[Line]:
     from pocketflow_otel.cli.replay import timed_lines
     from pocketflow_otel.traces import reader
 

@@ -34,3 +34,17 @@ def start_of(run_id: str) -> float:
         return datetime.strptime(run_id[:_START_LENGTH], _START).replace(tzinfo=UTC).timestamp()
     except ValueError:  # Digits, but no date
         return 0.0
+
+
+def start_text(run_id: str) -> str:
+    """Return the start in a run's id, to the second, as the id has it."""
+    return run_id[:_START_LENGTH]
+
+
+def digits_of(run_id: str) -> str:
+    """Return the digits of a run's id, which tell runs of one second apart and depend on no time zone.
+
+    >>> digits_of("20261122T193012Z-7f3a91c2")
+    '7f3a91c2'
+    """
+    return run_id.partition("-")[2]

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import shutil
 from contextlib import ExitStack, suppress
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.traces import journal, lock, otlp_json
-from pocketflow_otel.traces.fold import FORMAT, RunAccumulator, fold
+from pocketflow_otel.traces import files, journal, lock, otlp_json
+from pocketflow_otel.traces.fold import JournalFold
 from pocketflow_otel.traces.records import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-__all__ = ["FORMAT", "recover", "write_trace_file"]
 
 _IN_MEMORY: Final = 4_000_000
 """Bytes of a part of a trace file that are kept in memory; a larger part waits on disk."""
@@ -43,14 +39,12 @@ def write_trace_file(path: Path, status: str | None = None) -> Path:
         OSError: The disk is full, or the directory is gone; the journal is still there.
         TraceError: The journal has no readable first line.
     """
-    target = path.with_suffix(".json")
-    # Of its own name: two processes may recover one journal, and then make the same file.
-    draft = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
+    target, draft = files.trace_path(path), files.draft_path(path)
     with ExitStack() as stack:
         events, spans = (stack.enter_context(_part(path.parent)) for _ in range(2))
         fields = _write_parts(path, events, spans, status)
         stack.callback(draft.unlink, missing_ok=True)
-        with open(draft, "w", encoding="utf-8", errors="replace", opener=_private) as file:
+        with open(draft, "w", encoding="utf-8", errors="replace", opener=files.open_private) as file:
             file.write(_json(fields, indent=1)[:-2])
             file.write(',\n "events": [\n')
             _append(events, file)
@@ -67,10 +61,6 @@ def _part(directory: Path) -> SpooledTemporaryFile[str]:
     return SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", errors="replace", dir=str(directory))
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def _append(part: IO[str], file: IO[str]) -> None:
     part.seek(0)
     shutil.copyfileobj(part, file)
@@ -79,23 +69,21 @@ def _append(part: IO[str], file: IO[str]) -> None:
 def _write_parts(path: Path, events_part: IO[str], spans_part: IO[str], status: str | None) -> dict[str, Any]:
     """Write the events and the spans of a journal; return the fields before them."""
     damaged: list[int] = []
-    lines = journal.read_lines(path, damaged)
     try:
-        header = journal.read_header(next(lines, None))
+        fold = JournalFold(journal.read_lines(path, damaged))
     except TraceError as error:
         raise TraceError(f"{path}: {error}") from None
-    run = RunAccumulator(header["root_id"], header["start"])
-    events, groups = _Events(events_part), _Groups(spans_part, header)
-    for line, _, made in fold(lines, run):
-        events.write(made)
-        if "end" in line:
-            groups.write(line["end"], line)
-    run.damaged += len(damaged)
-    if not run.complete:
-        for span in run.interrupt():
+    events, groups = _Events(events_part), _Groups(spans_part, fold.header)
+    for line in fold:
+        events.write(line.events)
+        if line.kind == "end":
+            groups.write(line.content["end"], line.content)
+    fold.run.damaged += len(damaged)
+    if not fold.run.complete:
+        for span in fold.run.interrupt():
             groups.write(otlp_json.encode_span(span), {"scope": otlp_json.encode_scope(span.scope)})
     groups.close()
-    return run.summary(header, status)
+    return fold.summary(status)
 
 
 class _Events:
@@ -144,7 +132,7 @@ def recover(directory: Path) -> Iterator[Path]:
 
     What cannot be written or read stays as it is: readers take journals too.
     """
-    for path in sorted(directory.glob("*.jsonl")):
+    for path in files.journals(directory):
         with suppress(OSError, TraceError):
             if path.stat().st_size and not lock.is_running(path):
                 yield write_trace_file(path)

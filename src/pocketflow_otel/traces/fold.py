@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from pocketflow_otel import semconv
+from pocketflow_otel.traces import journal
 from pocketflow_otel.traces.records import ERROR, SpanRecord, TraceError
 from pocketflow_otel.traces.validation import read_span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from pocketflow_otel.traces.records import Attributes
+
+    _Add = Callable[[SpanRecord], list[dict[str, Any]]]
 
 FORMAT: Final = "pocketflow-otel/1"
 
@@ -289,21 +292,60 @@ def _has_failed(span: SpanRecord) -> bool:
     return span.failed and semconv.INTERRUPTED not in span.attributes
 
 
-def fold(
-    lines: Iterable[dict[str, Any]], run: RunAccumulator
-) -> Iterator[tuple[dict[str, Any], SpanRecord, list[dict[str, Any]]]]:
-    """Take a journal's lines, and yield those of spans, with the span and the events it makes.
+class FoldedLine(NamedTuple):
+    """A line of a journal that says that a span started or ended.
 
-    A line of a damaged span is counted and left out.
+    Attributes:
+        kind: Which of the two.
+        span: The span, as the line has it.
+        events: The events of the timeline that follow from it.
+        content: The line.
     """
-    for line in lines:
-        if type(line.get("late")) is int:
-            run.late = line["late"]
-        for kind, tell in (("start", run.started), ("end", run.ended)):
-            if kind in line:
-                try:
-                    span = read_span(line[kind], line.get("scope"))
-                except TraceError:
-                    run.damaged += 1
-                else:
-                    yield line, span, tell(span)
+
+    kind: Literal["start", "end"]
+    span: SpanRecord
+    events: list[dict[str, Any]]
+    content: dict[str, Any]
+
+
+class JournalFold:
+    """Folds a journal into its run, a line at a time; iterate over it once.
+
+    Attributes:
+        header: The first line of the journal.
+        run: What the lines so far add up to.
+
+    Args:
+        lines: The lines of the journal.
+
+    Raises:
+        TraceError: The first line is none of a journal.
+    """
+
+    def __init__(self, lines: Iterator[dict[str, Any]]) -> None:
+        self.header = journal.read_header(next(lines, None))
+        self.run = RunAccumulator(self.header["root_id"], self.header["start"])
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[FoldedLine]:
+        """Yield the lines of spans; one of a damaged span is counted and left out."""
+        run = self.run
+        for line in self._lines:
+            if type(line.get("late")) is int:
+                run.late = line["late"]
+            if "start" in line:
+                yield from self._folded("start", line, run.started)
+            if "end" in line:
+                yield from self._folded("end", line, run.ended)
+
+    def _folded(self, kind: Literal["start", "end"], line: dict[str, Any], add: _Add) -> Iterator[FoldedLine]:
+        try:
+            span = read_span(line[kind], line.get("scope"))
+        except TraceError:
+            self.run.damaged += 1
+        else:
+            yield FoldedLine(kind, span, add(span), line)
+
+    def summary(self, status: str | None = None) -> dict[str, Any]:
+        """Return the fields of a trace file before its events; `status` as for `RunAccumulator.summary`."""
+        return self.run.summary(self.header, status)

@@ -7,7 +7,6 @@ sees half of it.
 from __future__ import annotations
 
 import mmap
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.traces import finalize, journal, retention, run_directory
+from pocketflow_otel.runtime.run_id import digits_of
+from pocketflow_otel.traces import chronology, files, finalize, journal, run_directory
 from pocketflow_otel.traces.records import UNSET
-from pocketflow_otel.views import replay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +27,7 @@ _EXECUTION: Final = re.compile(
     rb'"%b",\s?"value":\s?\{"stringValue":\s?"([^"\\]*)"' % re.escape(semconv.EXECUTION_ID).encode()
 )
 
-_TOLD_AT_START: Final = (
+_KNOWN_AT_START: Final = (
     semconv.GEN_AI_OPERATION_NAME, semconv.GEN_AI_WORKFLOW_NAME, semconv.NODE_NAME, semconv.NODE_CLASS,
     semconv.NODE_VISIT, semconv.FLOW_VISIT, semconv.SHARED_SCHEMA,
 )  # fmt: skip
@@ -38,7 +37,7 @@ _TOLD_AT_START: Final = (
 class KnownRuns:
     """The runs of a directory, by what tells whether a run is there already.
 
-    A run that was traced while pflow wrote its own trace says pflow's id of it; one that was adopted
+    A run that was traced while pflow wrote its own trace says pflow's id of it; one that was imported
     has an id that follows from that.
 
     Args:
@@ -48,22 +47,17 @@ class KnownRuns:
     def __init__(self, directory: Path) -> None:
         self._runs: set[str] = set()
         self._executions: set[str] = set()
-        for path in run_directory.files(directory):
-            self._runs.add(_digits(path.stem))
+        for path in run_directory.run_paths(directory):
+            self._runs.add(digits_of(files.run_id_of(path)))
             self._executions.update(_executions(path))
 
     def has(self, run_id: str, execution_id: str) -> bool:
         """Tell whether a run is there."""
-        return _digits(run_id) in self._runs or execution_id in self._executions
+        return digits_of(run_id) in self._runs or execution_id in self._executions
 
     def add(self, run_id: str) -> None:
         """Take note of a run that is there from now on."""
-        self._runs.add(_digits(run_id))
-
-
-def _digits(run_id: str) -> str:
-    """Return the part of a run's id that does not depend on the time zone its start was read in."""
-    return run_id.partition("-")[2]
+        self._runs.add(digits_of(run_id))
 
 
 def _executions(path: Path) -> set[str]:
@@ -92,10 +86,10 @@ def write_imported_run(
     Raises:
         OSError: It cannot be written.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=retention.ADOPTING, dir=directory) as folder:
-        path = Path(folder) / f"{run_id}.jsonl"
-        with open(path, "wb", opener=_private) as file:
+    files.make_directory(directory)
+    with TemporaryDirectory(prefix=files.IMPORT_FOLDER, dir=directory) as folder:
+        path = files.journal_path(Path(folder), run_id)
+        with open(path, "wb", opener=files.open_private) as file:
             root = spans[0]
             header = journal.Header(
                 run_id=run_id,
@@ -106,7 +100,7 @@ def write_imported_run(
                 resource=journal.resource_json(resource),
             )
             file.write(journal.header_line(header))
-            for _, kind, span, _ in replay.in_order(spans):
+            for _, kind, span, _ in chronology.in_order(spans):
                 if kind == "start":
                     file.write(journal.start_line(_at_start(span)))
                 elif kind == "end":
@@ -116,12 +110,8 @@ def write_imported_run(
 
 
 def _at_start(span: SpanRecord) -> SpanRecord:
-    """Return as much of a span as its start has to say; one that never ends is not told of again."""
+    """Return as much of a span as its start has to say; one that never ends has no other line."""
     if not span.end:
         return span
-    said = {name: span.attributes[name] for name in _TOLD_AT_START if name in span.attributes}
-    return replace(span, end=0, attributes=said, events=(), status=UNSET, status_message="")
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    known = {name: span.attributes[name] for name in _KNOWN_AT_START if name in span.attributes}
+    return replace(span, end=0, attributes=known, events=(), status=UNSET, status_message="")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.traces import journal, lock
-from pocketflow_otel.traces.fold import FORMAT, RunAccumulator, fold
+from pocketflow_otel.traces import files, journal, lock
+from pocketflow_otel.traces.fold import FORMAT, JournalFold
 from pocketflow_otel.traces.json_file import load_object, open_regular
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.traces.trace import RunSummary, Trace, parse_summary, tree
@@ -53,8 +53,8 @@ def read(path: Path) -> Trace:
 
 def _finished(path: Path) -> Path:
     """Return the trace file of a journal whose run has ended since its name was read."""
-    finished = path.with_suffix(".json")
-    return finished if path.suffix == ".jsonl" and finished.exists() else path
+    finished = files.trace_path(path)
+    return finished if files.is_journal(path) and finished.exists() else path
 
 
 def read_summary(path: Path) -> RunSummary:
@@ -66,7 +66,7 @@ def read_summary(path: Path) -> RunSummary:
         TraceError: As `read`; and the file is cut off.
     """
     path = _finished(path)
-    if path.suffix == ".jsonl":
+    if files.is_journal(path):
         return read(path).summary
     with open_regular(path) as file:
         data = file.read(_SUMMARY)
@@ -136,31 +136,39 @@ def _read_journal(path: Path) -> Trace:
     # Asked first: a run that ends while it is read is then complete, never cut off.
     running = lock.is_running(path)
     damaged: list[int] = []
-    lines = _lines(path, damaged)
-    try:
-        header = journal.read_header(next(lines, None))
-    except TraceError as error:
-        raise TraceError(f"{path} cannot be read: {error}") from None
-    run = RunAccumulator(header["root_id"], header["start"])
+    fold = fold_of(path, _lines(path, damaged))
     events: list[dict[str, Any]] = []
     spans: list[SpanRecord] = []
-    for line, span, made in fold(lines, run):
-        events += made
-        if "end" in line:
-            spans.append(span)
+    for line in fold:
+        events += line.events
+        if line.kind == "end":
+            spans.append(line.span)
+    run = fold.run
     run.damaged += len(damaged)
     if not run.complete:
         spans += run.open_spans() if running else run.interrupt()
-    fields = run.summary(header, "running" if running else "interrupted")
-    schema = header.get("schema_url", "")
+    fields = fold.summary("running" if running else "interrupted")
+    schema = fold.header.get("schema_url", "")
     return Trace(
         parse_summary(fields, path),
         events,
         spans,
-        header["resource"],
+        fold.header["resource"],
         schema if isinstance(schema, str) else "",
         tree(spans),
     )
+
+
+def fold_of(path: Path, lines: Iterator[dict[str, Any]]) -> JournalFold:
+    """Return the fold of a journal's lines.
+
+    Raises:
+        TraceError: They are none of a journal.
+    """
+    try:
+        return JournalFold(lines)
+    except TraceError as error:
+        raise TraceError(f"{path} cannot be read: {error}") from None
 
 
 def _lines(path: Path, damaged: list[int]) -> Iterator[dict[str, Any]]:

@@ -16,12 +16,11 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.runtime.run_id import start_of
-from pocketflow_otel.traces import lock
-from pocketflow_otel.traces.run_directory import NAME
+from pocketflow_otel.traces import files, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 
 FLOOR: Final = 20
 """This many of the newest runs always stay."""
-
-ADOPTING: Final = ".adopting-"
-"""So begins the name of the folder in which an import makes one trace file; a killed one leaves it."""
 
 _DAY: Final = 86_400.0
 _ABANDONED: Final = _DAY
@@ -60,7 +56,7 @@ class _Run:
     """The files of one run."""
 
     id: str
-    files: list[Path]
+    paths: list[Path] = field(default_factory=list)
     size: int = 0
     written: float = 0.0
 
@@ -71,7 +67,7 @@ class _Run:
 
     def is_running(self) -> bool:
         """Tell whether it still goes, or nobody can tell."""
-        return any(_is_running(path) for path in self.files)
+        return any(_is_running(path) for path in self.paths)
 
 
 def prune(directory: Path, keep: Keep, *, now: float | None = None, dry: bool = False) -> list[Path]:
@@ -90,10 +86,10 @@ def prune(directory: Path, keep: Keep, *, now: float | None = None, dry: bool = 
         OSError: The directory cannot be read.
     """
     now = time.time() if now is None else now
-    runs, drafts = _look(directory)
+    runs, drafts = _scan(directory)
     going = [draft for draft, changed in drafts if now - changed > _ABANDONED]
     for run in _past(runs, keep, now):
-        going += run.files
+        going += run.paths
     return [path for path in going if dry or _removed(path)]
 
 
@@ -118,25 +114,25 @@ def _past(runs: list[_Run], keep: Keep, now: float) -> Iterator[_Run]:
         place += 1
 
 
-def _look(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
+def _scan(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
     """Return the runs of a directory, and what is half done there, with the time of its last change."""
     runs: dict[str, _Run] = {}
     drafts = []
     with os.scandir(directory) as entries:
         for entry in entries:
-            match, path = NAME.fullmatch(entry.name), directory / entry.name
-            if match is None:
+            name, path = files.parse_name(entry.name), directory / entry.name
+            if name is None:
                 drafts += _import_in(entry, path)
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
-            if match["kind"] == "tmp":
+            if name.is_draft:
                 drafts.append((path, status.st_mtime))
                 continue
-            run = runs.setdefault(match["run"], _Run(match["run"], []))
-            run.files.append(path)
+            run = runs.setdefault(name.run_id, _Run(name.run_id))
+            run.paths.append(path)
             run.size += status.st_size
             run.written = max(run.written, status.st_mtime)
     return list(runs.values()), drafts
@@ -144,7 +140,7 @@ def _look(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
 
 def _import_in(entry: os.DirEntry[str], path: Path) -> list[tuple[Path, float]]:
     """Return the folder of an import, with the last change in it; nothing for anything else."""
-    if not entry.name.startswith(ADOPTING) or not entry.is_dir(follow_symlinks=False):
+    if not entry.name.startswith(files.IMPORT_FOLDER) or not entry.is_dir(follow_symlinks=False):
         return []
     try:
         return [(path, max(each.lstat().st_mtime for each in (path, *path.iterdir())))]
@@ -154,7 +150,7 @@ def _import_in(entry: os.DirEntry[str], path: Path) -> list[tuple[Path, float]]:
 
 def _is_running(path: Path) -> bool:
     try:
-        return path.suffix == ".jsonl" and lock.is_running(path)
+        return files.is_journal(path) and lock.is_running(path)
     except FileNotFoundError:
         return False
     except OSError:  # Nobody can tell.
@@ -163,7 +159,7 @@ def _is_running(path: Path) -> bool:
 
 def _removed(path: Path) -> bool:
     with suppress(OSError):
-        if path.name.startswith(ADOPTING):
+        if path.name.startswith(files.IMPORT_FOLDER):
             shutil.rmtree(path)
         else:
             path.unlink()

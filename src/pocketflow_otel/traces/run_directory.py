@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pocketflow_otel.traces import lock, reader
+from pocketflow_otel.runtime.run_id import start_text
+from pocketflow_otel.traces import files, lock, reader
 from pocketflow_otel.traces.records import TraceError
-from pocketflow_otel.views.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pocketflow_otel.traces.trace import RunSummary
 
-NAME: Final = re.compile(
-    r"(?P<run>\d{8}T\d{6}Z-[0-9a-f]{8}(?:-\d+)?)(?:\.[0-9a-f]{8})?\.(?P<kind>jsonl?|tmp)"
-)
-"""The files of ours; a directory may hold others, which are not looked at."""
-
-_SECOND: Final = len("20261122T193012Z")
 LAST: Final = "last"
-_TOLD: Final = 5
+_NAMED: Final = 5
 """Run ids in the sentence that says that several fit."""
 
 
-def files(directory: Path) -> list[Path]:
+def run_paths(directory: Path) -> list[Path]:
     """Return the trace files, and the journals without one, the newest run first.
 
     Raises:
@@ -41,12 +34,12 @@ def files(directory: Path) -> list[Path]:
     except OSError as error:
         raise TraceError(f"{directory} cannot be read: {error.strerror}") from None
     found: dict[str, str] = {}
-    for name in sorted(names, reverse=True):  # .jsonl comes before .json, which wins
-        match = NAME.fullmatch(name)
-        if match is not None and match["kind"] != "tmp":
-            found[match["run"]] = name
+    for name in sorted(names, reverse=True):  # A journal comes before its trace file, which wins.
+        parsed = files.parse_name(name)
+        if parsed is not None and not parsed.is_draft:
+            found[parsed.run_id] = name
     paths: list[Path] = []
-    for _, same_second in groupby(found.items(), key=lambda item: item[0][:_SECOND]):
+    for _, same_second in groupby(found.items(), key=lambda item: start_text(item[0])):
         tied = [directory / name for _, name in same_second]
         paths += sorted(tied, key=_changed, reverse=True) if len(tied) > 1 else tied
     return paths
@@ -69,7 +62,7 @@ def summaries(paths: Iterable[Path]) -> Iterator[RunSummary | TraceError]:
         try:
             yield reader.read_summary(path)
         except TraceError as error:
-            if path.suffix == ".jsonl" and _is_new(path):
+            if files.is_journal(path) and _is_new(path):
                 continue
             if path.exists():
                 yield error
@@ -92,32 +85,32 @@ def find(directory: Path, wanted: str) -> Path:
     Raises:
         TraceError: None fits, or several do.
     """
-    if os.sep in wanted or wanted.endswith((".json", ".jsonl")):
+    if files.is_file_name(wanted):
         return Path(wanted)
-    found = files(directory)
+    found = run_paths(directory)
     if wanted == LAST:
         if not found:
             raise TraceError(f"there is no run in {directory} yet")
         return found[0]
-    fitting = [path for path in found if wanted in path.stem]
-    exact = [path for path in fitting if path.stem == wanted]
+    fitting = [path for path in found if wanted in files.run_id_of(path)]
+    exact = [path for path in fitting if files.run_id_of(path) == wanted]
     if len(fitting) == 1 or exact:
         return (exact or fitting)[0]
     if not fitting:
         if Path(wanted).exists():
             return Path(wanted)
         raise TraceError(f"no run in {directory} has {wanted!r} in its id")
-    names = ", ".join(path.stem for path in fitting[:_TOLD])
-    more = ", ..." if len(fitting) > _TOLD else ""
-    raise TraceError(f"{wanted!r} fits {plural(len(fitting), 'run')}: {names}{more}")
+    names = ", ".join(files.run_id_of(path) for path in fitting[:_NAMED])
+    more = ", ..." if len(fitting) > _NAMED else ""
+    raise TraceError(f"{wanted!r} fits {len(fitting):,} runs: {names}{more}")
 
 
 def running(directory: Path) -> list[Path]:
     """Return the journals of runs that still go, the newest first."""
     found = []
-    for path in files(directory):
+    for path in run_paths(directory):
         try:
-            if path.suffix == ".jsonl" and lock.is_running(path):
+            if files.is_journal(path) and lock.is_running(path):
                 found.append(path)
         except OSError:  # It has ended just now.
             continue

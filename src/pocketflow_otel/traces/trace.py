@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.traces import files
 from pocketflow_otel.traces.records import ENDED, Trouble, flow_name
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def parse_summary(document: Mapping[str, Any], path: Path) -> RunSummary:
     cost = totals.get("total_cost")
     return RunSummary(
         path=path,
-        run_id=_text(document.get("run_id")) or path.stem,
+        run_id=_text(document.get("run_id")) or files.run_id_of(path),
         trace_id=_text(document.get("trace_id")),
         flow=_text(document.get("flow")),
         starts_at=_text(document.get("starts_at")),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.traces.chronology import in_order
 from pocketflow_otel.traces.records import ENDED
-from pocketflow_otel.traces.trace import tree
 from pocketflow_otel.views import wording
 from pocketflow_otel.views.status import style_of
 from pocketflow_otel.views.styled_text import Part, escape
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.trace import Trace
     from pocketflow_otel.views.live import LiveRenderer
     from pocketflow_otel.views.styled_text import Line
-
-_BETWEEN: Final = 1_000_000
-"""More than the depth of any span: sorts events after starts and before ends."""
-
-Occurrence = tuple[int, Literal["start", "event", "end"], "SpanRecord", "EventRecord | None"]
-"""When, what, to which span; the event itself."""
 
 _RUNNING: Final = 3
 """Steps that are named as having been running."""
@@ -42,21 +36,6 @@ def replay_lines(spans: Sequence[SpanRecord], renderer: LiveRenderer) -> Iterato
             lines = renderer.started(span) if kind == "start" else renderer.ended(span)
         for line in lines:
             yield time, line
-
-
-def in_order(spans: Sequence[SpanRecord]) -> Iterator[Occurrence]:
-    """Yield the starts, events and ends of a run's spans by their times; what never ended has no end."""
-    happenings: list[tuple[int, Occurrence]] = []
-    for root in tree(spans):
-        for step in root.walk():
-            span, depth = step.span, step.depth
-            # What starts or ends in one instant is told from outside in, and from inside out.
-            happenings.append((depth, (span.start, "start", span, None)))
-            happenings += [(_BETWEEN, (event.time, "event", span, event)) for event in span.events]
-            if span.end and not step.interrupted:
-                happenings.append((2 * _BETWEEN - depth, (span.end, "end", span, None)))
-    happenings.sort(key=lambda happening: (happening[1][0], happening[0]))
-    return (happening for _, happening in happenings)
 
 
 def event_lines(renderer: LiveRenderer, span: SpanRecord, event: EventRecord) -> Iterable[Line]:

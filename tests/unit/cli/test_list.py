@@ -151,4 +151,4 @@ def test_the_later_of_two_runs_of_one_second_is_the_last(tmp_path: Path) -> None
     later = names[0].stat().st_mtime_ns + 1
     os.utime(names[1], ns=(later, later))
     second.unlink()
-    assert run_directory.files(tmp_path) == names[::-1]
+    assert run_directory.run_paths(tmp_path) == names[::-1]

@@ -11,8 +11,7 @@ from click.testing import CliRunner
 from tests.support.saved import create_flow, save, save_journal
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.traces import lock
-from pocketflow_otel.views import tail
+from pocketflow_otel.traces import follow, lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +44,6 @@ def test_the_newest_that_goes_is_followed(tmp_path: Path, monkeypatch: pytest.Mo
     descriptor = os.open(path, os.O_WRONLY)
     lock.hold(descriptor)
     # It ends when it has been looked at once.
-    monkeypatch.setattr(tail, "time", SimpleNamespace(sleep=lambda _: lock.release(descriptor)))
+    monkeypatch.setattr(follow, "time", SimpleNamespace(sleep=lambda _: lock.release(descriptor)))
     text = run("tail", "--dir", tmp_path).stdout
     assert ("Flow: flow" in text, "it was in Flaky" in text) == (True, True)

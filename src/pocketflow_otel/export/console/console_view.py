@@ -23,7 +23,8 @@ from pocketflow_otel.runtime.run_events import (
     ItemUntraced,
     Progress,
 )
-from pocketflow_otel.traces import run_directory
+from pocketflow_otel.runtime.run_id import digits_of
+from pocketflow_otel.traces import files, run_directory
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.views.live import LiveRenderer
 from pocketflow_otel.views.repeated_failures import MIN_INTERVAL
@@ -179,9 +180,9 @@ def _command_to_show(path: Path) -> str:
     """Return what to type to see a run: `last` may be another, in another directory."""
     directory, run = path.parent, run_directory.LAST
     with suppress(TraceError):
-        newest = next(iter(run_directory.files(directory)), path)
-        if newest.stem != path.stem:
-            run = path.stem.partition("-")[2]  # Its digits, which no other has.
+        newest = next(iter(run_directory.run_paths(directory)), path)
+        if files.run_id_of(newest) != files.run_id_of(path):
+            run = digits_of(files.run_id_of(path))  # Which no other run has.
     command = f"pocketflow-otel show {run}"
     with suppress(OSError, RuntimeError):  # No home, or no working directory.
         if directory == Config.from_env(report=no_report).dir.expanduser().absolute():

@@ -19,9 +19,9 @@ from pocketflow_otel.export.run_assembler import RunAssembler
 from pocketflow_otel.export.run_processor import OpenRun
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run_id import make_run_id
-from pocketflow_otel.traces import finalize, journal, lock
+from pocketflow_otel.traces import files, finalize, journal, lock
+from pocketflow_otel.traces.chronology import in_order
 from pocketflow_otel.traces.retention import Keep, prune
-from pocketflow_otel.views.replay import in_order
 from pocketflow_otel.views.styled_text import WARN, Part, escape
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class FileView:
     def run_started(self, run: OpenRun) -> None:
         try:
             self._journals[run] = opened = _Journal(self._directory.expanduser(), run)
-            run.path = opened.path.with_suffix(".json")
+            run.path = files.trace_path(opened.path)
         except (OSError, RuntimeError) as error:
             self._warn(f"no trace file in {self._directory}", error)
 
@@ -168,12 +168,12 @@ class _Journal:
     """
 
     def __init__(self, directory: Path, run: OpenRun) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_directory(directory)
         self.path, self._file = _create(directory, run.id)
         self.size = 0
         self.broken = False
         header = journal.Header(
-            run_id=self.path.stem,
+            run_id=files.run_id_of(self.path),
             trace_id=run.trace_id,
             root_id=run.root_id,
             start=run.start,
@@ -201,10 +201,10 @@ def _create(directory: Path, name: str) -> tuple[Path, int]:
     """Create a journal that nobody else has, with a number behind the name if need be."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
     for stem in chain([name], (f"{name}-{number}" for number in count(2))):
-        path = directory / f"{stem}.jsonl"
-        if not path.with_suffix(".json").exists():
+        path = files.journal_path(directory, stem)
+        if not files.trace_path(path).exists():
             try:
-                descriptor = os.open(path, flags, 0o600)
+                descriptor = files.open_private(path, flags)
             except FileExistsError:
                 continue
             try:

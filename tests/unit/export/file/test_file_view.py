@@ -444,13 +444,13 @@ def test_a_long_run_is_finished_in_the_background_and_waited_for_at_the_end(
 ) -> None:
     monkeypatch.setattr(export_file, "_LONG", 10)
     may_go_on = threading.Event()
-    finish = finalize.write_trace_file
+    write = finalize.write_trace_file
 
-    def wait_then_finish(path: Path) -> Path:
+    def wait_then_write(path: Path) -> Path:
         assert may_go_on.wait(30)
-        return finish(path)
+        return write(path)
 
-    monkeypatch.setattr(finalize, "write_trace_file", wait_then_finish)
+    monkeypatch.setattr(finalize, "write_trace_file", wait_then_write)
     view = FileView("all", tmp_path)
     with viewed(view):
         steps("A").run({})
@@ -468,8 +468,8 @@ def test_a_flush_waits_for_files_that_are_being_made_and_for_no_longer_than_it_i
 ) -> None:
     monkeypatch.setattr(export_file, "_LONG", 10)
     may_go_on = threading.Event()
-    finish = finalize.write_trace_file
-    monkeypatch.setattr(finalize, "write_trace_file", lambda path: may_go_on.wait(30) and finish(path))
+    write = finalize.write_trace_file
+    monkeypatch.setattr(finalize, "write_trace_file", lambda path: may_go_on.wait(30) and write(path))
     with viewed(FileView("all", tmp_path)) as captured:
         steps("A").run({})
         too_soon = captured.provider.force_flush(1)
