@@ -263,7 +263,8 @@ def places() -> Iterator[Place]:
             elif isinstance(value, type):
                 for attribute, found in vars(value).items():
                     function = plain(found)
-                    if function is not None:
+                    # From 3.13 on, dataclasses puts a function of its own on each of ours.
+                    if function is not None and function.__module__ == module.__name__:
                         yield Place(value, attribute, function)
 
 

@@ -1,0 +1,116 @@
+"""What contributors are told is true: the workflows, the hooks and the pages name what there is."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+_TARGET = re.compile(r"^([a-z-]+):.*## ", re.MULTILINE)
+_MAKE = re.compile(r"\bmake ([^;&|`]+)")
+
+
+@cache
+def makefile() -> str:
+    return (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def targets() -> set[str]:
+    """Return the targets that `make help` lists."""
+    return {*_TARGET.findall(makefile())}
+
+
+def unknown_in(command: str) -> list[str]:
+    """Return what `make` is asked for in a command, and does not know: targets, variables, their values."""
+    variables = {*re.findall(r"^([A-Z]+) \?=", makefile(), re.MULTILINE)}
+    choices = {*re.findall(r"^OTEL_CHOICES := (.*)$", makefile(), re.MULTILINE)[0].split(), ""}
+    unknown = []
+    for arguments in _MAKE.findall(re.sub(r'"[^"]*"', "", command)):
+        for word in arguments.split():
+            name, is_variable, value = word.partition("=")
+            known = name in variables if is_variable else name in targets()
+            if not known or (name == "OTEL" and value not in choices):
+                unknown.append(word)
+    return unknown
+
+
+def jobs(workflow: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Yield each job of a workflow with the combinations of its matrix."""
+    for job in yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values():
+        matrix = job["strategy"]["matrix"]
+        lists = {key: values for key, values in matrix.items() if key != "include"}
+        combinations: list[dict[str, Any]] = [{}]
+        for key, values in lists.items():
+            combinations = [{**one, key: value} for one in combinations for value in values]
+        yield job, combinations + matrix.get("include", [])
+
+
+def commands(workflow: Path) -> Iterator[str]:
+    """Yield each command of a workflow, once for each combination of its matrix."""
+    for job, combinations in jobs(workflow):
+        for combination in combinations:
+            for step in job["steps"]:
+                yield re.sub(
+                    r"\$\{\{ matrix\.(\w+) \}\}",
+                    lambda found: str(combination[found[1]]),
+                    step.get("run", ""),
+                )
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_calls_targets_that_there_are(workflow: Path) -> None:
+    called = [command for command in commands(workflow) if "make " in command]
+
+    assert called
+    assert [command for command in called if unknown_in(command)] == []
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_may_only_read(workflow: Path) -> None:
+    document = yaml.safe_load(workflow.read_text(encoding="utf-8"))
+    steps = [step for job, _ in jobs(workflow) for step in job["steps"] if "uses" in step]
+
+    assert document["permissions"] == {"contents": "read"}
+    assert "concurrency" in document
+    assert [step["uses"] for step in steps if not re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"])] == []
+    assert [
+        step["uses"]
+        for step in steps
+        if "checkout" in step["uses"] and step["with"]["persist-credentials"] is not False
+    ] == []
+
+
+def test_each_python_of_the_package_is_checked() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    stated = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', text)
+    checked = [
+        combination["python"]
+        for _, combinations in jobs(ROOT / ".github" / "workflows" / "check.yml")
+        for combination in combinations
+        if combination.get("otel") == ""
+    ]
+
+    assert checked == stated
+
+
+def test_the_hooks_start_what_make_lint_starts() -> None:
+    document = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook for repository in document["repos"] for hook in repository["hooks"]]
+    started = {
+        " ".join(hook["entry"].split()[:2]) for hook in hooks if hook["entry"].startswith(".venv/bin/")
+    }
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", makefile(), re.MULTILINE)
+
+    assert recipe is not None
+    lines = [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe[1].splitlines()]
+    assert started == {line.removesuffix(" --check") for line in lines}
