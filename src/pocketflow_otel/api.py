@@ -85,7 +85,7 @@ def record_usage(
     """Count a model call's usage for the step that is running.
 
     Not needed where the client's own instrumentation makes spans, nor for `shared["llm_usage"]`.
-    What is told here replaces what spans of clients below the same step say. Outside a traced run
+    What is recorded here replaces the usage on spans of clients below the same step. Outside a traced run
     it does nothing.
 
         response = client.chat.completions.create(model="gpt-4o-mini", messages=messages)
@@ -96,7 +96,7 @@ def record_usage(
             list of them: see `usage.payloads.read_usage`.
         model: The model, where that names none.
         provider: The provider, by its name in `gen_ai.provider.name` or genai-prices.
-        base_url: Where the call was sent, where neither tells the provider.
+        base_url: Where the call was sent, where neither names the provider.
     """
     with _RECORDING:
         scope = scope_of()

@@ -47,12 +47,12 @@ class Run:
             self._observers += (observer,)
 
     def publish(self, scope: object, event: Event) -> None:
-        """Tell the observers, in the thread where it happened."""
+        """Call the observers, in the thread where it happened."""
         for observer in self._observers:
             observer(scope, event)
 
     def spend(self, dollars: Decimal) -> None:
-        """Count what a step cost, and say so once when that is more than the run may cost."""
+        """Count the cost of a step, and warn once when the run has cost more than it may."""
         self._spent += dollars
         if self._budget is not None and self._spent > self._budget.dollars and not self._warned:
             self._warned = True

@@ -48,7 +48,7 @@ class Scope:
         steps: Nodes executed below it so far.
         flows: Flows executed below it so far.
         usage: Usage of its calls; `None` while there is none.
-        closed: Whether it has been added up: what comes later goes to its parent.
+        closed: Whether its usage has been added to its parent's: late usage is its parent's too.
     """
 
     __slots__ = (
@@ -75,10 +75,10 @@ class Scope:
         return False
 
     def progress(self, done: float, total: float | None) -> None:
-        """Tell the observers, and the span: of much progress, some."""
+        """Publish the progress, and record it on the span: of much, some."""
         self.run.publish(self, Progress(done, total))
         self._progressed += 1
-        # Each power of two: a span holds 128 events, and a step may tell of a million.
+        # Each power of two: a span holds 128 events, and a step may report a million.
         if self._progressed & (self._progressed - 1) == 0 or done == total:
             attributes: dict[str, AttributeValue] = {PROGRESS_DONE: done}
             if total is not None:
@@ -98,14 +98,23 @@ class Scope:
             self._opened_usage().reported += self._expected(calls)
 
     def count_client(self, call: Call, client_span: ClientSpanUsage) -> None:
-        """Count a call seen on the span of an LLM client; a stream's may come late."""
+        """Count a call found on the span of an LLM client, for the innermost scope that is still open.
+
+        The span of a stream ends when the stream has been read, perhaps long after the step that began it.
+        """
+        # A closed scope has added its usage to its parent's, and its span has ended: neither can change.
+        # So the call goes up to the first open scope, unless a closed one on the way has counted it:
         with self.run.lock:
             scope: Scope | None = self
-            own = True  # Whether what the scope reports of its calls covers this one too.
+            own = True  # Whether it is one of the scope's own calls, not of a flow or node below.
             while scope is not None and scope.closed:
                 usage = scope.usage
+                # - among the calls that the user's code reported, which stand for all of the scope's own;
+                # - by the span of another instrumentation, which reported the same call.
                 if usage is not None and ((own and usage.explicit) or not usage.is_new(client_span)):
                     return
+                # The calls of an item are its batch's own. Those of a flow or node are not its parent's:
+                # what is reported there leaves them as they are.
                 own = scope.kind == "item"
                 scope = scope.parent
             if scope is not None and scope._opened_usage().is_new(client_span):
@@ -149,9 +158,12 @@ class Scope:
             self.closed = True
             return None
         prices = self.run.prices
+        # At once: a client's span that ends from now on is the parent's, and none is between the two.
         with self.run.lock:
             self.closed = True
             own = usage.own(prices)
+        # Loading the table takes a while, so other steps are not locked out meanwhile. A task waits for
+        # nothing: it would hold up all others of its loop. After the root there is nobody to wait for it.
         if (own.waiting or usage.below.waiting) and (self.parent is None or not _on_event_loop()):
             prices.wait()
         if prices.ready or self.parent is None:
@@ -161,6 +173,7 @@ class Scope:
         total.add(own)
         total.add(usage.below)
         with self.run.lock:
+            # What the scopes below have spent is in the cost, and in the budget already.
             cost = total.total.cost
             self.run.spend(cost - usage.spent)
             # A step in a task may outlive the one that started it.
@@ -168,8 +181,11 @@ class Scope:
             if scope is not None:
                 above = scope._opened_usage()
                 above.spent += cost
+                # An item's calls are its batch's own, and replaced by what that reports; they are no
+                # longer where the batch has closed, and a flow around it gets them.
                 (above.items if self.kind == "item" and scope is self.parent else above.below).add(own)
                 above.below.add(usage.below)
+                # Back ends sum the usage on spans: that of an item without a span must be on one.
                 if self.kind == "item" and not self.span.is_recording() and usage.has_no_client_span:
                     above.without_own_span.add(own)
         return total

@@ -1,1 +1,1 @@
-"""Look at a shared store without running user code: names and types, never values."""
+"""Snapshots of a shared store, taken without running user code: names and types, never values."""

@@ -37,7 +37,7 @@ def _ids(*types: type) -> frozenset[int]:
     return frozenset(map(id, types))
 
 
-# Types are told apart by id: a metaclass may define `__hash__`, `__eq__`, `__name__` and `__mro__`.
+# Types are distinguished by id: a metaclass may define `__hash__`, `__eq__`, `__name__` and `__mro__`.
 SCALARS: Final = _ids(str, int, float, bool, bytes, complex, type(None))
 DICTS: Final = frozenset({dict, OrderedDict, defaultdict, Counter})
 CONTAINERS: Final = _ids(list, tuple, set, deque, bytearray, *DICTS)
@@ -49,7 +49,7 @@ _namespace_of: Final = type.__dict__["__dict__"].__get__
 
 
 def kinds(values: Iterable[object]) -> Iterator[int]:
-    """Yield what tells the types of values apart."""
+    """Yield the ids of the types of values, by which types are distinguished."""
     return map(id, map(type, values))
 
 
@@ -150,7 +150,7 @@ def _is_dunder(name: object) -> bool:
 def _attributes(shared: Any, kind: type) -> dict[Any, object] | None:
     """Return what an object has in its slots and its `__dict__`; `None` if it can have nothing.
 
-    Names like `__this__` are not the user's: a model's own books, a module's.
+    Names like `__this__` are not the user's: they are a model's own, or a module's.
     """
     found: dict[Any, object] | None = None
     for cls in reversed(_mro_of(kind)):

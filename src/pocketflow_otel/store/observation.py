@@ -49,7 +49,7 @@ class StoreObservation:
             between them that could write; `None` when that is not certain.
 
     Attributes:
-        snapshot: What the store held at the last look; `None` if it cannot be listed.
+        snapshot: Of the store, taken at the last comparison; `None` if it cannot be listed.
         concurrent: Whether a step that is no ancestor or descendant was open at the same time.
     """
 
@@ -111,7 +111,7 @@ class StoreObservation:
                 _stores.pop(id(self._holder), None)
             elif self._sequencer is not None and not self.concurrent:
                 store.handover, store.handover_to = self.snapshot, self._sequencer
-            if self.snapshot is None:  # Nothing is said about the store, so nobody disturbed it.
+            if self.snapshot is None:  # The span has nothing about the store, so nobody disturbed it.
                 self.concurrent = False
             self.snapshot = None
 

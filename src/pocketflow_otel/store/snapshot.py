@@ -1,10 +1,10 @@
-"""Look at a shared store, and say what changed between two looks.
+"""Take a snapshot of a shared store, and return what changed since.
 
-Looking never calls user code: values are told apart by identity, exact built-in scalars by value,
+That never calls user code: values are distinguished by identity, exact built-in scalars by value,
 and only exact built-in containers are opened. What was changed *in place* inside such a container
 is found too, down to `MAX_DEPTH` levels, for `MAX_ELEMENTS` elements a container, `MAX_VALUE` a
-value with all it holds, `MAX_TOTAL` a store; a store in which something lay beyond that says so
-(`Diff.bounded`).
+value with all it holds, `MAX_TOTAL` a store; the diff of a store in which something lay beyond that
+says so (`Diff.bounded`).
 
     >>> store = {"question": "why?", "history": [], "draft": None}
     >>> snapshot = Snapshot.take(store)
@@ -47,7 +47,7 @@ _OPENING_COST: Final = 16
 """What opening one container costs, in elements."""
 _SEPARATOR: Final = "\0"
 _SAMPLE: Final = 32
-"""Elements looked at on each end of a container too large to be read whole."""
+"""Elements read on each end of a container too large to be read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,12 @@ class Snapshot:
 
     @classmethod
     def take(cls, shared: object) -> Snapshot | None:
-        """Look at `shared`; `None` when it is nothing whose keys can be listed."""
+        """Return a snapshot of `shared`; `None` when it is nothing whose keys can be listed."""
         items = list_items(shared)
         return None if items is None else cls(items)
 
     def update(self, shared: object) -> Diff:
-        """Look again, and return what changed since the last look."""
+        """Bring the snapshot up to date, and return what has changed in the store."""
         was, size = self.items, len(self.items)
         now = self._with_new_names(shared)
         removed: list[object] = []
@@ -123,18 +123,23 @@ class Snapshot:
     def _with_new_names(self, shared: Any) -> dict[Any, object] | None:
         """Return a copy of a store that has the names it had, in their order, and perhaps more.
 
-        That is nearly every store after nearly every step, told by comparing the names as one text:
-        in a quarter of the time that looking at each takes. `None` where it is not so simple.
+        That is nearly every store after nearly every step. The names are compared as one text, in a
+        quarter of the time that comparing each takes. `None` where it is not so simple.
         """
         names = self._names
         if not names or type(shared) is not dict:
             return None
         now = shared.copy()
         joined = _joined(now)
+        # A dict keeps its order: a text that begins with the old one has the old names first, and what
+        # follows is new, ...
         if joined is None or not joined.startswith(names) or len(now) < len(self.items):
             return None
+        # ... unless the last of the old names is now the beginning of a longer one: `draft`, `drafts`.
         if joined[len(names) : len(names) + 1] not in ("", _SEPARATOR):
             return None
+        # A name of a subclass of `str` reads the same, but hashes and compares by user code. It can only
+        # have come at the end, perhaps in the place of the last name, removed and set again.
         new = islice(reversed(now), max(len(now) - len(self.items), 1))
         if any(type(key) is not str for key in new):
             return None
@@ -166,7 +171,7 @@ class Snapshot:
         return len(self.items) > MAX_NAMES
 
     def _open(self, keys: Iterable[object]) -> None:
-        """Look into the mutable containers under `keys`, while the store's budget lasts."""
+        """Take fingerprints of the mutable containers under `keys`, up to the limit for a store."""
         items = self.items
         for key in keys:
             value = items[key]
@@ -181,7 +186,7 @@ class Snapshot:
                 self._fingerprints[key] = fingerprint
 
     def _compare_contents(self, gone: set[object]) -> list[object]:
-        """Look again into the containers that are still there, and return the changed keys."""
+        """Take the fingerprints of containers that are still there anew; return the keys of changed ones."""
         changed, cost = [], 0
         for key, before in list(self._fingerprints.items()):
             if key in gone or cost > MAX_TOTAL:

@@ -1,9 +1,9 @@
-"""Read the usage of a model call from the many shapes it comes in.
+"""Read the usage of a model call from the payload that a provider's API answers, in its many shapes.
 
-Objects and dicts alike, without importing any SDK. What a `Usage` says is the same for all: input
-includes what was read from and written to a cache, output includes reasoning, as OpenTelemetry's
-convention has it (https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/); shapes that
-leave those out are converted.
+Objects and dicts alike, without importing any SDK. A `Usage` counts alike for all: input includes
+what was read from and written to a cache, output includes reasoning, as OpenTelemetry's convention
+has it (https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/); payloads that leave those
+out are converted.
 
     >>> read_usage({"prompt_tokens": 100, "completion_tokens": 50, "model": "gpt-4o-mini"})
     [Usage(input_tokens=100, output_tokens=50, model='gpt-4o-mini')]
@@ -46,8 +46,8 @@ class Usage:
         model: The model, as whoever reported the usage named it.
         provider: Who served it, if known.
         cost: US dollars, as the provider or pflow reported them; `None` when neither did.
-        service_tier: What the provider says it served this call with.
-        subscribed: Whether a subscription paid for it, as pflow tells of its agents: no list has its price.
+        service_tier: The tier with which the provider served this call, as reported.
+        subscribed: Whether a subscription paid for it, as pflow reports of its agents: no list has its price.
         details: Parts that are priced on their own, by genai-prices' names: `input_audio_tokens`,
             `cache_write_1h_tokens`, `web_searches` and the like.
     """
@@ -71,7 +71,7 @@ class Usage:
 
     @property
     def tokens(self) -> tuple[int, int]:
-        """The counts that everybody tells, by which two usages are known to be of one call."""
+        """The counts that everybody reports, by which two usages are known to be of one call."""
         return (self.input_tokens, self.output_tokens)
 
     def minus(self, before: Usage) -> Usage:
@@ -82,7 +82,7 @@ class Usage:
         details = {name: number - before.details.get(name, 0) for name, number in self.details.items()}
         cost = self.cost
         if cost is not None and before:
-            # What was counted without a cost has been priced: its cost, told later, is not one more.
+            # What was counted without a cost has been priced: its cost, reported later, is not one more.
             cost = None if before.cost is None else max(float(_exact(cost) - _exact(before.cost)), 0.0)
         grown_details = {name: number for name, number in details.items() if number > 0}
         return replace(self, **grown, cost=cost, details=MappingProxyType(grown_details))
@@ -91,8 +91,8 @@ class Usage:
         return any(self.tokens) or bool(self.cost)
 
     def __repr__(self) -> str:
-        said = ((each.name, getattr(self, each.name)) for each in fields(self) if each.name != "details")
-        parts = [f"{name}={value!r}" for name, value in said if value or (name == "cost" and value == 0)]
+        values = ((each.name, getattr(self, each.name)) for each in fields(self) if each.name != "details")
+        parts = [f"{name}={value!r}" for name, value in values if value or (name == "cost" and value == 0)]
         return f"Usage({', '.join([*parts, *([f'details={dict(self.details)}'] if self.details else [])])})"
 
 
@@ -106,7 +106,7 @@ _COUNTS: Final = tuple(name for name in Usage.__slots__ if name.endswith("_token
 def read_usage(
     reported: Any, *, model: str | None = None, provider: str | None = None, ask: bool = True
 ) -> list[Usage]:
-    """Return the usage of each call that `reported` tells of; nothing when it tells of none.
+    """Return the usage of each call in `reported`; nothing when there is none.
 
     Args:
         reported: A usage, a response that carries one, or a list of either. Shapes known: OpenAI
@@ -228,7 +228,7 @@ _CACHE_WRITE: Final = (
 )  # fmt: skip
 _READ_APART: Final = ("cache_read_input_tokens", "cacheReadInputTokens")
 _WRITTEN_APART: Final = ("cache_creation_input_tokens", "cacheWriteInputTokens", "cacheCreationInputTokens")
-"""By these names Anthropic and Bedrock tell what was cached; their `input_tokens` leaves it out."""
+"""By these names Anthropic and Bedrock report what was cached; their `input_tokens` leaves it out."""
 _APART_FROM: Final = ("input_tokens", "inputTokens", "input")
 _WRITTEN_5M: Final = (
     "cache_creation.ephemeral_5m_input_tokens", "input_token_details.ephemeral_5m_input_tokens",
@@ -355,7 +355,7 @@ def _text(holder: Any, paths: tuple[str, ...]) -> str | None:
 
 
 def _tier(holder: Any) -> str | None:
-    """Return the tier; Anthropic tells apart from it that a call was a fast one, which is dearer."""
+    """Return the tier; Anthropic reports apart from it that a call was a fast one, which is dearer."""
     fast = _text(holder, ("speed",))
     return fast if fast == "fast" else _text(holder, _TIERS)
 

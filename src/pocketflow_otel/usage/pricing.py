@@ -206,7 +206,7 @@ def _table_price(usage: Usage, model: str, at: datetime, base_url: str | None) -
     }
     ask = partial(_ask, tokens=tokens, at=at, tier=usage.service_tier)
     provider, name = split_provider(model, usage.provider)
-    # OpenAI's client is used with many others' endpoints, and then says "openai" of those too.
+    # OpenAI's client is used with many others' endpoints, and then calls those "openai" too.
     if base_url is not None and not is_tuned(model) and (usage.provider or "openai").lower() == "openai":
         price = ask(model, None, base_url)
         if price is not None:

@@ -25,7 +25,7 @@ class Provider:
         aliases: In spans, LangChain and further prefixes of litellm.
         resells: Whether its models have names with slashes of their own.
         local: Whether it is software that people run themselves, whose models have no price.
-        models: How names of models begin that are its own, where genai-prices does not tell.
+        models: How names of models begin that are its own, where genai-prices does not know.
     """
 
     name: str = ""
@@ -94,7 +94,7 @@ def provider_name(usage: Usage) -> str | None:
 
 
 def split_provider(model: str, given: str | None) -> tuple[str | None, str | None]:
-    """Return genai-prices' provider, if one can be told, and the model's name there.
+    """Return genai-prices' provider, if that is known, and the model's name there.
 
     The name is `None` where no price can be right: a fine-tuned model is not priced as its base, a
     model behind a prefix nobody knows is somebody's own.
@@ -133,5 +133,5 @@ def runs_locally(model: str, provider: str | None) -> bool:
 
 
 def maker_of(model: str) -> str | None:
-    """Return genai-prices' provider of a model by its name, where genai-prices does not tell."""
+    """Return genai-prices' provider of a model by its name, where genai-prices does not know."""
     return next((maker for start, maker in _MAKERS if model.startswith(start)), None)

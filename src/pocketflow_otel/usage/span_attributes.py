@@ -21,11 +21,11 @@ MAX_MODELS: Final = 32
 
 
 def sums(total: UsageTotals, *, by_model: bool) -> dict[str, AttributeValue]:
-    """Return what the calls in a scope come to, for its span.
+    """Return the usage of all calls in a scope, for its span.
 
     Args:
         total: The calls, added up.
-        by_model: Whether to say what each model came to, as the root of a run does.
+        by_model: Whether to give the usage of each model too, as the root of a run does.
     """
     whole = total.total
     attributes: dict[str, AttributeValue] = {

@@ -80,7 +80,7 @@ def is_client_span(attributes: Mapping[str, Any]) -> bool:
 
 
 def base_url_of(attributes: Mapping[str, Any]) -> str | None:
-    """Return where a client's span says that its call was sent, if it does."""
+    """Return where a call was sent, if its client's span has that."""
     host = attributes.get("server.address")
     return f"https://{host}" if isinstance(host, str) and host else None
 

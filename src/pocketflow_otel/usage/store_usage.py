@@ -14,11 +14,11 @@ from typing import Any, Final
 from pocketflow_otel.usage.payloads import Usage, read_usage
 
 MAX_KNOWN: Final = 4096
-"""Usages that are remembered, beside those that lie in the store looked at last."""
+"""Usages that are remembered, beside those that lie in the store read last."""
 
 
 class CountedUsages:
-    """The usages in one run's stores, by the identity of the objects that tell of them."""
+    """The usages in one run's stores that have been counted, by the identity of the objects they are in."""
 
     __slots__ = ("_known", "_lock", "_opened")
 
@@ -42,7 +42,7 @@ class CountedUsages:
                 )
 
     def take(self, store: object, reported: object, model: str | None) -> list[Usage]:
-        """Return the usages that came into a store since the run's stores were looked at last.
+        """Return the usages that are new in a store since the run's stores were read last.
 
         Args:
             store: The shared store.

@@ -59,7 +59,7 @@ class UsageTotals:
     waiting: list[Call] = field(default_factory=list)
 
     def count(self, call: Call, prices: PriceBook) -> None:
-        """Add a call, with its price if that can be told at once."""
+        """Add a call, with its price if that is known at once."""
         usage = call.usage
         self._of(usage).add(ModelTotals(1, usage.input_tokens, usage.output_tokens, usage.cache_read_tokens))
         if prices.knows_without_table(usage):
