@@ -1,13 +1,11 @@
-"""The view on disk: a journal while a run goes, a trace file when it has ended."""
+"""The file view: a journal while a run goes, a trace file when it has ended."""
 
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from contextlib import suppress
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,11 +13,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pocketflow_otel.config import Config
 from pocketflow_otel.export.console.terminal import LineStream
+from pocketflow_otel.export.file.journal_writer import JournalWriter
 from pocketflow_otel.export.run_assembler import RunAssembler
 from pocketflow_otel.export.run_processor import OpenRun
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run_id import make_run_id
-from pocketflow_otel.traces import files, finalize, journal, lock
+from pocketflow_otel.traces import files, finalize, journal
 from pocketflow_otel.traces.chronology import in_order
 from pocketflow_otel.traces.retention import Keep, prune
 from pocketflow_otel.views.styled_text import WARN, Part, escape
@@ -68,13 +67,13 @@ class FileView:
         with suppress(OSError, RuntimeError):  # No home, or no working directory: a run will say so.
             self._directory = directory.expanduser().absolute()
         self._stream = LineStream() if stream is None else stream
-        self._journals: dict[OpenRun, _Journal] = {}
+        self._journals: dict[OpenRun, JournalWriter] = {}
         self._finishing: list[threading.Thread] = []
         self._warned = False
 
     def run_started(self, run: OpenRun) -> None:
         try:
-            self._journals[run] = opened = _Journal(self._directory.expanduser(), run)
+            self._journals[run] = opened = JournalWriter(self._directory.expanduser(), run)
             run.path = files.trace_path(opened.path)
         except (OSError, RuntimeError) as error:
             self._warn(f"no trace file in {self._directory}", error)
@@ -126,7 +125,7 @@ class FileView:
             opened.broken = True
             self._warn(f"the trace of run {run.id} stops here", error)
 
-    def _finish(self, opened: _Journal) -> Path | None:
+    def _finish(self, opened: JournalWriter) -> Path | None:
         try:
             made = finalize.write_trace_file(opened.path)
         except (OSError, ValueError) as error:
@@ -137,7 +136,7 @@ class FileView:
         self._prune()
         return made
 
-    def _finish_in_background(self, opened: _Journal) -> bool:
+    def _finish_in_background(self, opened: JournalWriter) -> bool:
         thread = threading.Thread(target=self._finish, args=(opened,), name="pocketflow-otel")
         try:
             thread.start()
@@ -159,62 +158,6 @@ class FileView:
             self._warned = True
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self._stream.write((Part("pocketflow-otel: ", WARN), Part(f"{escape(what)}: {escape(reason)}")))
-
-
-class _Journal:
-    """A journal that is being written: one system call for each line, none held back.
-
-    Locked until it is closed, which readers take for the life of its run.
-    """
-
-    def __init__(self, directory: Path, run: OpenRun) -> None:
-        files.make_directory(directory)
-        self.path, self._file = _create(directory, run.id)
-        self.size = 0
-        self.broken = False
-        header = journal.Header(
-            run_id=files.run_id_of(self.path),
-            trace_id=run.trace_id,
-            root_id=run.root_id,
-            start=run.start,
-            pid=os.getpid(),
-            resource=journal.resource_json(run.resource.attributes),
-            resource_schema_url=run.resource.schema_url,
-        )
-        try:
-            self.write(journal.header_line(header))
-        except OSError:
-            self.path.unlink(missing_ok=True)
-            self.close()
-            raise
-
-    def write(self, line: bytes) -> None:
-        self.size += len(line)
-        while line:  # A full disk, or a signal, may take only a part.
-            line = line[os.write(self._file, line) :]
-
-    def close(self) -> None:
-        lock.release(self._file)
-
-
-def _create(directory: Path, name: str) -> tuple[Path, int]:
-    """Create a journal that nobody else has, with a number behind the name if need be."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-    for stem in chain([name], (f"{name}-{number}" for number in count(2))):
-        path = files.journal_path(directory, stem)
-        if not files.trace_path(path).exists():
-            try:
-                descriptor = files.open_private(path, flags)
-            except FileExistsError:
-                continue
-            try:
-                lock.hold(descriptor)
-            except OSError:
-                os.close(descriptor)
-                path.unlink(missing_ok=True)
-                raise
-            return path, descriptor
-    raise AssertionError
 
 
 def keep_of(config: Config) -> Keep:

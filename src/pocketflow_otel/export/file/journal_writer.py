@@ -1,0 +1,88 @@
+"""Write the journal of one run."""
+
+from __future__ import annotations
+
+import os
+from itertools import chain, count
+from typing import TYPE_CHECKING
+
+from pocketflow_otel.traces import files, journal, lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pocketflow_otel.export.run_processor import OpenRun
+
+
+class JournalWriter:
+    """A journal that is being written: one system call for each line, none held back.
+
+    Locked until it is closed, which readers take for the life of its run.
+
+    Args:
+        directory: Where to; made when needed, for the user alone.
+        run: The run.
+
+    Attributes:
+        path: The journal.
+        size: Its bytes.
+        broken: Whether a line could not be written; nothing is written after it.
+
+    Raises:
+        OSError: The journal cannot be written.
+    """
+
+    def __init__(self, directory: Path, run: OpenRun) -> None:
+        files.make_directory(directory)
+        self.path, self._file = _create(directory, run.id)
+        self.size = 0
+        self.broken = False
+        header = journal.Header(
+            run_id=files.run_id_of(self.path),
+            trace_id=run.trace_id,
+            root_id=run.root_id,
+            start=run.start,
+            pid=os.getpid(),
+            resource=journal.resource_json(run.resource.attributes),
+            resource_schema_url=run.resource.schema_url,
+        )
+        try:
+            self.write(journal.header_line(header))
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            self.close()
+            raise
+
+    def write(self, line: bytes) -> None:
+        """Write a line, whole.
+
+        Raises:
+            OSError: There is no room for it.
+        """
+        self.size += len(line)
+        while line:  # A full disk, or a signal, may take only a part.
+            line = line[os.write(self._file, line) :]
+
+    def close(self) -> None:
+        """Let go of the journal: whoever reads it now sees a run that has ended."""
+        lock.release(self._file)
+
+
+def _create(directory: Path, name: str) -> tuple[Path, int]:
+    """Create a journal that nobody else has, with a number behind the name if need be."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    for stem in chain([name], (f"{name}-{number}" for number in count(2))):
+        path = files.journal_path(directory, stem)
+        if not files.trace_path(path).exists():
+            try:
+                descriptor = files.open_private(path, flags)
+            except FileExistsError:
+                continue
+            try:
+                lock.hold(descriptor)
+            except OSError:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+                raise
+            return path, descriptor
+    raise AssertionError
