@@ -53,13 +53,10 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sdk": (("config", "export", "instrument", *API, *INSTRUMENTATION, *SDK), ()),
     # `sitecustomize` is the environment's own, which ours stands in front of.
     "startup": (("startup_variables",), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
-    "traces": (("semconv", "runtime.run_id", "user_code", "views"), ()),
-    "analysis": (("semconv", "traces", "views"), ()),
+    "traces": (("semconv", "runtime.run_id", "user_code"), ()),
+    "analysis": (("semconv", "traces"), ()),
     "views": (("semconv", "traces", "analysis"), ("rich", "jinja2")),
-    "formats": (
-        ("semconv", "runtime.run_id", "pflow_names", "store", "usage", "traces", "analysis", "views"),
-        (),
-    ),
+    "formats": (("semconv", "runtime.run_id", "pflow_names", "store", "usage", "traces", "analysis"), ()),
     "export": (
         ("semconv", "config", *RUN, "traces", "views", *API, *INSTRUMENTATION, *SDK),
         (),
@@ -150,6 +147,9 @@ def test_the_table_is_not_blind() -> None:
     refused = [
         ("traces", "pocketflow_otel.export.file.file_view", True),
         ("traces", "opentelemetry.trace", True),
+        ("traces", "pocketflow_otel.views.wording", True),
+        ("analysis", "pocketflow_otel.views.wording", True),
+        ("formats", "pocketflow_otel.views.wording", True),
         ("views", "rich.console", False),
         ("instrument", "opentelemetry.sdk.trace", True),
         ("instrument", "pocketflow", True),

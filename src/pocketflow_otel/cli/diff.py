@@ -23,8 +23,9 @@ def diff(*, run1: str, run2: str, directory: Path | None, as_json: bool) -> None
     Their paths, durations, tokens, costs, and what their steps changed. RUN2 is the last run unless
     it is given.
     """
-    from pocketflow_otel.analysis.diff import comparison, pairs
+    from pocketflow_otel.analysis.diff import pairs
     from pocketflow_otel.cli.output import print_json, print_lines
+    from pocketflow_otel.views.comparison import comparison_lines
 
     left, right = load(directory, run1), load(directory, run2)
     if as_json:
@@ -36,4 +37,4 @@ def diff(*, run1: str, run2: str, directory: Path | None, as_json: bool) -> None
             }
         )
     else:
-        print_lines(comparison(left, right))
+        print_lines(comparison_lines(left, right))

@@ -29,22 +29,25 @@ def graph(*, run: str, kind: str, directory: Path | None, as_json: bool) -> None
 
     With the visits, durations and costs of its nodes, and the actions between them.
     """
-    from pocketflow_otel.analysis import graph as graphs
+    from pocketflow_otel.analysis.graph import build_graph
     from pocketflow_otel.cli.output import print_json, say
+    from pocketflow_otel.formats.dot import dot_lines
+    from pocketflow_otel.formats.mermaid import mermaid_lines
+    from pocketflow_otel.views.graph_labels import edge_label, node_label
 
-    found = graphs.graph(load(directory, run))
+    found = build_graph(load(directory, run))
     if as_json:
         print_json(
             {
                 "nodes": [
                     {
-                        "path": list(place),
+                        "path": list(path),
                         "kind": node.kind,
                         "visits": node.visits,
                         "failed": node.failed,
                         "duration": round(node.duration, 6),
                     }
-                    for place, node in found.nodes.items()
+                    for path, node in found.nodes.items()
                 ],
                 "edges": [
                     {"from": list(start), "to": list(end), "action": action, "times": times}
@@ -53,5 +56,6 @@ def graph(*, run: str, kind: str, directory: Path | None, as_json: bool) -> None
             }
         )
         return
-    for line in graphs.mermaid(found) if kind == "mermaid" else graphs.dot(found):
+    lines = mermaid_lines if kind == "mermaid" else dot_lines
+    for line in lines(found, node_label, edge_label):
         say(line + "\n")

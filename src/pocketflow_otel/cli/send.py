@@ -60,14 +60,14 @@ def send(*, run: str, url: str | None, directory: Path | None, as_json: bool) ->
     A long run goes in several requests. Exits with 1 if the receiver rejected spans.
     """
     from pocketflow_otel.cli.output import note, print_json
-    from pocketflow_otel.formats import chrome
+    from pocketflow_otel.formats import otlp_requests
     from pocketflow_otel.views.wording import plural
 
     to = _endpoint(url)
     endpoint = to.target
     trace = load(directory, run)
     sender = GrpcSender(to) if to.protocol == GRPC else Sender(endpoint, endpoints.headers("traces"))
-    for spans in chrome.requests(trace):
+    for spans in otlp_requests.span_batches(trace):
         sender.send(trace, spans)
     sent = sender.sent
     if as_json:
@@ -210,9 +210,9 @@ def encode(trace: Trace, spans: Sequence[SpanRecord]) -> bytes:
     from google.protobuf.json_format import ParseDict
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    from pocketflow_otel.formats import chrome
+    from pocketflow_otel.formats import otlp_requests
 
-    content = chrome.request(trace, spans)
+    content = otlp_requests.export_request(trace, spans)
     for resource in content["resourceSpans"]:
         for group in resource["scopeSpans"]:
             for span in group["spans"]:

@@ -1,83 +1,27 @@
-"""A run for other tools: OTLP/JSON, Chrome's trace events, CSV."""
+"""A run as Chrome's trace events."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from pocketflow_otel.analysis.rows import COLUMNS, rows, status
-from pocketflow_otel.traces import otlp_json
-from pocketflow_otel.views.span_line import name_of
+from pocketflow_otel.analysis.rows import status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from pocketflow_otel.traces.records import SpanRecord
     from pocketflow_otel.traces.trace import SpanNode, Trace
 
-SPANS: Final = 512
-"""Spans of one request, as the SDK's own batches have them."""
 
-
-def request(trace: Trace, spans: Sequence[SpanRecord]) -> dict[str, Any]:
-    """Return spans of a run as an OTLP/JSON `ExportTraceServiceRequest`, with their ids and times.
-
-    https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
-    """
-    groups: dict[int, dict[str, Any]] = {}
-    known: dict[str, int] = {}
-    for span in spans:
-        scope = otlp_json.encode_scope(span.scope)
-        place = known.setdefault(json.dumps(scope, sort_keys=True), len(known))
-        groups.setdefault(place, {"scope": scope, "spans": []})["spans"].append(otlp_json.encode_span(span))
-    resource = {"resource": trace.resource, "scopeSpans": list(groups.values())}
-    if trace.schema_url:
-        resource["schemaUrl"] = trace.schema_url
-    return {"resourceSpans": [resource] if groups else []}
-
-
-def requests(trace: Trace, size: int = SPANS) -> Iterator[tuple[SpanRecord, ...]]:
-    """Yield the ended spans of a run by the start, so many at a time."""
-    spans = [step.span for step in trace.walk() if step.span.end]
-    for first in range(0, len(spans), size):
-        yield tuple(spans[first : first + size])
-
-
-def otlp_document(trace: Trace) -> Iterator[str]:
-    """Yield one OTLP/JSON request with the whole run."""
-    spans = [span for batch in requests(trace) for span in batch]
-    yield json.dumps(request(trace, spans)) + "\n"
-
-
-def otlp_lines(trace: Trace) -> Iterator[str]:
-    """Yield lines of OTLP/JSON, a request each, as the collector's file receiver reads them."""
-    for batch in requests(trace):
-        yield json.dumps(request(trace, batch)) + "\n"
-
-
-def table(trace: Trace) -> Iterator[str]:
-    """Yield CSV: a row for each span. Lists are joined by spaces, values are JSON."""
-    line = io.StringIO()
-    writer = csv.writer(line)
-    for row in [dict(zip(COLUMNS, COLUMNS, strict=True)), *rows(trace)]:
-        writer.writerow([_cell(row[name]) for name in COLUMNS])
-        yield line.getvalue()
-        line.seek(0)
-        line.truncate()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
-
-
-def chrome(trace: Trace) -> Iterator[str]:
+def chrome_lines(trace: Trace, name: Callable[[SpanRecord], str]) -> Iterator[str]:
     """Yield the JSON of Chrome's trace events, which Perfetto opens: a track for each branch.
 
     https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+
+    Args:
+        trace: The run.
+        name: Returns what a span is called.
     """
     steps = sorted(trace.walk(), key=lambda step: (step.span.start, step.depth))
     first = steps[0].span.start if steps else 0
@@ -87,11 +31,11 @@ def chrome(trace: Trace) -> Iterator[str]:
     for step in steps:
         track, is_new = tracks.place(step, last)
         if is_new:
-            events.append(_named("thread_name", track, "main" if track == 0 else name_of(step.span)))
+            events.append(_named("thread_name", track, "main" if track == 0 else name(step.span)))
         events.append(
             {
                 "ph": "X",
-                "name": name_of(step.span),
+                "name": name(step.span),
                 "cat": step.span.role or "span",
                 "ts": (step.span.start - first) / 1e3,
                 "dur": ((step.span.end or last) - step.span.start) / 1e3,
