@@ -1,0 +1,123 @@
+"""Attempts: how many there were, what failed on the way, and what a fallback gave."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pocketflow import AsyncNode, Node
+from tests.support.scoped import ATTEMPTS, Flaky, Store, events
+
+from pocketflow_otel.testing import START, TICK, capture_spans
+
+FALLBACK = "pocketflow.node.fallback"
+
+
+def failed(attempt: int, most: int, *, wait: float) -> tuple[str, dict[str, object]]:
+    return (
+        "pocketflow.attempt.failed",
+        {
+            "attempt": attempt,
+            "max": most,
+            "phase": "exec",
+            "wait_seconds": wait,
+            "exception.type": "ConnectionError",
+            "exception.message": f"no answer to call {attempt}",
+        },
+    )
+
+
+def test_attempts_that_failed_are_told_and_the_node_is_no_error() -> None:
+    with capture_spans() as captured:
+        Flaky(2, max_retries=3, wait=0.001).run({})
+    span = captured.one("invoke_node Flaky")
+    assert (events(span), span.status.status_code.name, captured.tree(ATTEMPTS, FALLBACK)) == (
+        [failed(1, 3, wait=0.001), failed(2, 3, wait=0.001)],
+        "UNSET",
+        "invoke_node Flaky attempts=3",
+    )
+
+
+def test_a_failed_attempt_is_told_at_the_time_it_failed() -> None:
+    with capture_spans() as captured:
+        Flaky(2, max_retries=3).run({})
+    span = captured.one("invoke_node Flaky")
+    assert [(event.timestamp - START) // TICK for event in span.events] == [3, 4]
+    assert (span.end_time or 0) > span.events[-1].timestamp
+
+
+def test_the_last_attempt_that_failed_is_the_error_itself() -> None:
+    with capture_spans() as captured, pytest.raises(ConnectionError):
+        Flaky(9, max_retries=2).run({})
+    span = captured.one("invoke_node Flaky")
+    assert events(span) == [
+        failed(1, 2, wait=0.0),
+        ("exception", {"exception.type": "ConnectionError", "exception.message": "no answer to call 2"}),
+    ]
+
+
+def test_a_fallback_takes_the_place_of_the_last_attempt() -> None:
+    class Saved(Flaky):
+        def exec_fallback(self, prep_res: object, exc: Exception) -> str:
+            return "no idea"
+
+    class SavedLater(AsyncNode):
+        async def exec_async(self, prep_res: object) -> str:
+            raise ConnectionError("no answer to call 1")
+
+        async def exec_fallback_async(self, prep_res: object, exc: Exception) -> str:
+            return "no idea"
+
+    with capture_spans() as captured:
+        Saved(9, max_retries=2).run({})
+        asyncio.run(SavedLater().run_async({}))
+    assert captured.tree(ATTEMPTS, FALLBACK).splitlines() == [
+        "invoke_node Saved attempts=2 fallback=True",
+        "invoke_node SavedLater attempts=1 fallback=True",
+    ]
+    assert [events(span) for span in captured.spans] == [
+        [failed(1, 2, wait=0.0), failed(2, 2, wait=0.0)],
+        [failed(1, 1, wait=0.0)],
+    ]
+    assert {span.status.status_code.name for span in captured.spans} == {"UNSET"}
+
+
+def test_what_failed_before_a_fallback_is_told_though_post_fails_too() -> None:
+    class Saved(Flaky):
+        def exec_fallback(self, prep_res: object, exc: Exception) -> str:
+            return "no idea"
+
+        def post(self, shared: Store, prep_res: object, exec_res: str) -> None:
+            raise ValueError(exec_res)
+
+    with capture_spans() as captured, pytest.raises(ValueError, match="no idea"):
+        Saved(9).run({})
+    assert events(captured.one("invoke_node Saved")) == [
+        failed(1, 1, wait=0.0),
+        ("exception", {"exception.type": "ValueError", "exception.message": "no idea"}),
+    ]
+
+
+def test_many_attempts_are_all_counted_and_the_first_and_the_last_told() -> None:
+    with capture_spans() as captured:
+        Flaky(99, max_retries=100).run({})
+    span = captured.one("invoke_node Flaky")
+    told = [attributes["attempt"] for _, attributes in events(span)]
+    assert (captured.tree(ATTEMPTS), told) == ("invoke_node Flaky attempts=100", [*range(1, 32), 99])
+
+
+def test_an_exec_that_calls_itself_or_its_parent_is_one_attempt() -> None:
+    class Parent(Node):
+        def exec(self, prep_res: object) -> int:
+            return 1
+
+    class Child(Parent):
+        def exec(self, prep_res: object) -> int:
+            return super().exec(prep_res) if prep_res == "inner" else self.exec("inner")
+
+        def post(self, shared: Store, prep_res: object, exec_res: int) -> None:
+            self.exec("inner")
+
+    with capture_spans() as captured:
+        Child().run({})
+    assert captured.tree(ATTEMPTS) == "invoke_node Child attempts=1"
