@@ -139,6 +139,29 @@ def test_the_store_of_a_flow_is_filled_from_options_and_a_file(tmp_path: Path, t
     }
 
 
+OWN_CLICK = """
+import click
+from pocketflow import Flow, Node
+
+class Answer(Node):
+    def exec(self, prepared):
+        print(click.ANSWER)
+
+flow = Flow(start=Answer())
+"""
+
+
+@pytest.mark.parametrize("target", ["app:flow", "app.py:flow"])
+def test_a_flow_finds_its_own_module_that_is_called_like_one_of_ours(
+    tmp_path: Path, traces: Path, target: str
+) -> None:
+    write(tmp_path / "click.py", "ANSWER = 42\n")
+    write(tmp_path / "app.py", OWN_CLICK)
+    result = ours("run", target, "--shared", "a=1", cwd=tmp_path)
+
+    assert (result.returncode, result.stdout) == (0, "42\n"), result.stderr
+
+
 # Console scripts
 
 

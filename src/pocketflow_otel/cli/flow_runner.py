@@ -2,38 +2,82 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib
 import importlib.util
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 def main(argv: list[str] | None = None) -> None:
     """Fill a store, run the flow with it. A mistake of the user is one sentence, exit code 2."""
-    parser = argparse.ArgumentParser(prog="pocketflow-otel run MODULE:NAME")
-    parser.add_argument("flow", metavar="MODULE:NAME")
-    parser.add_argument(
-        "--shared",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="put VALUE, JSON or else a string, into the store",
-    )
-    parser.add_argument("--shared-file", type=Path, metavar="FILE.json", help="fill the store from an object")
-    options = parser.parse_args(argv)
-    shared = _store(options.shared, options.shared_file)
-    flow = _load(options.flow)
+    with _borrowed("click"):
+        options = _parse(sys.argv[1:] if argv is None else argv)
+    shared = _store(options["shared"], options["shared_file"])
+    flow = _load(options["flow"])
     if hasattr(flow, "run_async"):
         asyncio.run(flow.run_async(shared))
     else:
         flow.run(shared)
 
 
-def _store(pairs: list[str], file: Path | None) -> dict[str, Any]:
+def _parse(argv: list[str]) -> dict[str, Any]:
+    import click
+
+    command = click.Command(
+        None,
+        params=[
+            click.Argument(["flow"], metavar="MODULE:NAME [OPTIONS]"),
+            click.Option(
+                ["--shared"],
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Put VALUE, JSON or else a string, into the store.",
+            ),
+            click.Option(
+                ["--shared-file"],
+                type=click.Path(path_type=Path),
+                metavar="FILE.json",
+                help="Fill the store from an object.",
+            ),
+        ],
+        options_metavar="",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    try:
+        # No more than parsing: its `main` would also catch what the flow raises.
+        return command.make_context("pocketflow-otel run", argv).params
+    except click.UsageError as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except click.exceptions.Exit as end:
+        raise SystemExit(end.exit_code) from None
+
+
+@contextmanager
+def _borrowed(package: str) -> Iterator[None]:
+    """Import a package as it is installed, and unload it again: the program may have its own of this name."""
+    if __name__ != "__main__":
+        yield
+        return
+    before = set(sys.modules)
+    folder = [] if sys.flags.safe_path else [sys.path.pop(0)]  # Where `python -m` was started.
+    try:
+        yield
+    finally:
+        sys.path[:0] = folder
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] == package:
+                del sys.modules[name]
+
+
+def _store(pairs: Iterable[str], file: Path | None) -> dict[str, Any]:
     shared: dict[str, Any] = {}
     if file is not None:
         try:

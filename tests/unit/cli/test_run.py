@@ -85,6 +85,34 @@ def test_a_mistake_about_a_flow_is_one_sentence_and_exit_code_2(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["echo:Own", "--surely-not"], "No such option"),
+        (["echo:Own", "extra"], "Got unexpected extra argument (extra)"),
+        (["echo:Own", "--shared"], "Option '--shared' requires an argument."),
+        ([], "Missing argument"),
+    ],
+)
+def test_a_mistake_in_the_options_of_a_flow_has_exit_code_2(
+    arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        flow_runner.main(arguments)
+    out, err = capsys.readouterr()
+
+    assert (ended.value.code, out) == (2, "")
+    assert f"Error: {problem}" in err
+
+
+def test_the_options_of_a_flow_have_a_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        flow_runner.main(["-h"])
+
+    assert ended.value.code == 0
+    assert "--shared KEY=VALUE" in capsys.readouterr().out
+
+
 def test_an_import_error_inside_a_users_module_is_the_users(echo: Path) -> None:
     write(echo / "broken.py", "import surely_not_there\n")
     with pytest.raises(ModuleNotFoundError, match="surely_not_there"):
