@@ -33,10 +33,13 @@ SDK = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "go
 READING = ("traces", "analysis", "views", "formats")
 RUN = ("api", "user_code", "pflow_names", "runtime", "store", "usage")
 
+LEAVES = ("guard", "fields")
+
 # Each part: what it may import anywhere, and what only inside a function.
-# `guard` imports the standard library, and everybody may import it.
+# `guard` and `fields` import the standard library, and everybody may import them.
 PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "guard": ((), ()),
+    "fields": ((), ()),
     "semconv": ((), ()),
     "config": ((), ()),
     "user_code": ((), ()),
@@ -118,7 +121,7 @@ def below(name: str, package: str) -> bool:
 def allowed(name: str, part: str, *, inside: bool) -> bool:
     if name.partition(".")[0] in sys.stdlib_module_names:
         return True
-    if below(name, f"{PACKAGE}.guard") or name == f"{PACKAGE}.__version__":
+    if name == f"{PACKAGE}.__version__" or any(below(name, f"{PACKAGE}.{leaf}") for leaf in LEAVES):
         return True
     anywhere, inside_only = ((*INIT, *API), ()) if part == "__init__" else PARTS[part]
     may = (*anywhere, *inside_only) if inside else anywhere

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.fields import count, mapping
 from pocketflow_otel.traces import otlp_json
 from pocketflow_otel.traces.records import TraceError
 
@@ -115,16 +116,15 @@ def read_header(line: dict[str, Any] | None) -> dict[str, Any]:
     if line.get("format") != FORMAT:
         raise TraceError(version_problem(line.get("format"), FORMAT))
     texts = all(isinstance(line.get(name), str) for name in ("run_id", "trace_id", "root_id"))
-    start = line.get("start")
-    if not texts or type(start) is not int or not 0 <= start < 1 << 62:
+    if not texts or count(line.get("start")) is None:
         raise TraceError("the journal's first line is damaged")
-    return {**line, "resource": line["resource"] if isinstance(line.get("resource"), dict) else {}}
+    return {**line, "resource": mapping(line.get("resource"))}
 
 
 def version_problem(found: Any, known: str) -> str:
     """Say what is wrong with a format that is not the one we know."""
-    family, _, version = known.partition("/")
+    known_name, _, version = known.partition("/")
     name, _, number = found.partition("/") if isinstance(found, str) else ("", "", "")
-    if name == family and number.isdecimal() and int(number) > int(version):
+    if name == known_name and number.isdecimal() and int(number) > int(version):
         return f"it was written by a newer pocketflow-otel ({found}; this one reads {known})"
     return f"it is no trace of pocketflow-otel (its format is {found!r}, not {known!r})"

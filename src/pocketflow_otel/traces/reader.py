@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.fields import text
 from pocketflow_otel.traces import files, journal, lock
 from pocketflow_otel.traces.fold import FORMAT, JournalFold
 from pocketflow_otel.traces.json_file import load_object, open_regular
@@ -148,13 +149,12 @@ def _read_journal(path: Path) -> Trace:
     if not run.complete:
         spans += run.open_spans() if running else run.interrupt()
     fields = fold.summary("running" if running else "interrupted")
-    schema = fold.header.get("schema_url", "")
     return Trace(
         parse_summary(fields, path),
         events,
         spans,
         fold.header["resource"],
-        schema if isinstance(schema, str) else "",
+        text(fold.header.get("schema_url")),
         tree(spans),
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.fields import count, instant, mapping, number, text
 from pocketflow_otel.traces import files
 from pocketflow_otel.traces.records import ENDED, Trouble, flow_name
 
@@ -121,67 +121,54 @@ class RunSummary:
 
 def parse_summary(document: Mapping[str, Any], path: Path) -> RunSummary:
     """Read the fields before the events."""
-    found = document.get("summary")
-    totals: Mapping[str, Any] = found if isinstance(found, dict) else {}
+    totals = mapping(document.get("summary"))
     status = document.get("status")
-    models = totals.get("models")
-    cost = totals.get("total_cost")
     return RunSummary(
         path=path,
-        run_id=_text(document.get("run_id")) or files.run_id_of(path),
-        trace_id=_text(document.get("trace_id")),
-        flow=_text(document.get("flow")),
-        starts_at=_text(document.get("starts_at")),
+        run_id=text(document.get("run_id")) or files.run_id_of(path),
+        trace_id=text(document.get("trace_id")),
+        flow=text(document.get("flow")),
+        starts_at=text(document.get("starts_at")),
         status=status if status in STATUSES else "unknown",
-        start=_instant(document.get("start_time")),
-        duration=_number(document.get("duration")),
-        steps=_count(totals.get("node_executions")),
-        errors=_count(totals.get("errors")),
-        calls=_count(totals.get("llm_calls")),
-        unpriced=_count(totals.get("unpriced_calls")),
-        input_tokens=_count(totals.get("input_tokens")),
-        output_tokens=_count(totals.get("output_tokens")),
-        cost=None if cost is None else _number(cost),
-        models=_models(models) if isinstance(models, dict) else {},
-        late=_count(totals.get("spans_still_open")),
-        damaged=_count(totals.get("damaged_lines")),
-        failed_steps=_count(totals.get("failed_steps")),
-        fallbacks=_count(totals.get("fallbacks")),
-        item_fallbacks=_count(totals.get("item_fallbacks")),
+        start=_seconds(document.get("start_time")),
+        duration=number(document.get("duration")) or 0.0,
+        steps=count(totals.get("node_executions")) or 0,
+        errors=count(totals.get("errors")) or 0,
+        calls=count(totals.get("llm_calls")) or 0,
+        unpriced=count(totals.get("unpriced_calls")) or 0,
+        input_tokens=count(totals.get("input_tokens")) or 0,
+        output_tokens=count(totals.get("output_tokens")) or 0,
+        cost=_cost(totals.get("total_cost")),
+        models=_models(totals.get("models")),
+        late=count(totals.get("spans_still_open")) or 0,
+        damaged=count(totals.get("damaged_lines")) or 0,
+        failed_steps=count(totals.get("failed_steps")) or 0,
+        fallbacks=count(totals.get("fallbacks")) or 0,
+        item_fallbacks=count(totals.get("item_fallbacks")) or 0,
     )
 
 
-def _models(models: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _models(models: object) -> dict[str, dict[str, Any]]:
     return {
         name: {
-            "calls": _count(said.get("calls")),
-            "tokens": _count(said.get("input_tokens")) + _count(said.get("output_tokens")),
-            "cost": None if said.get("cost") is None else _number(said["cost"]),
-            "unpriced_calls": _count(said.get("unpriced_calls")),
+            "calls": count(model.get("calls")) or 0,
+            "tokens": (count(model.get("input_tokens")) or 0) + (count(model.get("output_tokens")) or 0),
+            "cost": _cost(model.get("cost")),
+            "unpriced_calls": count(model.get("unpriced_calls")) or 0,
         }
-        for name, said in models.items()
-        if isinstance(said, dict)
+        for name, model in mapping(models).items()
+        if isinstance(model, dict)
     }
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def _cost(value: object) -> float | None:
+    """Return US dollars; one that is damaged is 0, for the calls have a price."""
+    return None if value is None else number(value) or 0.0
 
 
-def _number(value: Any) -> float:
-    good = type(value) in (int, float) and math.isfinite(value) and 0 <= value < 1 << 62
-    return float(value) if good else 0.0
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and 0 <= value < 1 << 62 else 0
-
-
-def _instant(value: Any) -> float:
-    try:
-        return max(datetime.fromisoformat(_text(value)).timestamp(), 0.0)
-    except (ValueError, OverflowError):
-        return 0.0
+def _seconds(value: object) -> float:
+    found = instant(value)
+    return 0.0 if found is None else max(found.timestamp(), 0.0)
 
 
 @dataclass(eq=False, slots=True)

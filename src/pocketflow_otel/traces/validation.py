@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.fields import text
 from pocketflow_otel.traces import otlp_json
 from pocketflow_otel.traces.records import EventRecord, ScopeRecord, SpanRecord, TraceError
 
@@ -64,8 +65,8 @@ def read_span(content: Any, scope: Any) -> SpanRecord:
         span = otlp_json.decode_span(content, read_scope(scope))
     except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
         raise TraceError("a span is damaged") from None
-    texts = span.trace_id, span.span_id, span.parent_id, span.name, span.status_message
-    if not all(isinstance(text, str) for text in texts) or not span.span_id:
+    names = span.trace_id, span.span_id, span.parent_id, span.name, span.status_message
+    if not all(isinstance(name, str) for name in names) or not span.span_id:
         raise TraceError("a span is damaged")
     if not (0 <= span.start < _LATEST and 0 <= span.end < _LATEST):
         raise TraceError("a span is damaged")
@@ -80,10 +81,9 @@ def read_scope(scope: Any) -> ScopeRecord:
     """Read an instrumentation scope; what is no name or version is left out."""
     if not isinstance(scope, dict):
         return ScopeRecord()
-    name, version = scope.get("name", ""), scope.get("version", "")
     return ScopeRecord(
-        name if isinstance(name, str) else "",
-        version if isinstance(version, str) else "",
+        text(scope.get("name")),
+        text(scope.get("version")),
         attributes=otlp_json.decode_attributes(scope.get("attributes", ())),
     )
 
@@ -123,7 +123,7 @@ def _is_object(name: str, value: str) -> bool:
         return False
     if not isinstance(content, dict):
         return False
-    return name != semconv.SUM_BY_MODEL or all(isinstance(said, dict) for said in content.values())
+    return name != semconv.SUM_BY_MODEL or all(isinstance(model, dict) for model in content.values())
 
 
 def _checked_event(event: EventRecord) -> EventRecord | None:

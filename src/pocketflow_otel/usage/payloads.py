@@ -16,19 +16,16 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from inspect import iscoroutinefunction, ismethod
 from itertools import islice
-from numbers import Integral
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+from pocketflow_otel.fields import dollars, members, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_CALLS: Final = 10_000
 """Calls read from one list."""
-MAX_TOKENS: Final = 10**12
-"""What is beyond that is no count; sums of counts must fit 64 bits."""
-MAX_DOLLARS: Final = 10**9
-"""What is beyond that is no cost."""
 TICKS: Final = 10**10
 """xAI's `cost_in_usd_ticks` in a dollar: https://docs.x.ai/developers/cost-tracking"""
 
@@ -129,8 +126,8 @@ def _members(reported: Any) -> Iterator[Any]:
     for outer in reported if isinstance(reported, _LISTS) else [reported]:
         for each in outer if isinstance(outer, _LISTS) else [outer]:
             yield each
-            retries = _at(each, "retries")  # pflow's agent: the attempts that its answer superseded
-            yield from retries if isinstance(retries, list) else ()
+            # pflow's agent: the attempts that its answer superseded
+            yield from members(_at(each, "retries"))
 
 
 def _read_one(reported: Any, *, ask: bool) -> Usage | None:
@@ -319,29 +316,12 @@ def _leaves_reasoning_out(usage: Any, tokens: int, output: int, reasoning: int, 
     return total is not None and total == tokens + output + reasoning
 
 
-def count_of(value: object) -> int | None:
-    """Return a count of tokens; `None` for anything else."""
-    if value is None or isinstance(value, bool):
-        return None
-    if isinstance(value, Integral) or (isinstance(value, float) and value.is_integer()):
-        count = int(value)
-        return count if 0 <= count <= MAX_TOKENS else None
-    return None
-
-
-def cost_of(value: object) -> float | None:
-    """Return US dollars; `None` for anything else."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_DOLLARS:
-        return float(value)
-    return None
-
-
 def _count(holders: list[Any], paths: tuple[str, ...]) -> int | None:
     """Return the first of `paths` in `holders` that is a count."""
     for holder in holders:
         for path in paths:
             found = _at(holder, path)
-            if found is not None and (count := count_of(found)) is not None:
+            if found is not None and (count := tokens(found)) is not None:
                 return count
     return None
 
@@ -362,7 +342,7 @@ def _tier(holder: Any) -> str | None:
 
 def _cost(holder: Any) -> float | None:
     for path in _COSTS:
-        cost = cost_of(_at(holder, path))
+        cost = dollars(_at(holder, path))
         if cost is not None:
             return cost
     ticks = _count([holder], ("cost_in_usd_ticks",))

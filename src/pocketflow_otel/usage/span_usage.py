@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.usage.payloads import Usage, cost_of, count_of
+from pocketflow_otel.fields import dollars, text, tokens
+from pocketflow_otel.usage.payloads import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,7 @@ def read_span_usage(attributes: Mapping[str, Any]) -> Usage | None:
         reasoning_tokens=_count(attributes, _REASONING) or 0,
         model=_text(attributes, _MODEL),
         provider=_text(attributes, _PROVIDER),
-        cost=next((cost for name in _COST if (cost := cost_of(attributes.get(name))) is not None), None),
+        cost=next((cost for name in _COST if (cost := dollars(attributes.get(name))) is not None), None),
         service_tier=_text(attributes, _TIER),
         details=MappingProxyType(details),
     )
@@ -86,9 +87,8 @@ def base_url_of(attributes: Mapping[str, Any]) -> str | None:
 
 
 def _count(attributes: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    return next((count for name in names if (count := count_of(attributes.get(name))) is not None), None)
+    return next((count for name in names if (count := tokens(attributes.get(name))) is not None), None)
 
 
 def _text(attributes: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    values = (attributes.get(name) for name in names)
-    return next((value for value in values if isinstance(value, str) and value), None)
+    return next((found for name in names if (found := text(attributes.get(name)))), None)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from tests.support.payloads import documented
 
-from pocketflow_otel.usage.payloads import MAX_TOKENS, Usage, read_usage
+from pocketflow_otel.fields import MAX_TOKENS
+from pocketflow_otel.usage.payloads import Usage, read_usage
 
 PAYLOADS = documented()
 

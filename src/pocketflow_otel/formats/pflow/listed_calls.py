@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.fields import mapping, members
 from pocketflow_otel.formats.pflow import trace_values
-from pocketflow_otel.formats.pflow.trace_values import mapping, members
 from pocketflow_otel.usage.payloads import Usage, read_usage
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import json
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import pflow_names
+from pocketflow_otel.fields import mapping, members
 from pocketflow_otel.formats.pflow import listed_calls, trace_values
 from pocketflow_otel.formats.pflow.recorded_run import RecordedRun, RecordedWarning
 from pocketflow_otel.formats.pflow.step_events import RecordedScope, read_step
 from pocketflow_otel.formats.pflow.streamed_trace import StreamedTrace
-from pocketflow_otel.formats.pflow.trace_values import mapping, members
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.traces.json_file import load_object, open_regular
 from pocketflow_otel.traces.records import TraceError

@@ -13,6 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import pflow_names, semconv
+from pocketflow_otel.fields import count, mapping, members
 from pocketflow_otel.formats.pflow import trace_values
 from pocketflow_otel.formats.pflow.recorded_run import (
     RecordedBatch,
@@ -21,7 +22,6 @@ from pocketflow_otel.formats.pflow.recorded_run import (
     RecordedStep,
     RecordedWorkflow,
 )
-from pocketflow_otel.formats.pflow.trace_values import mapping, members
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.usage.pflow_usage import read_pflow_usage
 
@@ -118,7 +118,7 @@ def read_step(event: object, place: str, scope: RecordedScope) -> RecordedStep:
         ended=trace_values.moment(said.get("timestamp")),
         duration=trace_values.nanoseconds(said.get("duration_ms")),
         cached=status == "cached",
-        iteration=trace_values.count(said.get("iteration")),
+        iteration=count(said.get("iteration")),
         failure=_failure(said, status, output, node_type, scope.blobs),
     )
     step.added, step.modified = scope.changes(node_id, output)
@@ -180,11 +180,11 @@ def _batch(
     items = [
         _item(item, number, f"{place}.batch_items[{number}]", step, scope) for number, item in enumerate(told)
     ]
-    size = trace_values.count(output.get("count"))
+    size = count(output.get("count"))
     if size is None:
         size = sum(item.index >= 0 for item in items)
     parallel = about.get("parallel") is True
-    places = (trace_values.count(about.get("max_concurrent")) or size) if parallel else 1
+    places = (count(about.get("max_concurrent")) or size) if parallel else 1
     return RecordedBatch(size, parallel, max(1, min(places, _MOST_PLACES)), items)
 
 
@@ -194,7 +194,7 @@ def _item(said: object, number: int, place: str, host: RecordedStep, scope: Reco
     status = _status(item)
     index = item.get("index")
     # -1 is a call that warmed a cache up, before the items.
-    index = -1 if index == -1 and type(index) is int else trace_values.count(index)
+    index = -1 if index == -1 and type(index) is int else count(index)
     found = RecordedItem(
         index=number if index is None else index,
         duration=trace_values.nanoseconds(item.get("duration_ms")),

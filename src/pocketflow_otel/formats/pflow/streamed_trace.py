@@ -13,10 +13,10 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import pflow_names
+from pocketflow_otel.fields import mapping
 from pocketflow_otel.formats.pflow import trace_values
 from pocketflow_otel.formats.pflow.recorded_run import RecordedStep, RecordedWorkflow
 from pocketflow_otel.formats.pflow.step_events import RecordedScope, read_start, read_step
-from pocketflow_otel.formats.pflow.trace_values import mapping
 from pocketflow_otel.traces.records import TraceError
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import pflow_names
+from pocketflow_otel.fields import instant, mapping, text
 from pocketflow_otel.store.introspection import name_text, type_text
 from pocketflow_otel.store.redaction import MAX_TEXT, shorten
 
@@ -23,24 +24,9 @@ _BLOB: Final = "$pflow_blob"
 """From 0.14 on, the one key of what stands for a long string: a line of its own has its text."""
 
 
-def mapping(value: object) -> Mapping[str, Any]:
-    """Return an object, or an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def members(value: object) -> list[Any]:
-    """Return a list, or an empty one."""
-    return value if isinstance(value, list) else []
-
-
 def name(value: object) -> str:
     """Return a name, not too long, or nothing."""
-    return shorten(value, MAX_NAME) if isinstance(value, str) else ""
-
-
-def count(value: object) -> int | None:
-    """Return a number of things."""
-    return value if type(value) is int and 0 <= value < _LATEST else None
+    return shorten(text(value), MAX_NAME)
 
 
 def nanoseconds(milliseconds: object) -> int:
@@ -62,14 +48,11 @@ def moment(value: object) -> int | None:
     >>> moment("2026-11-25T23:04:12.324417+00:00")
     1795647852324417000
     """
-    if not isinstance(value, str):
+    found = instant(value)
+    if found is None:
         return None
-    try:
-        since = datetime.fromisoformat(value).astimezone(UTC) - _EPOCH
-    except (ValueError, OverflowError, OSError):
-        return None
-    found = since // timedelta(microseconds=1) * 1000
-    return found if 0 <= found < _LATEST else None
+    since = (found - _EPOCH) // timedelta(microseconds=1) * 1000
+    return since if 0 <= since < _LATEST else None
 
 
 def types(values: object) -> dict[str, str]:
