@@ -226,9 +226,9 @@ def test_an_exception_keeps_its_cause_its_context_and_its_notes() -> None:
     [stacktrace] = [
         (event.attributes or {})["exception.stacktrace"] for span in captured.spans for event in span.events
     ]
-    told = str(stacktrace)
-    assert "KeyError: 'first'" in told
-    assert told.endswith("ValueError: second\na note\n")
+    text = str(stacktrace)
+    assert "KeyError: 'first'" in text
+    assert text.endswith("ValueError: second\na note\n")
 
 
 def test_status_and_event_say_what_happened() -> None:
@@ -266,9 +266,9 @@ def test_messages_are_left_out_where_they_are_to_be_masked() -> None:
 
     with capture_spans(Config(mask_errors=True)) as captured:
         caught(Talk(start=Retried(max_retries=2)).run, {})
-    told = str([[span.status.description, span.attributes, [event.attributes for event in span.events]]
+    text = str([[span.status.description, span.attributes, [event.attributes for event in span.events]]
                 for span in captured.spans])  # fmt: skip
-    assert "secret" not in told.replace('raise KeyError("secret cause")', "").replace(
+    assert "secret" not in text.replace('raise KeyError("secret cause")', "").replace(
         'raise ValueError("secret message")', ""
     )
     assert {span.status.description for span in captured.spans} == {"ValueError"}
@@ -288,9 +288,9 @@ def test_a_stack_trace_leaves_our_frames_out_of_every_part_of_it() -> None:
     with capture_spans() as captured:
         caught(Group().run, {})
     [event] = captured.one("invoke_node Group").events
-    told = str((event.attributes or {})["exception.stacktrace"])
-    assert "pocketflow_otel/instrument" not in told
-    assert told.count("raise self.error") >= 2
+    text = str((event.attributes or {})["exception.stacktrace"])
+    assert "pocketflow_otel/instrument" not in text
+    assert text.count("raise self.error") >= 2
 
 
 def test_only_the_innermost_of_nested_flows_tells_the_whole_story() -> None:

@@ -160,7 +160,7 @@ def test_a_global_is_swapped_and_put_back_unless_somebody_else_has_swapped_it_si
     assert (swapped, put_back, module.value) == (2, 1, 3)
 
 
-def test_a_carrying_pool_hands_the_context_on_and_another_pool_does_not() -> None:
+def test_a_propagating_pool_hands_the_context_on_and_another_pool_does_not() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     def seen() -> object:
@@ -179,7 +179,7 @@ def test_a_carrying_pool_hands_the_context_on_and_another_pool_does_not() -> Non
     assert propagating_executor(ThreadPoolExecutor).__name__ == "ThreadPoolExecutor"
 
 
-def test_a_carried_function_is_called_as_it_is() -> None:
+def test_a_function_with_a_context_is_called_as_it_is() -> None:
     assert ContextBound(lambda *args, **kwargs: (args, kwargs), get_current())(1, a=2) == ((1,), {"a": 2})
 
 
@@ -196,7 +196,7 @@ STORE: dict[str, Any] = {
 }
 
 
-def test_a_workflow_sees_its_store_without_pflows_own_books() -> None:
+def test_a_workflow_sees_its_store_without_pflows_own_records() -> None:
     assert list_items(WorkflowView(STORE)) == {key: STORE[key] for key in ("name", "greet", "fetch")}
 
 
@@ -230,12 +230,12 @@ def test_the_category_of_a_failure_is_pflows_where_it_has_one() -> None:
 
 
 class Diagnostic:
-    def __init__(self, **said: object) -> None:
-        self.__dict__.update(said)
+    def __init__(self, **fields: object) -> None:
+        self.__dict__.update(fields)
 
 
 @pytest.mark.parametrize(
-    ("warning", "notice"),
+    ("warning", "info"),
     [
         ("careful", WarningInfo("warning", "warning", "careful")),
         ({"message": "careful", "type": "api"}, WarningInfo("api", "warning", "careful")),
@@ -247,5 +247,5 @@ class Diagnostic:
         (7, WarningInfo("warning", "warning", "")),
     ],
 )
-def test_a_warning_is_read_in_each_of_its_shapes(warning: object, notice: WarningInfo) -> None:
-    assert WarningInfo.read(warning) == notice
+def test_a_warning_is_read_in_each_of_its_shapes(warning: object, info: WarningInfo) -> None:
+    assert WarningInfo.read(warning) == info

@@ -13,12 +13,12 @@ from pocketflow_otel.testing import START, TICK, capture_spans
 FALLBACK = "pocketflow.node.fallback"
 
 
-def failed(attempt: int, most: int, *, wait: float) -> tuple[str, dict[str, object]]:
+def failed(attempt: int, limit: int, *, wait: float) -> tuple[str, dict[str, object]]:
     return (
         "pocketflow.attempt.failed",
         {
             "attempt": attempt,
-            "max": most,
+            "max": limit,
             "phase": "exec",
             "wait_seconds": wait,
             "exception.type": "ConnectionError",
@@ -102,8 +102,8 @@ def test_many_attempts_are_all_counted_and_the_first_and_the_last_told() -> None
     with capture_spans() as captured:
         Flaky(99, max_retries=100).run({})
     span = captured.one("invoke_node Flaky")
-    told = [attributes["attempt"] for _, attributes in events(span)]
-    assert (captured.tree(ATTEMPTS), told) == ("invoke_node Flaky attempts=100", [*range(1, 32), 99])
+    recorded = [attributes["attempt"] for _, attributes in events(span)]
+    assert (captured.tree(ATTEMPTS), recorded) == ("invoke_node Flaky attempts=100", [*range(1, 32), 99])
 
 
 def test_an_exec_that_calls_itself_or_its_parent_is_one_attempt() -> None:
