@@ -112,7 +112,7 @@ class PocketFlowPatcher:
         """Replace the methods of every class there is, and see to those still to come."""
         self._flow_tracer.enabled = True
         for cls in self._flows:
-            self._patches.replace(cls, "__init__", self._naming)
+            self._patches.replace(cls, "__init__", self._title_wrapper)
         for cls in self._own:
             items = issubclass(cls, self._batch_nodes)
             self._patches.replace(cls, "_exec", call_wrapper(open_batch if items else open_exec))
@@ -129,7 +129,7 @@ class PocketFlowPatcher:
     def _patch_class(self, cls: type) -> None:
         prepares = issubclass(cls, self._batch_flows)
         for base in cls.__mro__:  # mixins define methods too
-            self._replace(base, "_run", self._step)
+            self._replace(base, "_run", self._step_wrapper)
             self._replace(base, "exec", call_wrapper(open_attempt))
             if base in self._own:
                 continue  # Its `_exec` is replaced already, and its `exec_fallback` only raises.
@@ -144,7 +144,7 @@ class PocketFlowPatcher:
         if iscoroutinefunction(cls.__dict__.get(f"{name}_async")):
             self._patches.replace(cls, f"{name}_async", make)
 
-    def _naming(self, function: Callable[..., None]) -> Callable[..., None]:
+    def _title_wrapper(self, function: Callable[..., None]) -> Callable[..., None]:
         def wrapper(flow: Any, *args: Any, **kwargs: Any) -> None:
             function(flow, *args, **kwargs)
             if self._flow_tracer.enabled:
@@ -155,7 +155,7 @@ class PocketFlowPatcher:
 
         return wrapper
 
-    def _step(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _step_wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return call_wrapper(partial(self._open_step, function))(function)
 
     def _open_step(self, function: object, node: Any, args: Args, kwargs: Kwargs) -> CallHandler | None:
@@ -163,10 +163,10 @@ class PocketFlowPatcher:
             return None
         # By position from PocketFlow's releases, by name from the head of its repository.
         shared = args[0] if args else kwargs.get("shared")
-        make = partial(self._scope, function, node, shared)
-        return self._flow_tracer.open_below(node, function, make, self._begin)
+        make = partial(self._make_scope, function, node, shared)
+        return self._flow_tracer.open_below(node, function, make, self._open_scope)
 
-    def _scope(
+    def _make_scope(
         self, method: object, node: Any, shared: object, parent: Scope | None
     ) -> FlowScope | NodeScope:
         cls = FlowScope if isinstance(node, self._flows) else NodeScope
@@ -174,7 +174,7 @@ class PocketFlowPatcher:
         scope.method = method
         return scope
 
-    def _begin(self, scope: FlowScope | NodeScope, context: Context | None) -> None:
+    def _open_scope(self, scope: FlowScope | NodeScope, context: Context | None) -> None:
         node = scope.owner
         if isinstance(scope, NodeScope):
             scope.open(context, parallel=self._parallel_mode(node, self._batch_nodes))
@@ -183,14 +183,14 @@ class PocketFlowPatcher:
         scope.open(
             context,
             is_framework_class=cls in self._own,
-            framework_loop_only=all(self._defines(cls, name) for name in _ORCHESTRATION),
+            framework_loop_only=all(self._is_as_released(cls, name) for name in _ORCHESTRATION),
             parallel=self._parallel_mode(node, self._batch_flows),
         )
 
     def _parallel_mode(self, node: Any, batch: tuple[type, ...]) -> bool | None:
         return isinstance(node, self._parallel) if isinstance(node, batch) else None
 
-    def _defines(self, cls: type, name: str) -> bool:
+    def _is_as_released(self, cls: type, name: str) -> bool:
         """Tell whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""
         return next((base in self._non_writing for base in cls.__mro__ if name in base.__dict__), True)
 

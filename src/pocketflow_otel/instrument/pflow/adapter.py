@@ -46,9 +46,9 @@ class EngineAdapter:
             scope.execution_id = execution_id
             scope.begin(context, version=self._version)
 
-        return self._flow_tracer.open_below(runner, None, partial(self._workflow, runner, info), begin)
+        return self._flow_tracer.open_below(runner, None, partial(self._make_workflow, runner, info), begin)
 
-    def _workflow(self, owner: Any, info: WorkflowInfo, parent: Scope | None) -> WorkflowScope:
+    def _make_workflow(self, owner: Any, info: WorkflowInfo, parent: Scope | None) -> WorkflowScope:
         return WorkflowScope(owner, info, parent, self._flow_tracer)
 
     def open_engine(
@@ -75,7 +75,7 @@ class EngineAdapter:
             with _STARTING:
                 scope.start_engine(shared, first, only)
 
-        return self._flow_tracer.open_below(engine, None, partial(self._workflow, engine, info), begin)
+        return self._flow_tracer.open_below(engine, None, partial(self._make_workflow, engine, info), begin)
 
     def open_step(self, info: NodeInfo) -> CallHandler | None:
         """Open a step."""

@@ -127,7 +127,7 @@ class PflowPatcher:
         traced = self._flow_tracer.config.children == "trace"
         for base in cls.__mro__:
             shell = traced and base.__module__ == _SHELL
-            self._patches.replace(base, "exec", _traced_shell if shell else _attempt)
+            self._patches.replace(base, "exec", _traced_shell if shell else _attempt_wrapper)
 
     def _install_pool(self, required: bool, module: ModuleType) -> None:
         if not self._patches.active:
@@ -227,12 +227,12 @@ def _adds_details(fields: Mapping[str, Any]) -> bool:
     return bool(passed_over or fields.get("smart_handled"))
 
 
-_attempt: Final = call_wrapper(open_attempt)
+_attempt_wrapper: Final = call_wrapper(open_attempt)
 
 
 def _traced_shell(exec_: Callable[..., Any]) -> Callable[..., Any]:
     """Have the processes that a shell step starts continue its trace."""
-    attempt = _attempt(exec_)
+    attempt = _attempt_wrapper(exec_)
 
     def wrapper(node: Any, prep_res: Any) -> Any:
         if isinstance(prep_res, dict):
