@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.processes import BIN, PYTHON, environment
+from tests.support.snapshots import snapshot_text
 from tests.support.terminals import on_terminal
 
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
@@ -25,14 +26,11 @@ def normalised(shown: str, directory: Path) -> str:
 @pytest.mark.parametrize("columns", [100, 80, 50])
 @pytest.mark.parametrize("colour", [True, False], ids=["colour", "plain"])
 def test_the_demo_looks_right_on_a_terminal(columns: int, colour: bool, tmp_path: Path) -> None:
-    """The snapshots are looked at by people; UPDATE_SNAPSHOTS=1 makes them anew."""
     variables = {} if colour else {"NO_COLOR": "1"}
     command = BIN / "pocketflow-otel", "demo", "--dir", tmp_path
     shown = normalised(on_terminal(columns, *command, **variables), tmp_path)
     snapshot = SNAPSHOTS / f"demo-{columns}-{'colour' if colour else 'plain'}.txt"
-    if os.environ.get("UPDATE_SNAPSHOTS"):
-        snapshot.write_text(shown, encoding="utf-8")
-    assert shown == snapshot.read_text(encoding="utf-8")
+    assert shown == snapshot_text(snapshot, shown)
 
 
 APP = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import pytest
 from tests.pflow.environments import VERSIONS
 from tests.pflow.features import PROCESSES, SCENARIOS, UNFORKED
 from tests.pflow.pairs import differences, perform
+from tests.support.snapshots import RENEW
 
 if TYPE_CHECKING:
     from tests.pflow.commands import Commands
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 
 EXPECTED = Path(__file__).parent / "expected"
-UPDATE = bool(os.environ.get("UPDATE_EXPECTED"))
 
 CASES = [
     pytest.param(scenario, version, id=f"{scenario}-{version}")
@@ -41,7 +40,7 @@ def test_pflow_does_the_same_and_leaves_its_tree(
 
         assert list(differences(bare, traced)) == []
         assert traced.told == traced.saved
-        if UPDATE and text_of(scenario, version) != told:
+        if RENEW and text_of(scenario, version) != told:
             EXPECTED.mkdir(exist_ok=True)
             (EXPECTED / f"{scenario}@{version}.txt").write_text(told, encoding="utf-8")
         assert told == text_of(scenario, version)

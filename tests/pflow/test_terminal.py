@@ -21,6 +21,7 @@ from tests.pflow.homes import furnish
 from tests.pflow.pairs import lay_out
 from tests.pflow.pipes import read_line
 from tests.support.processes import write
+from tests.support.snapshots import snapshot_text
 from tests.support.views import viewed
 
 from pocketflow_otel.export.console.console_view import ConsoleView
@@ -271,11 +272,8 @@ def desk(
 
 
 def compare(shown: str, name: str) -> None:
-    """Compare a screen with its snapshot; UPDATE_SNAPSHOTS=1 makes them anew, for people to look at."""
-    snapshot = SNAPSHOTS / f"{name}.txt"
-    if os.environ.get("UPDATE_SNAPSHOTS"):
-        write(snapshot, shown)
-    assert shown == snapshot.read_text(encoding="utf-8")
+    """Compare a screen with its snapshot."""
+    assert shown == snapshot_text(SNAPSHOTS / f"{name}.txt", shown)
 
 
 def on(*versions: str) -> pytest.MarkDecorator:

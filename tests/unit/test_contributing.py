@@ -114,3 +114,18 @@ def test_the_hooks_start_what_make_lint_starts() -> None:
     assert recipe is not None
     lines = [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe[1].splitlines()]
     assert started == {line.removesuffix(" --check") for line in lines}
+
+
+def test_make_snapshots_starts_each_test_that_has_one() -> None:
+    started = re.search(r"^SNAPSHOTS := (.*(?:\\\n.*)*)$", makefile(), re.MULTILINE)
+    having = [
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"^from tests\.support\.snapshots ", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+
+    assert started is not None
+    roots = [ROOT / name for name in started[1].replace("\\", "").split()]
+    assert [root for root in roots if not root.exists()] == []
+    assert [path for path in having if not any(path.is_relative_to(root) for root in roots)] == []
+    assert having

@@ -22,6 +22,7 @@ from tests.support.effort import examples, share
 from tests.support.pflow_traces import ALL, documents, steps_of, told, trace_of, write
 from tests.support.receiver import Receiver
 from tests.support.schema import VALIDATOR
+from tests.support.snapshots import snapshot_text
 
 from pocketflow_otel import __version__, semconv
 from pocketflow_otel.analysis.rows import rows
@@ -71,14 +72,11 @@ def imported(place: Path, *paths: object) -> list[Path]:
 
 
 def test_every_trace_is_told_as_the_snapshot_says() -> None:
-    """The snapshot is looked at by people; UPDATE_SNAPSHOTS=1 makes it anew."""
     text = "\n".join(
         f"{path.parent.name} {path.stem.removeprefix('workflow-trace-')}\n\n" + "\n".join(told(path)) + "\n"
         for path in ALL
     )
-    if os.environ.get("UPDATE_SNAPSHOTS"):
-        SNAPSHOT.write_text(text, encoding="utf-8")
-    assert text == SNAPSHOT.read_text(encoding="utf-8")
+    assert text == snapshot_text(SNAPSHOT, text)
 
 
 WRITTEN = {
