@@ -117,7 +117,7 @@ def test_the_hooks_start_what_make_lint_starts() -> None:
 
 
 def test_make_snapshots_starts_each_test_that_has_one() -> None:
-    started = re.search(r"^SNAPSHOTS := (.*(?:\\\n.*)*)$", makefile(), re.MULTILINE)
+    started = re.search(r"^SNAPSHOTS := (.*(?:\n\t.*)*)$", makefile(), re.MULTILINE)
     having = [
         path
         for path in (ROOT / "tests").rglob("test_*.py")
