@@ -55,7 +55,7 @@ def reason(failed: str) -> str:
 
 
 def may_take_other_protocol(failed: str) -> bool:
-    """Tell whether somebody is there, who may take another protocol."""
+    """Return whether a server is there that may take another protocol."""
     return reason(failed) not in (_REFUSED, _NO_HOST, _NO_KEY)
 
 

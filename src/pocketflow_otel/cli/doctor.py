@@ -117,7 +117,7 @@ def check_pocketflow() -> Iterator[Finding]:
 
 
 def _defines(source: Path, *names: str) -> bool:
-    """Tell whether a module has one of these names, or may have; it is read, not run."""
+    """Return whether a module has one of these names, or may have; it is read, not run."""
     try:
         body = ast.parse(source.read_bytes()).body
     except (OSError, SyntaxError, ValueError):

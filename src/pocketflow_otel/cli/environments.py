@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def has_ours(home: Path) -> bool:
-    """Tell whether an environment has pocketflow-otel installed."""
+    """Return whether an environment has pocketflow-otel installed."""
     return any(home.glob("lib/python*/site-packages/pocketflow_otel-*"))
 
 

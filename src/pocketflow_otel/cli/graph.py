@@ -30,7 +30,7 @@ def graph(*, run: str, kind: str, directory: Path | None, as_json: bool) -> None
     With the visits, durations and costs of its nodes, and the actions between them.
     """
     from pocketflow_otel.analysis.graph import build_graph
-    from pocketflow_otel.cli.output import print_json, say
+    from pocketflow_otel.cli.output import print_json, print_text
     from pocketflow_otel.formats.dot import dot_lines
     from pocketflow_otel.formats.mermaid import mermaid_lines
     from pocketflow_otel.views.graph_labels import edge_label, node_label
@@ -58,4 +58,4 @@ def graph(*, run: str, kind: str, directory: Path | None, as_json: bool) -> None
         return
     lines = mermaid_lines if kind == "mermaid" else dot_lines
     for line in lines(found, node_label, edge_label):
-        say(line + "\n")
+        print_text(line + "\n")

@@ -100,12 +100,12 @@ def _line(outcome: ImportOutcome) -> Line:
 
 def _as_json(outcome: ImportOutcome) -> dict[str, Any]:
     summary = outcome.summary
-    said: dict[str, Any] = {
+    document: dict[str, Any] = {
         "file": str(outcome.file),
         "state": outcome.state,
         "problem": outcome.problem or None,
     }
-    return said | {"run": summary.as_json() if summary is not None else None}
+    return document | {"run": summary.as_json() if summary is not None else None}
 
 
 def _summary(outcomes: list[ImportOutcome]) -> str:
@@ -113,7 +113,7 @@ def _summary(outcomes: list[ImportOutcome]) -> str:
     from pocketflow_otel.views.wording import plural
 
     counts = Counter(outcome.state for outcome in outcomes)
-    told = [
+    others = [
         (counts["already there"], "already there"),
         (counts["running"], "still running"),
         (counts["older"], "older"),
@@ -122,6 +122,6 @@ def _summary(outcomes: list[ImportOutcome]) -> str:
     return ", ".join(
         [
             f"{plural(counts['imported'], 'run')} imported",
-            *(f"{number} {what}" for number, what in told if number),
+            *(f"{number} {what}" for number, what in others if number),
         ]
     )

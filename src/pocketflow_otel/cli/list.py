@@ -109,9 +109,9 @@ def _table(summaries: Sequence[RunSummary], columns: int | None, *, brief: bool,
 
     def status(summary: RunSummary) -> Part:
         trouble = summary.trouble
-        said = in_signs(trouble) if brief else f"({in_words(trouble)})"
+        signs = in_signs(trouble) if brief else f"({in_words(trouble)})"
         return Part(
-            f"{summary.status} {said}" if trouble else summary.status,
+            f"{summary.status} {signs}" if trouble else summary.status,
             style_of(summary.status, troubled=bool(trouble)),
         )
 

@@ -50,17 +50,17 @@ def _rendered(lines: Iterable[Line], *, colour: bool) -> Iterator[str]:
 
 def print_json(content: Any) -> None:
     """Print JSON; what is not ASCII stays readable where stdout can say it."""
-    say(json.dumps(content, indent=1, ensure_ascii=not can_encode(sys.stdout)) + "\n")
+    print_text(json.dumps(content, indent=1, ensure_ascii=not can_encode(sys.stdout)) + "\n")
 
 
-def say(text: str) -> None:
+def print_text(text: str) -> None:
     """Write text to stdout; what that cannot encode, a lone surrogate above all, as an escape."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False)
 
 
 def note(sentence: str) -> None:
-    """Say something on stderr."""
+    """Print a sentence on stderr."""
     click.echo(escape(sentence), err=True)
 
 
@@ -84,7 +84,7 @@ def write_to(path: Path | None, pieces: Iterable[str]) -> None:
 
     if path is None or str(path) == "-":
         for piece in pieces:
-            say(piece)
+            print_text(piece)
         return
     try:
         with path.open("w", encoding="utf-8", errors="backslashreplace") as file:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _DEFAULTS: Final = {"LESS": "FRX", "LV": "-c"}
-"""What pagers are told where their user tells them nothing; as git has it."""
+"""Options of pagers whose user has set none; as git has it."""
 _PASSING_ON: Final = frozenset({"more", "bat", "batcat", "moar", "moor", "ov", "lv"})
 """Pagers that show colours without being asked to."""
 _RAW: Final = re.compile(

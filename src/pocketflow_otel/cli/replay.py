@@ -1,4 +1,4 @@
-"""`pocketflow-otel replay`: a run once more, as the live view told it."""
+"""`pocketflow-otel replay`: a run once more, as the live view printed it."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _command(target: str, args: Sequence[str]) -> list[str]:
 
 
 def _is_module(name: str) -> bool:
-    """Tell whether Python finds a module, or the package it is in, without running either."""
+    """Return whether Python finds a module, or the package it is in, without running either."""
     sys.path.insert(0, "")  # As `python -m` does.
     try:
         return util.find_spec(name.partition(".")[0]) is not None
@@ -139,7 +139,7 @@ def _is_module(name: str) -> bool:
 
 
 def _is_source(path: Path) -> bool:
-    """Tell whether a file can only be Python's: text that names no interpreter."""
+    """Return whether a file can only be Python's: text that names no interpreter."""
     head = _head(path)
     return not head.startswith(b"#!") and b"\0" not in head
 

@@ -77,18 +77,18 @@ def _lines(by: str, groups: Sequence[tuple[str, GroupStats]], columns: int | Non
     counted = {"flow": "runs", "node": "steps", "model": "calls"}[by]
     rows = []
     for name, group in groups:
-        said = group.as_json(name)
+        row = group.as_json(name)
         cost = {semconv.COST_UNPRICED_CALLS: group.unpriced}
-        if said["cost"] is not None:
-            cost[semconv.COST] = said["cost"]
+        if row["cost"] is not None:
+            cost[semconv.COST] = row["cost"]
         rows.append(
             (
                 escape(name),
                 f"{group.count:,}",
                 Part(f"{group.failed:,}" if group.failed else "", BAD),
                 Part(f"{group.troubled:,}" if group.troubled else "", WARN),
-                took(said["p50"]),
-                took(said["p95"]),
+                took(row["p50"]),
+                took(row["p95"]),
                 f"{group.tokens:,}" if group.calls else "",
                 wording.cost_of(cost) if group.calls else "",
             )

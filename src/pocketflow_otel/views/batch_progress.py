@@ -57,7 +57,7 @@ class BatchProgress:
             self._cost += item.attributes.get(semconv.COST, 0.0)
 
     def shows(self, item: SpanRecord) -> bool:
-        """Tell whether an item that has just ended gets a line: failures do, up to a number."""
+        """Return whether an item that has just ended gets a line: failures do, up to a number."""
         return self._failed <= MAX_SHOWN if item.failed else not self.collapsed
 
     def repeat_attempt(self) -> None:
@@ -65,7 +65,7 @@ class BatchProgress:
         self._attempts += 1
 
     def shows_attempt(self) -> bool:
-        """Count a failed attempt, and tell whether it gets a line."""
+        """Count a failed attempt, and return whether it gets a line."""
         self._attempts += 1
         self._shown_attempts += 1
         return not self.collapsed or self._shown_attempts <= MAX_SHOWN
@@ -89,13 +89,13 @@ class BatchProgress:
         return self._describe(seconds)
 
     def last_report(self, seconds: float, untraced: int) -> str | None:
-        """Return the progress at the end of the batch, unless that has been told.
+        """Return the progress at the end of the batch, unless the last progress line showed it.
 
         Args:
             seconds: How long it took.
             untraced: Items that had no span.
         """
-        self.ended += max(untraced - self._untraced, 0)  # Where nobody told of each of them.
+        self.ended += max(untraced - self._untraced, 0)  # Where no event counted each of them.
         return self._describe(seconds) if self.collapsed and self.ended > self._reported else None
 
     def _describe(self, seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Tell a run as lines: the same ones while it goes and afterwards.
+"""Render a run as lines: the same ones while it goes and afterwards.
 
 A `LiveRenderer` is given what happens, in order, as plain values; it knows no clock and no stream.
 """
@@ -51,7 +51,7 @@ class LiveRenderer:
         self._totals = RunTotals()
 
     def started(self, span: SpanRecord) -> Iterator[Line]:
-        """Tell that a span started; items, and spans that are not ours, have no line for that."""
+        """Yield the lines of a span's start; items, and spans that are not ours, have none."""
         yield from self._due_lines(span.start)
         parent = self._open.get(span.parent_id)
         depth, label = (parent.inner_depth, parent.label) if parent is not None else (0, "")
@@ -77,14 +77,14 @@ class LiveRenderer:
                 yield from self._start_line(entry)
 
     def batch_begun(self, span_id: str, size: int | None) -> Iterator[Line]:
-        """Tell that a batch begins, with its size if that is known."""
+        """Yield the line of a batch that begins, with its size if that is known."""
         entry = self._open.get(span_id)
         if entry is not None:
             entry.items.size = size
             yield from self._start_line(entry)
 
     def _start_line(self, entry: OpenSpan) -> Iterator[Line]:
-        """Tell an entry's start, unless that has been done."""
+        """Yield the line of an open span's start, unless it has been shown."""
         if entry.start_shown or entry.hidden:
             return
         entry.start_shown = True
@@ -107,7 +107,7 @@ class LiveRenderer:
         place: str = "",
         item: int | None = None,
     ) -> Iterator[Line]:
-        """Tell that an attempt failed and will be repeated, after `wait` seconds.
+        """Yield the line of an attempt that failed and will be repeated, after `wait` seconds.
 
         `item` is the index of a batch item, where that has no span of its own.
         """
@@ -128,9 +128,9 @@ class LiveRenderer:
         yield self._line(entry, time, RETRIED, Part(sentence))
 
     def _is_repeated(self, entry: OpenSpan, batch: OpenSpan, time: int, attempt: str, error: str) -> bool:
-        """Tell whether a failed attempt of an item goes without a line; those alike are counted.
+        """Return whether a failed attempt of an item goes without a line; those alike are counted.
 
-        Rounds that have lines of their own tell all that happened in them.
+        Rounds that have lines of their own show each attempt.
         """
         if batch.span.role == "flow" and not batch.items.collapsed:
             return not batch.items.shows_attempt()
@@ -148,22 +148,22 @@ class LiveRenderer:
 
     @property
     def has_pending_lines(self) -> bool:
-        """Whether failed attempts have been counted that no line tells of yet."""
+        """Whether failed attempts have been counted that no line shows yet."""
         return any(failures.waiting for _, failures in list(self._repeated.values()))
 
     def pending_lines(self) -> Iterator[Line]:
-        """Tell what waits for something to happen, since nothing does; any thread may ask."""
+        """Yield the lines that wait for the next event, since none comes; any thread may ask."""
         for _, lines, _ in drain(self._held):
             yield from lines
         for batch, failures in list(self._repeated.values()):
             yield from self._repeated_lines(batch, failures)
 
     def _due_lines(self, time: int, ended: OpenSpan | None = None) -> Iterator[Line]:
-        """Tell what has waited until now: something else happens.
+        """Yield the lines that waited for the next event.
 
         Args:
-            time: When it happens.
-            ended: The step that has ended, and with it what it had to say.
+            time: Of the event.
+            ended: The span that ended, if that is the event: its counted failures are due.
         """
         for _, lines, _ in drain(self._held):
             yield from lines
@@ -179,7 +179,7 @@ class LiveRenderer:
             yield *self._margin(batch, batch.span.start), Part("… ", DIM), Part(text)
 
     def action_unmatched(self, span_id: str, time: int, action: str, known: Sequence[str]) -> Iterator[Line]:
-        """Tell that a step's action leads nowhere."""
+        """Yield the line of an action that leads nowhere."""
         yield from self._due_lines(time)
         entry = self._open.get(span_id)
         if entry is not None and not entry.hidden:
@@ -187,26 +187,26 @@ class LiveRenderer:
             yield self._line(entry, time, TROUBLED, Part(sentence))
 
     def progressed(self, span_id: str, done: float, total: float | None) -> None:
-        """Take note of a step's progress; it is told when the step has been silent for long."""
+        """Keep a step's progress, which `still_running` shows."""
         entry = self._open.get(span_id)
         if entry is not None:
             entry.progress = f"{done:,g}" + ("" if total is None else f"/{total:,g}")
 
     def item_done(self, span_id: str, time: int) -> Iterator[Line]:
-        """Tell that an item of a batch, which has no span of its own, went well."""
+        """Count an item that went well and has no span of its own; yield the progress if it is due."""
         yield from self._due_lines(time)
         entry = self._open.get(span_id)
         if entry is not None:
             entry.items.end(None)
             yield from self._report(entry, time, entry.items.report(entry.seconds(time)))
 
-    def _report(self, batch: OpenSpan, time: int, said: str | None) -> Iterator[Line]:
-        """Tell how far a large batch is."""
-        if said is not None and not batch.hidden:
-            yield self._line(batch, time, Part("· ", DIM), Part(said), below=1)
+    def _report(self, batch: OpenSpan, time: int, text: str | None) -> Iterator[Line]:
+        """Yield the progress of a large batch."""
+        if text is not None and not batch.hidden:
+            yield self._line(batch, time, Part("· ", DIM), Part(text), below=1)
 
     def ended(self, span: SpanRecord) -> Iterator[Line]:
-        """Tell how a span ended."""
+        """Yield the lines of a span's end."""
         entry = self._open.pop(span.span_id, None)
         step = self._only_step(entry, span) if entry is not None and span.role == "item" else []
         yield from self._due_lines(span.end, entry)
@@ -238,7 +238,7 @@ class LiveRenderer:
     def _item_ended(
         self, entry: OpenSpan, span: SpanRecord, batch: OpenSpan, step: list[Line]
     ) -> Iterator[Line]:
-        """Tell how an item ended: of a round that was one step, the step's lines do, and are held."""
+        """Yield the lines of an item's end: of a round that was one step, the held lines of the step."""
         batch.items.end(span)
         if step:
             yield step[0] + tuple(part for piece in _progress(span, batch) for part in (Part("  "), piece))
@@ -260,7 +260,7 @@ class LiveRenderer:
         return self._line(entry, span.end, *span_line.ended(span, facts, entry.failed_inside))
 
     def _hint(self, entry: OpenSpan, span: SpanRecord) -> Iterator[Line]:
-        """Say what the store had, where a step missed a key."""
+        """Yield the keys of the store, where a step missed one."""
         attributes = span.attributes
         if attributes.get(semconv.ERROR_TYPE) != "KeyError" or semconv.ERROR_PLACE not in attributes:
             return
@@ -276,18 +276,18 @@ class LiveRenderer:
         return Part(margin), Part(entry.label, DIM)
 
     def still_running(self, time: int) -> Line:
-        """Tell which steps are open, and for how long: what to say after a long silence."""
+        """Return the line for a long silence: which steps are open, and for how long."""
         entries = list(self._open.values())  # At once: a thread of its own asks, while others go on.
         holders = {entry.span.parent_id for entry in entries}
         innermost = [entry for entry in entries if entry.span.role and entry.span.span_id not in holders]
-        said = [
+        steps = [
             " ".join(
                 filter(None, (self._title(entry), entry.progress, f"{(time - entry.span.start) / 1e9:.0f}s"))
             )
             for entry in innermost[: wording.MAX_KEYS]
         ]
         more = f" (+{len(innermost) - wording.MAX_KEYS} more)" if len(innermost) > wording.MAX_KEYS else ""
-        return Part("… still running: ", DIM), Part(", ".join(said) + more)
+        return Part("… still running: ", DIM), Part(", ".join(steps) + more)
 
     def _title(self, entry: OpenSpan) -> str:
         """Return what an open step is called: `Summarize [4]`."""
@@ -314,18 +314,18 @@ class LiveRenderer:
         return "" if self._narrow else f"{max(time - self._start, 0) / 1e9:6.2f}s "
 
     def summary(self, root: SpanRecord, *, late: int = 0) -> Iterator[Line]:
-        """Tell how the run ended: see `RunTotals.lines`."""
+        """Yield the last lines of the run: see `RunTotals.lines`."""
         return self._totals.lines(root, late=late)
 
 
 def _overlapped(entry: OpenSpan, span: SpanRecord) -> Iterator[Part]:
-    """Say that a batch ran items at once, where nobody knew that when it began."""
+    """Yield `parallel` of a batch that was not known to be when it began."""
     mode = span.attributes.get(semconv.BATCH_MODE)
     if mode == semconv.PARALLEL and entry.span.attributes.get(semconv.BATCH_MODE) != mode:
         yield Part("parallel", DIM)
 
 
 def _progress(span: SpanRecord, parent: OpenSpan | None) -> Iterator[Part]:
-    """Tell how many items of a batch are done, at the end of one."""
+    """Yield how many items of a batch are done, at the end of one."""
     if span.role == "item" and parent is not None and parent.items.size is not None:
         yield Part(f"({parent.items.ended}/{parent.items.size})", DIM)

@@ -47,11 +47,11 @@ def _models(trace: Trace) -> Iterator[str]:
     yield ""
     yield "| model | calls | tokens | cost |"
     yield "|---|--:|--:|--:|"
-    for model, said in trace.summary.models.items():
-        cost = {semconv.COST: said["cost"], semconv.COST_UNPRICED_CALLS: said["unpriced_calls"]}
+    for model, totals in trace.summary.models.items():
+        cost = {semconv.COST: totals["cost"], semconv.COST_UNPRICED_CALLS: totals["unpriced_calls"]}
         shown = wording.cost_of({key: value for key, value in cost.items() if value is not None})
         cell = _code(model).replace("|", "\\|")
-        yield f"| {cell} | {said['calls']:,} | {said['tokens']:,} | {shown} |"
+        yield f"| {cell} | {totals['calls']:,} | {totals['tokens']:,} | {shown} |"
 
 
 def _errors(trace: Trace) -> Iterator[str]:

@@ -24,8 +24,8 @@ class OpenSpan:
         within: The batch it is an item of, or runs in an item of.
         flow: The flow it runs in; of what runs in a batch, the flow of that.
         steps: How many steps have begun in it, if it is a round.
-        others_wrote: Whether it has been told that steps of this flow wrote at the same time.
-        progress: What it said of its progress.
+        others_wrote: Whether a line has remarked that steps of this flow wrote at the same time.
+        progress: Its progress, as its code reported it.
         failed_inside: Steps, flows and items right in it that failed.
     """
 
@@ -52,7 +52,7 @@ class OpenSpan:
         return (time - self.span.start) / 1e9
 
     def ended_by(self, step: SpanRecord) -> bool:
-        """Tell whether a step in it seems to have been all of a round: the first, and none follows."""
+        """Return whether a step in it seems to have been all of a round: the first, and none follows."""
         return (
             self.span.role == "item"
             and self.within is not None

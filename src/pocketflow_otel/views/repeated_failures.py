@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIN_INTERVAL: Final = 0.1
-"""Seconds within which what says nearly the same is not said again."""
+"""Seconds between two lines that say nearly the same."""
 
 _VARYING: Final = re.compile(r"(?<!\d)(?!\b[45]\d\d\b)(?:\b(?=[\w-]*\d)[\w-]{8,}|\d+)")
 """Numbers, and long words with digits, such as ids of requests; but no status of HTTP."""
@@ -40,7 +40,7 @@ def drain(queue: deque[T]) -> Iterator[T]:
 class RepeatedFailures:
     """A failed attempt that has a line, and the items that failed like it shortly after.
 
-    Another thread may tell of them, when nothing else happens: so they wait in a queue.
+    Another thread may show them, when no event comes: so they wait in a queue.
 
     Args:
         label: The item whose attempt has the line: `[3]`.
@@ -57,12 +57,12 @@ class RepeatedFailures:
         self.until = until
 
     def add(self, label: str) -> None:
-        """Take note of an item that failed in the same way."""
+        """Count an item that failed in the same way."""
         self._more.append(label)
 
     @property
     def waiting(self) -> bool:
-        """Whether there are items that have not been told of."""
+        """Whether there are items that no line has counted yet."""
         return bool(self._more)
 
     def describe(self) -> str:

@@ -1,4 +1,4 @@
-"""Tell a run that is on disk, or has just ended, in the words of the live view."""
+"""Render a saved run, or one that has just ended, as the live view did."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RUNNING: Final = 3
 
 
 def replay_lines(spans: Sequence[SpanRecord], renderer: LiveRenderer) -> Iterator[tuple[int, Line]]:
-    """Yield a run's lines and when each was told, in nanoseconds since the epoch: by the times.
+    """Yield the lines of a run, each with its time in nanoseconds since the epoch, in the order of the times.
 
     What never ended has no line for that.
     """
@@ -39,26 +39,28 @@ def replay_lines(spans: Sequence[SpanRecord], renderer: LiveRenderer) -> Iterato
 
 
 def event_lines(renderer: LiveRenderer, span: SpanRecord, event: EventRecord) -> Iterable[Line]:
-    """Return the lines of what happened in a span."""
-    said = event.attributes
+    """Return the lines of an event of a span."""
+    attributes = event.attributes
     if event.name == semconv.ATTEMPT_FAILED:
         return renderer.attempt_failed(
             span.span_id,
             event.time,
-            attempt=said[semconv.ATTEMPT],
-            max_attempts=said[semconv.ATTEMPT_MAX],
-            error=wording.raised(said[semconv.EXCEPTION_TYPE], said.get(semconv.EXCEPTION_MESSAGE)),
-            wait=said[semconv.ATTEMPT_WAIT],
-            place=str(said.get(semconv.ATTEMPT_PLACE, "")),
+            attempt=attributes[semconv.ATTEMPT],
+            max_attempts=attributes[semconv.ATTEMPT_MAX],
+            error=wording.raised(
+                attributes[semconv.EXCEPTION_TYPE], attributes.get(semconv.EXCEPTION_MESSAGE)
+            ),
+            wait=attributes[semconv.ATTEMPT_WAIT],
+            place=str(attributes.get(semconv.ATTEMPT_PLACE, "")),
         )
     if event.name == semconv.ACTION_UNMATCHED:
-        known = said[semconv.UNMATCHED_KNOWN]
-        return renderer.action_unmatched(span.span_id, event.time, str(said[semconv.UNMATCHED_ACTION]), known)
+        action, known = str(attributes[semconv.UNMATCHED_ACTION]), attributes[semconv.UNMATCHED_KNOWN]
+        return renderer.action_unmatched(span.span_id, event.time, action, known)
     return ()
 
 
 def ending(trace: Trace, renderer: LiveRenderer) -> Iterator[Line]:
-    """Tell how a run on disk ended."""
+    """Yield the last lines of a saved run: how it ended, and where its file is."""
     summary, root = trace.summary, trace.root
     if root is not None and summary.status in ENDED:
         yield from renderer.summary(root, late=summary.late)
@@ -72,7 +74,7 @@ def ending(trace: Trace, renderer: LiveRenderer) -> Iterator[Line]:
 
 
 def was_running(trace: Trace) -> str:
-    """Say which steps had begun and not ended; of a batch its items, not what holds them."""
+    """Return which nodes had begun and not ended; empty if none had."""
     open_steps = [
         escape(step.span.title)
         for step in trace.walk()

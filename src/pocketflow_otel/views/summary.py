@@ -53,7 +53,7 @@ class RunTotals:
             self._dearest = max(self._dearest, (cost, name_of(span)))
 
     def lines(self, root: SpanRecord, *, late: int = 0) -> Iterator[Line]:
-        """Say how the run ended, and then what is worth knowing of its steps, if anything is.
+        """Yield how the run ended, and then remarks on its steps, if there are any.
 
         Args:
             root: The run's ended root span.
@@ -82,7 +82,7 @@ class RunTotals:
             yield (Part(remarks),)
 
     def _slowest_step(self, root: SpanRecord) -> str:
-        """Name the step that took longest, unless there is one only or it took no time to speak of."""
+        """Return the step that took longest; empty where there is one only, or none took long."""
         duration, name = self._slowest
         took, share = wording.seconds(duration), duration / root.duration if root.duration else 0.0
         if self._steps <= 1 or took == wording.seconds(0) or share < _LEAST_SHARE:
@@ -103,7 +103,7 @@ def path_line(path: Path) -> Line:
 
 
 def _place(span: SpanRecord, parent: SpanRecord | None) -> str:
-    """Say where an exception was raised: `Embed.prep`. Items are executed by their node."""
+    """Return where an exception was raised: `Embed.prep`. Items are executed by their node."""
     phase = span.attributes.get(semconv.ERROR_PHASE)
     if span.role == "item" and parent is not None:
         span, phase = parent, semconv.EXEC if parent.role == "node" else None

@@ -39,11 +39,11 @@ def _line(event: Mapping[str, Any], flow: str) -> Line:
     name = escape(str(event.get("name") or flow or event.get("class") or ""))
     line: Line = (Part(f"{when} ", DIM), Part(f"{kind:<13} ", DIM), Part(indent), Part(name, NAME))
     if event.get("type") == "error":
-        said = (
+        message = (
             f"{event.get('context')}: {wording.raised(event.get('error_type'), event.get('error_message'))}"
         )
         place = wording.where(None, str(event.get("place") or ""))
-        return (*line, Part("  "), Part(cut(escape(said), wording.MAX_MESSAGE) + place, BAD))
+        return (*line, Part("  "), Part(cut(escape(message), wording.MAX_MESSAGE) + place, BAD))
     if event.get("action") is not None:
         line += (Part(f"  → {escape(str(event['action']))}"),)
     changes = event.get("changes")

@@ -50,7 +50,7 @@ class Shown:
 
     @property
     def indent(self) -> str:
-        """The lines of the tree before what is said below it."""
+        """The lines of the tree before the lines below it."""
         below = "│  " if self.step is not None and self.step.children else "   "
         return "".join("│  " if more else "   " for more in self.branches) + below
 
@@ -80,8 +80,8 @@ def _below(shown: Shown, step: SpanNode, limit: int | None) -> list[Shown]:
         between = children[half:-half]
         failed = [child for child in between if child.span.failed][:_FAILED]
         parts += [(child, ()) for child in failed]
-        told = {child.span.span_id for child in failed}
-        parts.append((None, tuple(child for child in between if child.span.span_id not in told)))
+        kept = {child.span.span_id for child in failed}
+        parts.append((None, tuple(child for child in between if child.span.span_id not in kept)))
         parts += [(child, ()) for child in children[-half:]]
     last = len(parts) - 1
     return [
@@ -161,7 +161,7 @@ def notes(trace: Trace) -> Iterator[str]:
 
 
 def left_out(shown: Shown) -> str:
-    """Say what is not shown."""
+    """Return how many steps are not shown, and how many of them failed."""
     failed = sum(step.span.failed for step in shown.left_out)
     count = f"{len(shown.left_out) - failed:,} ok" + (f", {failed:,} failed" if failed else "")
     return f"… {len(shown.left_out):,} more left out ({count}); --all shows them"
@@ -182,8 +182,8 @@ class _Remarks:
         if span.role == "flow" and not batched:
             flow = span.span_id
         self._homes[span.span_id] = flow, batched
-        said = span.attributes
-        if semconv.SHARED_CONCURRENT not in said or flow in self._made or not wording.diff(said):
+        attributes = span.attributes
+        if semconv.SHARED_CONCURRENT not in attributes or flow in self._made or not wording.diff(attributes):
             return ""
         self._made.add(flow)
         return f" {wording.OTHERS_WROTE}"
@@ -194,14 +194,11 @@ def _event_lines(node: SpanNode) -> Iterator[Line]:
     for event in node.span.events:
         attributes = event.attributes
         if event.name == semconv.ATTEMPT_FAILED:
-            raised = wording.raised(
-                attributes[semconv.EXCEPTION_TYPE], attributes.get(semconv.EXCEPTION_MESSAGE)
-            )
             wait = attributes[semconv.ATTEMPT_WAIT]
             sentence = wording.attempt_failed(
                 attributes[semconv.ATTEMPT],
                 attributes[semconv.ATTEMPT_MAX],
-                wording.error(raised, "error"),
+                wording.error(wording.raised_by(event), "error"),
                 f"waited {wait:g}s" if wait else "",
             )
             yield RETRIED, Part(sentence)

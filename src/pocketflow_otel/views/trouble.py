@@ -19,7 +19,7 @@ def steps_with(number: int, trouble: Trouble) -> str:
 def in_words(trouble: Trouble) -> str:
     """Return what a run went on from.
 
-    Errors that are no step's failure are those of items, of flows, or told by the user's code.
+    Errors that are no step's failure are those of items, of flows, or reported by the user's code.
 
     >>> from pocketflow_otel.traces.records import Trouble
     >>> in_words(Trouble(failed=2, errors=2, fallbacks=1, item_fallbacks=20))

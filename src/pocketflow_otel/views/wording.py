@@ -134,7 +134,7 @@ def bill(attributes: Attributes) -> str:
     cost = cost_of(attributes)
     if unpriced:
         models = json.loads(attributes.get(semconv.SUM_BY_MODEL, "{}"))
-        names = ", ".join(escape(name) for name, said in models.items() if said.get("unpriced_calls"))
+        names = ", ".join(escape(name) for name, totals in models.items() if totals.get("unpriced_calls"))
         cost += f" ({plural(unpriced, 'call')} unpriced: {names})"
     return joined([plural(calls, "LLM call"), f"{tokens:,} tokens", f"cost {cost}" if cost else ""])
 
@@ -171,14 +171,14 @@ def visit(attributes: Attributes) -> str:
 
 
 def is_troubled(attributes: Attributes) -> bool:
-    """Tell whether a step or workflow that did not fail did not go as it should either: it fell back, say."""
+    """Return whether a step or workflow that did not fail fell back, was stopped or ended degraded."""
     fell_back = attributes.get(semconv.NODE_FALLBACK) or attributes.get(semconv.BATCH_FALLBACKS)
     otherwise = attributes.get(semconv.FLOW_STATUS) in PFLOW_STATUSES
     return bool(fell_back) or was_stopped(attributes) or otherwise
 
 
 def was_stopped(attributes: Attributes) -> bool:
-    """Tell whether a gate of pflow stopped a step before it did anything."""
+    """Return whether a gate of pflow stopped a step before it did anything."""
     return str(attributes.get(semconv.GATE_OUTCOME, _APPROVED)) != _APPROVED
 
 
@@ -198,9 +198,9 @@ def warnings(events: Iterable[EventRecord]) -> list[str]:
 
 def warning(event: EventRecord) -> str:
     """Return a warning of pflow's for one line: the node, if it is another's, the kind, the text."""
-    said = event.attributes
-    node = escape(str(said.get(semconv.WARNING_NODE, "")))
-    message = escape(str(said.get(semconv.WARNING_MESSAGE, "")))
+    attributes = event.attributes
+    node = escape(str(attributes.get(semconv.WARNING_NODE, "")))
+    message = escape(str(attributes.get(semconv.WARNING_MESSAGE, "")))
     return ": ".join(filter(None, (f"warning {node}".rstrip(), _kind(event), message)))
 
 
@@ -235,6 +235,12 @@ def raised(error_type: object, message: object) -> str:
     return f"{name}: {message}" if message else name
 
 
+def raised_by(event: EventRecord) -> str:
+    """Return the exception that an event of a span recorded."""
+    attributes = event.attributes
+    return raised(attributes[semconv.EXCEPTION_TYPE], attributes.get(semconv.EXCEPTION_MESSAGE))
+
+
 def error(message: str, fallback: str) -> str:
     """Return an error for one line: its text, or its type where the text was not recorded."""
     return cut(escape(message.strip() or fallback), MAX_MESSAGE)
@@ -257,11 +263,11 @@ def failure(message: str, attributes: Attributes) -> str:
     >>> failure("ValueError", {"pocketflow.failure.category": "template_error"})
     'template_error: ValueError'
     """
-    said = error(message, str(attributes.get(semconv.ERROR_TYPE, "error")))
+    reason = error(message, str(attributes.get(semconv.ERROR_TYPE, "error")))
     category = str(attributes.get(semconv.FAILURE_CATEGORY, ""))
-    if not category or category in _NO_CATEGORIES or said == category:
-        return said
-    return cut(f"{escape(category)}: {said}", MAX_MESSAGE)
+    if not category or category in _NO_CATEGORIES or reason == category:
+        return reason
+    return cut(f"{escape(category)}: {reason}", MAX_MESSAGE)
 
 
 def short_path(path: Path) -> str:

@@ -54,7 +54,7 @@ _LABEL: Final = 4
 
 
 class ConsoleView:
-    """Tells runs on stderr.
+    """Shows runs on stderr.
 
     Args:
         mode: Every line (`live`), the summary, or where the trace file is (`saved`).
@@ -63,7 +63,7 @@ class ConsoleView:
     """
 
     hinted: ClassVar[bool] = False
-    """Whether this process has said how to see more: once is enough."""
+    """Whether this process has shown how to see more: once is enough."""
 
     def __init__(self, mode: ConsoleMode, stream: TextIO | None = None, *, silence: float = SILENCE) -> None:
         self.mode = mode
@@ -156,7 +156,7 @@ class ConsoleView:
             self._stream.write((*label, *line), whole=whole)
 
     def _schedule_pending(self) -> None:
-        """Have told shortly what is counted only, if nothing happens that has it told before."""
+        """Show the failures that were only counted, in a moment, unless an event shows them before."""
         if self._timer is None or not self._timer.is_alive():
             self._timer = Timer(MIN_INTERVAL, self._show_pending)
             self._timer.daemon = True
@@ -220,7 +220,7 @@ class ConsoleSpanExporter(SpanExporter):
 
 
 def _run_lines(spans: Sequence[SpanRecord]) -> Iterator[Line]:
-    """Tell a finished run, its root last, as it would have been told live."""
+    """Yield the lines of a finished run, its root last, as the live view would have printed them."""
     root = spans[-1]
     renderer = LiveRenderer(str(root.attributes[semconv.RUN_ID]), root.start)
     for _, line in replay_lines(spans, renderer):

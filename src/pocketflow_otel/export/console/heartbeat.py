@@ -1,4 +1,4 @@
-"""Notice a long silence of the live view."""
+"""A thread that acts on a long silence of the live view."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pocketflow_otel.guard import guard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SPEAKING: Final = guard("say what is still running")
+_GUARD: Final = guard("say what is still running")
 _LONGEST: Final = 8
 """How many times the first silence the later ones grow to."""
 
 
 class Heartbeat:
-    """Calls `speak` after a silence, and again after longer ones, until the next beat.
+    """Calls `on_silence` after a silence, and again after longer ones, until the next beat.
 
     The thread lives while there is something to watch: it is a daemon, and sleeps.
 
     Args:
-        speak: What to do, in the heartbeat's thread.
+        on_silence: What to do, in the heartbeat's thread.
         silence: Seconds.
     """
 
-    def __init__(self, speak: Callable[[], None], silence: float) -> None:
-        self._speak = speak
+    def __init__(self, on_silence: Callable[[], None], silence: float) -> None:
+        self._on_silence = on_silence
         self._silence = silence
         self._last = 0.0
-        self._spoken = 0
+        self._calls = 0
         self._stopped: threading.Event | None = None
 
     def start(self) -> None:
@@ -43,9 +43,9 @@ class Heartbeat:
             ).start()
 
     def beat(self) -> None:
-        """Take note of a line."""
+        """Begin the silence anew: a line was written."""
         self._last = time.monotonic()
-        self._spoken = 0
+        self._calls = 0
 
     def stop(self) -> None:
         """Stop to watch."""
@@ -56,11 +56,11 @@ class Heartbeat:
     def _watch(self, stopped: threading.Event) -> None:
         while not stopped.wait(max(self._due() - time.monotonic(), 0.01)):
             if time.monotonic() >= self._due():
-                self._spoken += 1
-                with _SPEAKING:
-                    self._speak()
+                self._calls += 1
+                with _GUARD:
+                    self._on_silence()
 
     def _due(self) -> float:
-        """Return when to speak: after one silence, then after 2, 4, ... more."""
-        longer = sum(min(1 << spoken, _LONGEST) for spoken in range(self._spoken + 1))
+        """Return when to call: after one silence, then after 2, 4, ... more."""
+        longer = sum(min(1 << calls, _LONGEST) for calls in range(self._calls + 1))
         return self._last + self._silence * longer

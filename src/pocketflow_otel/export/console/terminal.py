@@ -81,7 +81,7 @@ class LineStream:
 
 
 class Ends:
-    """Knows whether what was last written to a stream ended its line.
+    """Whether what was last written to a stream ended its line.
 
     The stream's own `write` is wrapped: there is no other way to know.
     """
@@ -114,7 +114,7 @@ def ends_of(stream: TextIO | None) -> Ends:
 
 
 def end_lines() -> None:
-    """Take note that a user has answered: the terminal shows what is typed, and the end of the line."""
+    """Count every line as ended: a user has typed an answer, and the terminal shows the end of the line."""
     for ends in list(_ends.values()):
         ends.whole = True
 
@@ -126,7 +126,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def wants_colour(*, terminal: bool) -> bool:
-    """Follow https://no-color.org and https://force-color.org, then the terminal."""
+    """Return whether to use colour, by https://no-color.org, https://force-color.org, then the terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -135,7 +135,7 @@ def wants_colour(*, terminal: bool) -> bool:
 
 
 def can_encode(stream: TextIO | None) -> bool:
-    """Tell whether a stream takes our symbols; one that names no encoding keeps text as text."""
+    """Return whether a stream takes our symbols; one that names no encoding keeps text as text."""
     encoding = getattr(stream, "encoding", None)
     if not isinstance(encoding, str):
         return True
