@@ -48,33 +48,34 @@ def steps_of(path: Path, **options: Any) -> list[SpanNode]:
     return [step for root in roots for step in root.walk()]
 
 
-def told(path: Path, **options: Any) -> list[str]:
+def lines_of(path: Path, **options: Any) -> list[str]:
     """Return a run in lines, without times."""
     return ["  " * step.depth + " · ".join(_pieces(step)) for step in steps_of(path, **options)]
 
 
 def _pieces(step: SpanNode) -> Iterator[str]:
-    span, said = step.span, step.span.attributes
-    index = said.get(semconv.BATCH_INDEX)
+    span, attributes = step.span, step.span.attributes
+    index = attributes.get(semconv.BATCH_INDEX)
     yield (
         f"{span.name} {status(step) if span.end else 'open'}"
         if index is None
         else f"[{index}] {status(step)}"
     )
     for name, words in _WORDS.items():
-        value = said.get(name)
+        value = attributes.get(name)
         if value is not None and (name, value) != (semconv.NODE_VISIT, 1):
             yield words.format(" ".join(value) if isinstance(value, tuple) else value)
     keys = [
         mark + key
         for mark, kind in (("+", semconv.SHARED_ADDED_KEYS), ("~", semconv.SHARED_MODIFIED_KEYS))
-        for key in said.get(kind, ())
+        for key in attributes.get(kind, ())
     ]
     if keys:
         yield " ".join(keys if len(keys) < 4 else [*keys[:2], f"and {len(keys) - 2} more"])
-    if semconv.SUM_CALLS in said:
-        yield f"{said[semconv.SUM_CALLS]}× {said[semconv.SUM_INPUT_TOKENS]}→{said[semconv.SUM_OUTPUT_TOKENS]}"
-        yield f"${said[semconv.COST]:.6f}" if semconv.COST in said else "$?"
+    if semconv.SUM_CALLS in attributes:
+        tokens, output = attributes[semconv.SUM_INPUT_TOKENS], attributes[semconv.SUM_OUTPUT_TOKENS]
+        yield f"{attributes[semconv.SUM_CALLS]}× {tokens}→{output}"
+        yield f"${attributes[semconv.COST]:.6f}" if semconv.COST in attributes else "$?"
     for event in span.events:
         detail = event.attributes.get(semconv.WARNING_CATEGORY, event.attributes.get(semconv.EXCEPTION_TYPE))
         yield f"({event.name.rpartition('.')[2]} {detail})"

@@ -22,7 +22,7 @@ EdgeLabel = Callable[[str, int], str]
 
 @dataclass(slots=True)
 class GraphNode:
-    """A node of a flow, or a nested flow, with what its visits came to."""
+    """A node of a flow, or a nested flow, with the sums of its visits."""
 
     kind: str
     visits: int = 0

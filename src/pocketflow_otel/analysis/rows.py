@@ -37,35 +37,37 @@ def rows(trace: Trace) -> Iterator[dict[str, Any]]:
 
 
 def _row(step: SpanNode, first: int, parent: float) -> dict[str, Any]:
-    span, said = step.span, step.span.attributes
-    values = said.get(semconv.SHARED_VALUES)
-    action = said.get(semconv.NODE_ACTION, said.get(semconv.FLOW_ACTION))
+    span, attributes = step.span, step.span.attributes
+    values = attributes.get(semconv.SHARED_VALUES)
+    action = attributes.get(semconv.NODE_ACTION, attributes.get(semconv.FLOW_ACTION))
     return {
         "depth": step.depth,
         "kind": span.role or "span",
         "name": span.label or span.name,
-        "class": said.get(semconv.NODE_CLASS, said.get(semconv.FLOW_CLASS)),
+        "class": attributes.get(semconv.NODE_CLASS, attributes.get(semconv.FLOW_CLASS)),
         "status": status(step),
         "start": round((span.start - first) / 1e9, 6),
         "duration": round(span.duration, 6) if span.end else None,
         "share": round(span.duration / parent, 4) if parent and span.end else None,
-        "visit": said.get(semconv.NODE_VISIT, said.get(semconv.FLOW_VISIT)),
-        "index": said.get(semconv.BATCH_INDEX),
-        "attempts": said.get(semconv.NODE_ATTEMPTS),
-        "fallback": said.get(semconv.NODE_FALLBACK),
-        "item_fallbacks": said.get(semconv.BATCH_FALLBACKS),
+        "visit": attributes.get(semconv.NODE_VISIT, attributes.get(semconv.FLOW_VISIT)),
+        "index": attributes.get(semconv.BATCH_INDEX),
+        "attempts": attributes.get(semconv.NODE_ATTEMPTS),
+        "fallback": attributes.get(semconv.NODE_FALLBACK),
+        "item_fallbacks": attributes.get(semconv.BATCH_FALLBACKS),
         "failed_inside": step.failed_inside or None,
         "action": action,
-        "next": said.get(semconv.NODE_NEXT),
-        "added": list(said.get(semconv.SHARED_ADDED_KEYS, ())),
-        "modified": list(said.get(semconv.SHARED_MODIFIED_KEYS, ())),
-        "removed": list(said.get(semconv.SHARED_REMOVED_KEYS, ())),
-        "llm_calls": said.get(semconv.SUM_CALLS),
-        "input_tokens": said.get(semconv.SUM_INPUT_TOKENS, said.get(semconv.USAGE_INPUT_TOKENS)),
-        "output_tokens": said.get(semconv.SUM_OUTPUT_TOKENS, said.get(semconv.USAGE_OUTPUT_TOKENS)),
-        "cost": said.get(semconv.COST, said.get(semconv.USAGE_COST)),
-        "unpriced_calls": said.get(semconv.COST_UNPRICED_CALLS),
-        "error_type": said.get(semconv.ERROR_TYPE),
+        "next": attributes.get(semconv.NODE_NEXT),
+        "added": list(attributes.get(semconv.SHARED_ADDED_KEYS, ())),
+        "modified": list(attributes.get(semconv.SHARED_MODIFIED_KEYS, ())),
+        "removed": list(attributes.get(semconv.SHARED_REMOVED_KEYS, ())),
+        "llm_calls": attributes.get(semconv.SUM_CALLS),
+        "input_tokens": attributes.get(semconv.SUM_INPUT_TOKENS, attributes.get(semconv.USAGE_INPUT_TOKENS)),
+        "output_tokens": attributes.get(
+            semconv.SUM_OUTPUT_TOKENS, attributes.get(semconv.USAGE_OUTPUT_TOKENS)
+        ),
+        "cost": attributes.get(semconv.COST, attributes.get(semconv.USAGE_COST)),
+        "unpriced_calls": attributes.get(semconv.COST_UNPRICED_CALLS),
+        "error_type": attributes.get(semconv.ERROR_TYPE),
         "error_message": span.status_message or None,
         "error_place": span.error_place or None,
         "values": None if values is None else json.loads(values),

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 _TROUBLE: Final = ("fallback", "item_fallbacks", "failed_inside")
-"""The fields of a step that did not fail which say that not all went well."""
+"""Fields of an event that are set where a step went on from a failure."""
 
 
 @dataclass(slots=True)
 class GroupStats:
-    """What is known of the runs of a flow, the steps of a node or the calls of a model.
+    """Sums over the runs of a flow, the steps of a node or the calls of a model.
 
     Attributes:
         count, failed: How many, and how many of them failed or were interrupted.
@@ -84,9 +84,9 @@ def by_model(summaries: Iterable[RunSummary]) -> dict[str, GroupStats]:
     """Count calls by model."""
     groups: dict[str, GroupStats] = defaultdict(GroupStats)
     for summary in summaries:
-        for model, said in summary.models.items():
-            groups[model].count += said["calls"]
-            groups[model].add_calls(said["calls"], said["tokens"], said["cost"], said["unpriced_calls"])
+        for model, usage in summary.models.items():
+            groups[model].count += usage["calls"]
+            groups[model].add_calls(usage["calls"], usage["tokens"], usage["cost"], usage["unpriced_calls"])
     return groups
 
 

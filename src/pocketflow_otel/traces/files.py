@@ -1,4 +1,4 @@
-"""The files of a run: their names, what a name says, and how such a file is created.
+"""The files of a run: their names, and how such a file is created.
 
 A run has a journal while it goes and a trace file from its end on, both named after its id. A draft is
 a trace file that is being written; an import makes its trace file in a folder of its own. A directory
@@ -28,7 +28,7 @@ _NAME: Final = re.compile(
 
 
 class FileName(NamedTuple):
-    """What the name of a file of a run says."""
+    """The parts of the name of a run's file."""
 
     run_id: str
     suffix: str
@@ -40,7 +40,7 @@ class FileName(NamedTuple):
 
 
 def parse_name(name: str) -> FileName | None:
-    """Return what a file's name says; `None` for a file that is not ours."""
+    """Return the parts of a file's name; `None` for a file that is not ours."""
     match = _NAME.fullmatch(name)
     return None if match is None else FileName(match["run_id"], match["suffix"])
 

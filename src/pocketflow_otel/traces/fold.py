@@ -1,4 +1,4 @@
-"""The timeline of a run, and the fields before it: what people and scripts read of a trace file."""
+"""Fold a journal into its run: the events of the timeline, and the run summary before them."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ _SUMS: Final = (
 
 @dataclass(slots=True)
 class _PendingSpan:
-    """A span that has not ended, and what the calls in its ended children came to.
+    """An open span, and the usage of the calls in its ended children.
 
     Attributes:
-        failed_inside: Steps, flows and items right in it that failed.
+        failed_inside: How many steps, flows and items right in it failed.
     """
 
     span: SpanRecord
@@ -76,12 +76,15 @@ class _PendingSpan:
 
 @dataclass(slots=True)
 class RunAccumulator:
-    """Turns the starts and ends of a run's spans into events, and counts. Memory: the open spans.
+    """The sums of a run, and its open spans; makes the timeline's events of starts and ends of spans.
 
     Attributes:
         root_id: The id of the run's root span.
         start: Of the run, in nanoseconds since the epoch.
-        root: The root span as it was seen last.
+        root: The root span, as the last line of it has it.
+        end: The last sign of life, in nanoseconds since the epoch.
+        steps, flows: How many ended.
+        failed_steps, fallbacks, item_fallbacks, errors: See `RunSummary`.
         late: How many spans were open when the root ended.
         damaged: How many lines of the journal could not be read.
     """
@@ -110,7 +113,7 @@ class RunAccumulator:
         return [entry.span for entry in self._open.values()]
 
     def interrupt(self) -> Iterator[SpanRecord]:
-        """Yield what is still open as it is known to an interrupted run: until the last sign of life."""
+        """Yield the open spans as those of an interrupted run, which end at its last sign of life."""
         for entry in reversed(self._open.values()):
             self.end = max(self.end, entry.span.start)
         for entry in reversed(self._open.values()):
@@ -169,7 +172,7 @@ class RunAccumulator:
         if not span.role:
             return []
         if span.role not in _SHOWN:
-            # Its node executes an item.
+            # Of an item, the phase is that of its node.
             return self._errors(span, depth, parent.span if parent is not None else None)
         self._count(span)
         event = self._event(f"{span.role}_complete", span, span.end, depth)
@@ -235,18 +238,19 @@ class RunAccumulator:
         }
 
     def _totals(self) -> dict[str, Any]:
-        """Return what the run's calls came to; `total_cost` is `null` when none has a price."""
-        said: Attributes = self.root.attributes if self.root is not None else {}
-        calls = said.get(semconv.SUM_CALLS, 0)
-        tokens, output = said.get(semconv.SUM_INPUT_TOKENS, 0), said.get(semconv.SUM_OUTPUT_TOKENS, 0)
+        """Return the usage of the run's calls; `total_cost` is `None` when none has a price."""
+        attributes: Attributes = self.root.attributes if self.root is not None else {}
+        calls = attributes.get(semconv.SUM_CALLS, 0)
+        tokens = attributes.get(semconv.SUM_INPUT_TOKENS, 0)
+        output = attributes.get(semconv.SUM_OUTPUT_TOKENS, 0)
         return {
             "total_tokens": tokens + output,
             "input_tokens": tokens,
             "output_tokens": output,
-            "total_cost": said.get(semconv.COST, None if calls else 0.0),
-            "unpriced_calls": said.get(semconv.COST_UNPRICED_CALLS, 0),
+            "total_cost": attributes.get(semconv.COST, None if calls else 0.0),
+            "unpriced_calls": attributes.get(semconv.COST_UNPRICED_CALLS, 0),
             "llm_calls": calls,
-            "models": json.loads(said.get(semconv.SUM_BY_MODEL, "{}")),
+            "models": json.loads(attributes.get(semconv.SUM_BY_MODEL, "{}")),
         }
 
     def summary(self, header: dict[str, Any], status: str | None = None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ _KNOWN_AT_START: Final = (
 
 
 class KnownRuns:
-    """The runs of a directory, by what tells whether a run is there already.
+    """The runs of a directory, to tell whether a run is there already.
 
     A run that was traced while pflow wrote its own trace says pflow's id of it; one that was imported
     has an id that follows from that.
@@ -110,7 +110,7 @@ def write_imported_run(
 
 
 def _at_start(span: SpanRecord) -> SpanRecord:
-    """Return as much of a span as its start has to say; one that never ends has no other line."""
+    """Return a span as it is known at its start; one that never ends is known whole, for want of an end."""
     if not span.end:
         return span
     known = {name: span.attributes[name] for name in _KNOWN_AT_START if name in span.attributes}

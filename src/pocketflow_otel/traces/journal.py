@@ -71,7 +71,7 @@ def end_line(span: SpanRecord) -> bytes:
 
 
 def late_line(spans: int) -> bytes:
-    """Return the line that says how many spans were open when the root ended."""
+    """Return the line with the number of spans that were open when the root ended."""
     return _line({"late": spans})
 
 

@@ -150,10 +150,10 @@ class SpanRecord:
     @property
     def outcome(self) -> str:
         """How an ended flow ended: one of `ENDED`."""
-        said = self.attributes.get(semconv.FLOW_STATUS)
+        status = self.attributes.get(semconv.FLOW_STATUS)
         if self.failed:
             return "failed"
-        return said if said in PFLOW_STATUSES else "ok"
+        return status if status in PFLOW_STATUSES else "ok"
 
     @property
     def error_place(self) -> str:
@@ -161,9 +161,9 @@ class SpanRecord:
 
         Spans of other instrumentations have a stack trace at most, often of their library alone.
         """
-        said = self.attributes.get(semconv.ERROR_PLACE)
-        if said is not None:
-            return str(said)
+        place = self.attributes.get(semconv.ERROR_PLACE)
+        if place is not None:
+            return str(place)
         stacktraces = (
             str(event.attributes.get(semconv.EXCEPTION_STACKTRACE, ""))
             for event in self.events

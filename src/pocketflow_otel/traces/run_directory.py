@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LAST: Final = "last"
 _NAMED: Final = 5
-"""Run ids in the sentence that says that several fit."""
+"""Run ids that an error names when several fit."""
 
 
 def run_paths(directory: Path) -> list[Path]:
@@ -54,7 +54,7 @@ def _changed(path: Path) -> int:
 
 
 def summaries(paths: Iterable[Path]) -> Iterator[RunSummary | TraceError]:
-    """Yield what each file says of its run, or what is wrong with it.
+    """Yield the run summary of each file, or what is wrong with the file.
 
     A file that went in the meantime, and a journal without a line yet, are passed over.
     """

@@ -1,4 +1,4 @@
-"""A run as readers have it: the fields before its events, its spans, and the tree they make."""
+"""A saved run: its run summary, its spans, and the tree of span nodes they make."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Of pflow's alone: `degraded`, with warnings; `denied` or `paused`, at a gate.
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a trace file says before its events; a field that is damaged is as if it were absent.
+    """The run summary: the fields of a trace file before its events. A damaged field counts as absent.
 
     Attributes:
         path: The trace file or journal.
@@ -76,18 +76,18 @@ class RunSummary:
 
     @property
     def title(self) -> str:
-        """What people call the flow."""
+        """The name of the flow for people."""
         return flow_name(self.flow, self.starts_at)
 
     @property
     def trouble(self) -> Trouble:
-        """What the run went on from; none of one that failed or was interrupted, which says that itself."""
+        """The failures that the run went on from; none of a run that failed or was interrupted itself."""
         if self.status in ("failed", "interrupted"):
             return Trouble()
         return Trouble(self.failed_steps, self.errors, self.fallbacks, self.item_fallbacks)
 
     def sums(self) -> dict[str, Any]:
-        """Return calls, tokens and cost as the attributes of a span have them."""
+        """Return calls, tokens and cost as attributes of a span."""
         cost = {} if self.cost is None else {semconv.COST: self.cost}
         return {
             semconv.SUM_CALLS: self.calls,
@@ -120,7 +120,7 @@ class RunSummary:
 
 
 def parse_summary(document: Mapping[str, Any], path: Path) -> RunSummary:
-    """Read the fields before the events."""
+    """Return the run summary in a trace file's document."""
     totals = mapping(document.get("summary"))
     status = document.get("status")
     return RunSummary(
@@ -173,12 +173,12 @@ def _seconds(value: object) -> float:
 
 @dataclass(eq=False, slots=True)
 class SpanNode:
-    """A span of a run, and its place in the tree.
+    """A span of a run, in the tree that the spans make.
 
     Attributes:
         span: The span.
         depth: 0 at the root.
-        children: What it contains, in the order of their starts.
+        children: The span nodes right below it, in the order of their starts.
     """
 
     span: SpanRecord
@@ -192,25 +192,25 @@ class SpanNode:
 
     @property
     def failed_inside(self) -> int:
-        """How many steps, flows and items right in it failed, though it went on."""
+        """How many steps, flows and items right below it failed, though it went on."""
         if self.span.failed or not self.span.role:
             return 0
         found, waiting = 0, list(self.children)
         while waiting:
-            step = waiting.pop()
-            if step.span.role:
-                found += step.span.failed and not step.interrupted
+            node = waiting.pop()
+            if node.span.role:
+                found += node.span.failed and not node.interrupted
             else:
-                waiting += step.children
+                waiting += node.children
         return found
 
     def walk(self) -> Iterator[SpanNode]:
-        """Yield this step and all below it, each before what it contains."""
+        """Yield this span node and all below it, each before its children."""
         waiting = [self]
         while waiting:
-            step = waiting.pop()
-            yield step
-            waiting += reversed(step.children)
+            node = waiting.pop()
+            yield node
+            waiting += reversed(node.children)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +218,10 @@ class Trace:
     """A run, read whole.
 
     Attributes:
-        summary: The fields before the events.
+        summary: The run summary.
         events: The timeline, as the file has it.
         spans: All spans, in no particular order.
-        resource: What the process said about itself, as OTLP/JSON.
+        resource: The resource of the process, as OTLP/JSON.
         schema_url: Of the resource.
         roots: The trees the spans make: one, unless the file is damaged.
     """
@@ -234,7 +234,7 @@ class Trace:
     roots: Sequence[SpanNode] = ()
 
     def walk(self) -> Iterator[SpanNode]:
-        """Yield every step, each before what it contains."""
+        """Yield every span node, each before its children."""
         for root in self.roots:
             yield from root.walk()
 
@@ -249,33 +249,33 @@ def tree(spans: Sequence[SpanRecord]) -> list[SpanNode]:
 
     A span whose parent is not there is a root; so is one of a ring, which only damage makes.
     """
-    steps = {span.span_id: SpanNode(span) for span in sorted(spans, key=lambda span: (span.start, -span.end))}
+    nodes = {span.span_id: SpanNode(span) for span in sorted(spans, key=lambda span: (span.start, -span.end))}
     children: dict[str, list[SpanNode]] = defaultdict(list)
     roots = []
-    for step in steps.values():
-        parent = step.span.parent_id
-        if parent in steps and parent != step.span.span_id:
-            children[parent].append(step)
+    for node in nodes.values():
+        parent = node.span.parent_id
+        if parent in nodes and parent != node.span.span_id:
+            children[parent].append(node)
         else:
-            roots.append(step)
+            roots.append(node)
     placed: set[str] = set()
     for root in roots:
         _place(root, children, placed)
-    for step in steps.values():
-        if step.span.span_id not in placed:
-            roots.append(step)
-            _place(step, children, placed)
-    return sorted(roots, key=lambda step: semconv.RUN_ID not in step.span.attributes)
+    for node in nodes.values():
+        if node.span.span_id not in placed:
+            roots.append(node)
+            _place(node, children, placed)
+    return sorted(roots, key=lambda node: semconv.RUN_ID not in node.span.attributes)
 
 
 def _place(root: SpanNode, children: Mapping[str, list[SpanNode]], placed: set[str]) -> None:
     waiting = [root]
     placed.add(root.span.span_id)
     while waiting:
-        step = waiting.pop()
-        below = [child for child in children.get(step.span.span_id, ()) if child.span.span_id not in placed]
-        step.children = below
+        node = waiting.pop()
+        below = [child for child in children.get(node.span.span_id, ()) if child.span.span_id not in placed]
+        node.children = below
         for child in below:
-            child.depth = step.depth + 1
+            child.depth = node.depth + 1
             placed.add(child.span.span_id)
         waiting += below

@@ -12,7 +12,7 @@ from pocketflow_otel.traces import otlp_json
 from pocketflow_otel.traces.records import EventRecord, ScopeRecord, SpanRecord, TraceError
 
 _LATEST: Final = 1 << 63
-"""Nanoseconds since the epoch: no clock says more."""
+"""Nanoseconds since the epoch: no clock shows more."""
 
 _TEXTS: Final = tuple[str, ...]
 _NUMBER: Final = (int, float)
@@ -52,7 +52,7 @@ _NEEDED: Final = {
     ),
     semconv.ACTION_UNMATCHED: (semconv.UNMATCHED_ACTION, semconv.UNMATCHED_KNOWN),
 }  # fmt: skip
-"""Attributes without which an event of ours says nothing."""
+"""Attributes that an event of ours must have."""
 
 
 def read_span(content: Any, scope: Any) -> SpanRecord:

@@ -1,1 +1,1 @@
-"""pflow's own traces: read, and told as spans of ours."""
+"""pflow's own traces: read, and turned into spans of ours."""

@@ -43,17 +43,17 @@ def assign(steps: Sequence[RecordedStep], events: Sequence[Any]) -> list[Usage]:
         for found in [members(mapping(mapping(event).get(when)).get(_LIST))]
     ]
     listed = max(lists, key=len, default=[])
-    told: dict[str, list[Usage]] = defaultdict(list)
+    calls_of: dict[str, list[Usage]] = defaultdict(list)
     for call in listed:
-        told[trace_values.name(mapping(call).get("node_id"))] += filter(None, read_usage(call, ask=False))
+        calls_of[trace_values.name(mapping(call).get("node_id"))] += filter(None, read_usage(call, ask=False))
     whole = 0 < len(listed) < _CUT
     visits = Counter(step.node_id for step in steps)
     for step in steps:
         visits[step.node_id] -= 1
-        calls = told.get(step.node_id, [])
+        calls = calls_of.get(step.node_id, [])
         if calls or whole:
             # One call a visit; the last one has the rest, which are the items of a batch.
             taken = calls[:1] if visits[step.node_id] else calls[:]
             step.usages = taken
             del calls[: len(taken)]
-    return [usage for calls in told.values() for usage in calls]
+    return [usage for calls in calls_of.values() for usage in calls]

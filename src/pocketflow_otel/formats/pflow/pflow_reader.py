@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 MARKER: Final = "pflow_trace"
 _TRANSPORT: Final = "jsonl/1"
-_SAID: Final = 40
+_SHOWN: Final = 40
 """Characters of a value in a sentence."""
 _FORMATS: Final = ("1.", "2.")
 _ADVISERS: Final = ("parser", "validator")
-"""Sources of warnings about the workflow's text, which tell nothing of the run."""
+"""Sources of warnings about the workflow's text, which are about no run."""
 _FAILED: Final = "failed"
 _WENT_ON: Final = "on_error_recovery"
 _UNROUTED: Final = "no successor edge matches"
@@ -74,7 +74,7 @@ def _read_document(path: Path, document: Mapping[str, Any]) -> RecordedRun:
     run = _begin(path, document)
     try:
         scope = RecordedScope({})
-        # Until 0.9 a workflow could be repaired while it ran; that is told of between the steps.
+        # Until 0.9 a workflow could be repaired while it ran; the trace has that between the steps.
         events = [event for event in events if "type" not in mapping(event)]
         run.steps = [read_step(event, f"nodes[{number}]", scope) for number, event in enumerate(events)]
     except TraceError as error:
@@ -95,7 +95,7 @@ def _read_document(path: Path, document: Mapping[str, Any]) -> RecordedRun:
 def _read_lines(path: Path, head: Mapping[str, Any], file: IO[bytes]) -> RecordedRun:
     if head[MARKER] != _TRANSPORT:
         raise TraceError(
-            f"{path} was written by a newer pflow: {MARKER} is {_said(head[MARKER])}, not {_TRANSPORT!r}"
+            f"{path} was written by a newer pflow: {MARKER} is {_shown(head[MARKER])}, not {_TRANSPORT!r}"
         )
     run = _begin(path, head)
     run.inputs = trace_values.types(head.get("inputs"))
@@ -112,9 +112,9 @@ def _read_lines(path: Path, head: Mapping[str, Any], file: IO[bytes]) -> Recorde
     return run
 
 
-def _said(value: object) -> str:
+def _shown(value: object) -> str:
     """Return a value for a sentence."""
-    return shorten(repr(value), _SAID)
+    return shorten(repr(value), _SHOWN)
 
 
 def _numbered(file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -127,23 +127,23 @@ def _numbered(file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
             raise TraceError(f"line {number} is no JSON object")
 
 
-def _begin(path: Path, said: Mapping[str, Any]) -> RecordedRun:
+def _begin(path: Path, fields: Mapping[str, Any]) -> RecordedRun:
     """Read what is known of a run from its start."""
-    version = said.get("format_version")
+    version = fields.get("format_version")
     if not isinstance(version, str) or not version.startswith(_FORMATS):
-        raise TraceError(f"{path} has the format {_said(version)}, which this version does not know")
-    start = trace_values.moment(said.get("start_time"))
+        raise TraceError(f"{path} has the format {_shown(version)}, which this version does not know")
+    start = trace_values.moment(fields.get("start_time"))
     if start is None:
         raise TraceError(f"{path} is damaged: it has no start_time")
-    execution_id = trace_values.name(said.get("execution_id"))
+    execution_id = trace_values.name(fields.get("execution_id"))
     return RecordedRun(
         identity=execution_id or path.name,
         execution_id=execution_id,
-        name=_name(said.get("workflow_name"), said.get("workflow_path")),
-        file=trace_values.base_name(said.get("workflow_path")),
+        name=_name(fields.get("workflow_name"), fields.get("workflow_path")),
+        file=trace_values.base_name(fields.get("workflow_path")),
         start=start,
-        resumed_from=trace_values.name(said.get("resumed_from")),
-        only_node=trace_values.name(said.get("only_node")),
+        resumed_from=trace_values.name(fields.get("resumed_from")),
+        only_node=trace_values.name(fields.get("only_node")),
     )
 
 
@@ -155,14 +155,14 @@ def _name(given: object, path: object) -> str:
     return trace_values.name(pflow_names.stem(given) if is_path else given)
 
 
-def _end(run: RecordedRun, said: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
+def _end(run: RecordedRun, fields: Mapping[str, Any], blobs: Mapping[str, str]) -> None:
     """Read what is known of a run at its end."""
-    end = trace_values.moment(said.get("end_time"))
+    end = trace_values.moment(fields.get("end_time"))
     if end is None or end < run.start:
-        end = run.start + trace_values.nanoseconds(said.get("duration_ms"))
+        end = run.start + trace_values.nanoseconds(fields.get("duration_ms"))
     run.end = end
-    run.status = trace_values.name(said.get("final_status"))
-    warnings = [mapping(warning) for warning in members(said.get("warnings"))]
+    run.status = trace_values.name(fields.get("final_status"))
+    warnings = [mapping(warning) for warning in members(fields.get("warnings"))]
     warnings = [warning for warning in warnings if warning.get("source") not in _ADVISERS]
     run.warnings = [_warning(warning, blobs) for warning in warnings]
     if not run.steps and not run.restored and run.status == "success":
@@ -182,12 +182,12 @@ def _end(run: RecordedRun, said: Mapping[str, Any], blobs: Mapping[str, str]) ->
             step.failure = failure.as_category(pflow_names.API_WARNING)
 
 
-def _warning(said: Mapping[str, Any], blobs: Mapping[str, str]) -> RecordedWarning:
-    text = trace_values.words(said.get("message"), blobs)
+def _warning(fields: Mapping[str, Any], blobs: Mapping[str, str]) -> RecordedWarning:
+    text = trace_values.words(fields.get("message"), blobs)
     return RecordedWarning(
-        category=trace_values.name(pflow_names.warning_category(said)),
-        severity=trace_values.name(said.get("severity")) or pflow_names.WARNING,
+        category=trace_values.name(pflow_names.warning_category(fields)),
+        severity=trace_values.name(fields.get("severity")) or pflow_names.WARNING,
         text=text,
-        node_id=trace_values.name(said.get("node_id")),
+        node_id=trace_values.name(fields.get("node_id")),
         late=_UNROUTED in text,
     )

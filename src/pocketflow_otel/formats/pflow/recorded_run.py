@@ -1,4 +1,4 @@
-"""What a trace of pflow says of a run, without its values: names, types, counts, times, calls."""
+"""A run as a trace of pflow records it, without its values: names, types, counts, times, calls."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ class RecordedItem(RecordedWork):
 
 @dataclass(slots=True)
 class RecordedBatch:
-    """What a batch says of itself.
+    """A batch, and its items as far as the trace has them.
 
     Attributes:
         size: How many items it had.
         parallel: Whether they could run at the same time.
         places: How many could.
-        items: Those that are told of, in the order in which they ended.
+        items: Those that the trace has, in the order in which they ended.
     """
 
     size: int
@@ -151,7 +151,7 @@ class RecordedRun:
         inputs: The types of its inputs by their names.
         steps: Its steps, in the order in which they began.
         warnings: Its warnings.
-        strays: Calls that the trace tells of, and not whose they were.
+        strays: Calls that the trace has, without saying which step made them.
     """
 
     identity: str

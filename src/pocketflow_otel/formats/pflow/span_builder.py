@@ -1,4 +1,4 @@
-"""Tell a run of pflow as spans, by the names that tracing it would have given them.
+"""Turn a recorded run of pflow into spans, with the names that tracing it would have given them.
 
 Ids follow from pflow's id of the run: the same trace always makes the same spans.
 """
@@ -79,7 +79,7 @@ def _id(run: RecordedRun, what: str) -> str:
 
 @dataclass(slots=True)
 class _SpanDraft:
-    """A span that is being told.
+    """A span that is being built.
 
     Attributes:
         totals: The calls in it.
@@ -99,7 +99,7 @@ class _SpanDraft:
     message: str = ""
 
     def take(self, inner: _SpanDraft) -> None:
-        """Add up a part of it that has been told."""
+        """Take over the sums and the failure of a span in it, which is complete."""
         self.totals.add(inner.totals)
         self.steps += inner.steps
         self.failed_below = inner.failure
@@ -126,7 +126,7 @@ class _SpanBuilder:
         run = self._run
         end = step_times.last_moment(run.steps, run.start) if run.end is None else run.end
         flow = self._begin(semconv.INVOKE_WORKFLOW, Interval(run.start, end))
-        # A run that goes on begins where the first one did; whether `--only` skips nodes is not said.
+        # A run that goes on begins where the first one did; whether `--only` skips nodes is not known.
         nodes = [*run.restored, *(step.node_id for step in run.steps[:1])]
         self._describe_flow(flow, run.name, run.file, nodes[0] if nodes and not run.only_node else "")
         optional: dict[str, Any] = {
@@ -262,21 +262,21 @@ class _SpanBuilder:
         return totals
 
     def _fail(self, draft: _SpanDraft, kind: str, text: str = "", *, reported: bool = True) -> None:
-        """Say that it failed; where nothing in it has told of that yet, as of an exception."""
+        """Mark it as failed; add an exception, unless a span in it has reported that."""
         text = text if self._texts else ""
         draft.failure = draft.attributes[semconv.ERROR_TYPE] = kind
         draft.message = text or kind
         if not reported:
-            said = {semconv.EXCEPTION_TYPE: kind} | ({semconv.EXCEPTION_MESSAGE: text} if text else {})
-            draft.events.append(EventRecord(semconv.EXCEPTION_EVENT, draft.when.end, said))
+            attributes = {semconv.EXCEPTION_TYPE: kind} | ({semconv.EXCEPTION_MESSAGE: text} if text else {})
+            draft.events.append(EventRecord(semconv.EXCEPTION_EVENT, draft.when.end, attributes))
 
     def _warning(self, warning: RecordedWarning, at: int, node_id: str = "") -> EventRecord:
-        said = {semconv.WARNING_CATEGORY: warning.category, semconv.WARNING_SEVERITY: warning.severity}
+        attributes = {semconv.WARNING_CATEGORY: warning.category, semconv.WARNING_SEVERITY: warning.severity}
         if node_id:
-            said[semconv.WARNING_NODE] = node_id
+            attributes[semconv.WARNING_NODE] = node_id
         if warning.text and self._texts:
-            said[semconv.WARNING_MESSAGE] = warning.text
-        return EventRecord(semconv.WARNING, at, said)
+            attributes[semconv.WARNING_MESSAGE] = warning.text
+        return EventRecord(semconv.WARNING, at, attributes)
 
     def _begin(self, operation: str, when: Interval) -> _SpanDraft:
         span_id = _span_id(self._run, self._begun)
@@ -284,11 +284,11 @@ class _SpanBuilder:
         return _SpanDraft(span_id, when, {semconv.GEN_AI_OPERATION_NAME: operation})
 
     def _end(self, draft: _SpanDraft, parent: _SpanDraft | None, *, is_open: bool = False) -> None:
-        said = draft.attributes
+        attributes = draft.attributes
         if draft.totals.models:
-            said |= span_attributes.sums(draft.totals, by_model=parent is None)
-        operation = said[semconv.GEN_AI_OPERATION_NAME]
-        title = said.get(semconv.NODE_NAME) or said.get(semconv.GEN_AI_WORKFLOW_NAME)
+            attributes |= span_attributes.sums(draft.totals, by_model=parent is None)
+        operation = attributes[semconv.GEN_AI_OPERATION_NAME]
+        title = attributes.get(semconv.NODE_NAME) or attributes.get(semconv.GEN_AI_WORKFLOW_NAME)
         span = SpanRecord(
             trace_id=self._trace_id,
             span_id=draft.span_id,
@@ -297,7 +297,7 @@ class _SpanBuilder:
             start=draft.when.start,
             end=0 if is_open else draft.when.end,
             flags=_FLAGS,
-            attributes=said,
+            attributes=attributes,
             events=tuple(draft.events),
             status=ERROR if draft.failure else UNSET,
             status_message=draft.message,

@@ -89,12 +89,12 @@ def read_start(line: Mapping[str, Any], place: str) -> RecordedStep:
     return RecordedStep(node_id=node_id, node_type=node_type, begun=begun, running=True)
 
 
-def _identity(said: Mapping[str, Any], place: str) -> tuple[str, str]:
+def _identity(fields: Mapping[str, Any], place: str) -> tuple[str, str]:
     """Return the id and the type of a step's node."""
-    node_id = trace_values.name(said.get("node_id"))
+    node_id = trace_values.name(fields.get("node_id"))
     if not node_id:
         raise TraceError(f"{place} is no step: it has no node_id")
-    return node_id, trace_values.name(said.get("node_type"))
+    return node_id, trace_values.name(fields.get("node_type"))
 
 
 def read_step(event: object, place: str, scope: RecordedScope) -> RecordedStep:
@@ -108,63 +108,67 @@ def read_step(event: object, place: str, scope: RecordedScope) -> RecordedStep:
     Raises:
         TraceError: It is no event.
     """
-    said = mapping(event)
-    node_id, node_type = _identity(said, place)
-    output = _output(said, node_id)
-    status = _status(said)
+    fields = mapping(event)
+    node_id, node_type = _identity(fields, place)
+    output = _output(fields, node_id)
+    status = _status(fields)
     step = RecordedStep(
         node_id=node_id,
         node_type=node_type,
-        ended=trace_values.moment(said.get("timestamp")),
-        duration=trace_values.nanoseconds(said.get("duration_ms")),
+        ended=trace_values.moment(fields.get("timestamp")),
+        duration=trace_values.nanoseconds(fields.get("duration_ms")),
         cached=status == "cached",
-        iteration=count(said.get("iteration")),
-        failure=_failure(said, status, output, node_type, scope.blobs),
+        iteration=count(fields.get("iteration")),
+        failure=_failure(fields, status, output, node_type, scope.blobs),
     )
     step.added, step.modified = scope.changes(node_id, output)
-    inner = members(said.get("sub_workflow_events"))
+    inner = members(fields.get("sub_workflow_events"))
     is_workflow = node_type == pflow_names.SUB_WORKFLOW
     if inner or is_workflow:
-        file = _workflow_file(said, output, node_id)
+        file = _workflow_file(fields, output, node_id)
         step.workflow = _workflow(file, inner, f"{place}.sub_workflow_events", scope)
-    step.batch = _batch(said, output, step, place, scope)
+    step.batch = _batch(fields, output, step, place, scope)
     if step.cached:
-        step.cache_source = trace_values.name(_usage(said, output).get(pflow_names.CACHE_SOURCE))
+        step.cache_source = trace_values.name(_usage(fields, output).get(pflow_names.CACHE_SOURCE))
     elif not is_workflow and step.batch is None:
-        step.usages = read_pflow_usage(_usage(said, output))
-    elif not is_workflow and not said.get("batch_items"):
-        # Of a batch that gave up at its first failure, 0.11 to 0.13 tell the results alone.
+        step.usages = read_pflow_usage(_usage(fields, output))
+    elif not is_workflow and not fields.get("batch_items"):
+        # Of a batch that gave up at its first failure, 0.11 to 0.13 record the results alone.
         results = map(mapping, members(output.get("results")))
         step.usages = [call for result in results for call in read_pflow_usage(_usage({}, result))]
     return step
 
 
-def _status(said: Mapping[str, Any]) -> str:
+def _status(fields: Mapping[str, Any]) -> str:
     """Return `success`, `cached` or `failed`."""
-    status = said.get("status")
+    status = fields.get("status")
     if isinstance(status, str):
         return status
-    if said.get("cached") is True:
+    if fields.get("cached") is True:
         return "cached"
-    return "failed" if said.get("success") is False else "success"
+    return "failed" if fields.get("success") is False else "success"
 
 
-def _output(said: Mapping[str, Any], node_id: str) -> Mapping[str, Any]:
+def _output(fields: Mapping[str, Any], node_id: str) -> Mapping[str, Any]:
     """Return what a node wrote."""
-    output = said.get("node_output")
-    return mapping(mapping(said.get("shared_after")).get(node_id) if output is None else output)
+    output = fields.get("node_output")
+    return mapping(mapping(fields.get("shared_after")).get(node_id) if output is None else output)
 
 
 def _failure(
-    said: Mapping[str, Any], status: str, output: Mapping[str, Any], node_type: str, blobs: Mapping[str, str]
+    fields: Mapping[str, Any],
+    status: str,
+    output: Mapping[str, Any],
+    node_type: str,
+    blobs: Mapping[str, str],
 ) -> RecordedFailure | None:
     if status != "failed":
         return None
     # What a node returned as an error, it wrote. Of what was raised, pflow keeps the text, and until
     # 0.11 of nothing else.
-    returned = "error" in output or "error" not in said
+    returned = "error" in output or "error" not in fields
     category = pflow_names.returned_category(node_type) if returned else pflow_names.EXCEPTION
-    text = trace_values.words(said.get("error") or output.get("error"), blobs)
+    text = trace_values.words(fields.get("error") or output.get("error"), blobs)
     raised = _RAISED.match(text) if returned and node_type == _CODE else None
     return RecordedFailure(
         category, category if raised is None else trace_values.name(raised[1]), text, returned
@@ -172,24 +176,25 @@ def _failure(
 
 
 def _batch(
-    said: Mapping[str, Any], output: Mapping[str, Any], step: RecordedStep, place: str, scope: RecordedScope
+    fields: Mapping[str, Any], output: Mapping[str, Any], step: RecordedStep, place: str, scope: RecordedScope
 ) -> RecordedBatch | None:
-    about, told = mapping(output.get("batch_metadata")), members(said.get("batch_items"))
-    if not about and not told:
+    metadata, listed = mapping(output.get("batch_metadata")), members(fields.get("batch_items"))
+    if not metadata and not listed:
         return None
     items = [
-        _item(item, number, f"{place}.batch_items[{number}]", step, scope) for number, item in enumerate(told)
+        _item(item, number, f"{place}.batch_items[{number}]", step, scope)
+        for number, item in enumerate(listed)
     ]
     size = count(output.get("count"))
     if size is None:
         size = sum(item.index >= 0 for item in items)
-    parallel = about.get("parallel") is True
-    places = (count(about.get("max_concurrent")) or size) if parallel else 1
+    parallel = metadata.get("parallel") is True
+    places = (count(metadata.get("max_concurrent")) or size) if parallel else 1
     return RecordedBatch(size, parallel, max(1, min(places, _MOST_PLACES)), items)
 
 
-def _item(said: object, number: int, place: str, host: RecordedStep, scope: RecordedScope) -> RecordedItem:
-    item = mapping(said)
+def _item(fields: object, number: int, place: str, host: RecordedStep, scope: RecordedScope) -> RecordedItem:
+    item = mapping(fields)
     output = mapping(item.get("node_output"))
     status = _status(item)
     index = item.get("index")
@@ -218,13 +223,13 @@ def _workflow(file: str, events: list[Any], place: str, scope: RecordedScope) ->
     )
 
 
-def _workflow_file(said: Mapping[str, Any], output: Mapping[str, Any], node_id: str) -> str:
+def _workflow_file(fields: Mapping[str, Any], output: Mapping[str, Any], node_id: str) -> str:
     """Return the file of the workflow in a step or an item, or the name it is saved under."""
-    resolved = mapping(mapping(said.get("template_resolutions")).get("workflow")).get("resolved")
-    given = mapping(said.get("node_params"))
+    resolved = mapping(mapping(fields.get("template_resolutions")).get("workflow")).get("resolved")
+    given = mapping(fields.get("node_params"))
     for path in (
         mapping(output.get("_pflow_child_workflow_paths")).get(node_id),
-        said.get("workflow_path"),
+        fields.get("workflow_path"),
         resolved,
         given.get("workflow"),
         given.get("workflow_ref"),
@@ -236,8 +241,8 @@ def _workflow_file(said: Mapping[str, Any], output: Mapping[str, Any], node_id: 
     return ""
 
 
-def _usage(said: Mapping[str, Any], output: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the usage that a step or an item tells of.
+def _usage(fields: Mapping[str, Any], output: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the usage that a step or an item reports.
 
     What it wrote has each call by itself. `llm_call` has the calls of an agent's retries added up,
     and them once more.
@@ -245,4 +250,4 @@ def _usage(said: Mapping[str, Any], output: Mapping[str, Any]) -> Mapping[str, A
     written = output.get(semconv.LLM_USAGE)
     if isinstance(written, dict):
         return written
-    return {key: value for key, value in mapping(said.get("llm_call")).items() if key != "retries"}
+    return {key: value for key, value in mapping(fields.get("llm_call")).items() if key != "retries"}

@@ -61,7 +61,7 @@ def of_items(batch: RecordedBatch, within: Interval) -> Iterator[tuple[RecordedI
 
 
 def _last_end(item: RecordedItem) -> int | None:
-    """Return when the last step of the workflow in an item ended, which is said of steps."""
+    """Return when the last step of the workflow in an item ended; the trace has that of steps alone."""
     steps = item.workflow.steps if item.workflow is not None else ()
     return max((step.ended for step in steps if step.ended is not None), default=None)
 

@@ -37,7 +37,7 @@ class _Gate:
 
 
 class StreamedTrace:
-    """What the lines have told so far.
+    """A streamed trace, as far as its lines have been taken.
 
     Attributes:
         restored: Nodes whose outputs came from an earlier run.

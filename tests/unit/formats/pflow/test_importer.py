@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.effort import examples, share
-from tests.support.pflow_traces import ALL, documents, steps_of, told, trace_of, write
+from tests.support.pflow_traces import ALL, documents, lines_of, steps_of, trace_of, write
 from tests.support.receiver import Receiver
 from tests.support.schema import VALIDATOR
 from tests.support.snapshots import snapshot_text
@@ -73,7 +73,9 @@ def imported(place: Path, *paths: object) -> list[Path]:
 
 def test_every_trace_is_told_as_the_snapshot_says() -> None:
     text = "\n".join(
-        f"{path.parent.name} {path.stem.removeprefix('workflow-trace-')}\n\n" + "\n".join(told(path)) + "\n"
+        f"{path.parent.name} {path.stem.removeprefix('workflow-trace-')}\n\n"
+        + "\n".join(lines_of(path))
+        + "\n"
         for path in ALL
     )
     assert text == snapshot_text(SNAPSHOT, text)
@@ -291,7 +293,7 @@ def test_a_call_that_warmed_the_cache_up_is_counted(tmp_path: Path) -> None:
     host["batch_items"].insert(
         0, {"index": -1, "duration_ms": 5, "node_output": {}, "llm_call": {**call, "is_warmup": True}}
     )
-    lines = told(write(tmp_path / "trace", content))
+    lines = lines_of(write(tmp_path / "trace", content))
     assert lines[0].split(" · ")[2:] == ["4× 358→82", "$0.250101"]
     assert [line.strip() for line in lines[4:]] == [
         "[-1] ok · 1× 7→1 · $0.250000",
@@ -315,7 +317,7 @@ def test_calls_of_nobody_are_in_the_runs_sum(tmp_path: Path) -> None:
     content = documents(trace_of("0.8.1/ask"))
     call = {"node_id": "planner", "model": "m", "input_tokens": 7, "output_tokens": 1, "cost_usd": 0.25}
     content[0]["nodes"][-1]["shared_after"]["__llm_calls__"].append(call)
-    assert told(write(tmp_path / "trace", content))[0].split(" · ")[2:] == ["4× 403→127", "$0.250135"]
+    assert lines_of(write(tmp_path / "trace", content))[0].split(" · ")[2:] == ["4× 403→127", "$0.250135"]
 
 
 def test_each_visit_of_a_node_has_its_own_call(tmp_path: Path) -> None:
@@ -328,7 +330,7 @@ def test_each_visit_of_a_node_has_its_own_call(tmp_path: Path) -> None:
     usage = {"input_tokens": 20, "output_tokens": 1}
     for event in events:  # In a workflow without namespaces, each event after a call tells of it.
         event["llm_call"] = usage
-    lines = told(write(tmp_path / "trace", content))
+    lines = lines_of(write(tmp_path / "trace", content))
     assert [line.partition("× ")[2][:4] for line in lines] == ["30→2", "10→1", "", "20→1", "", ""]
 
 
@@ -847,7 +849,7 @@ def test_lines_of_a_kind_nobody_knows_yet_and_empty_ones_do_no_harm(tmp_path: Pa
     content = documents(LINEAR)
     path = write(tmp_path / "trace", [content[0], {"kind": "new"}, *content[1:]])
     path.write_text(path.read_text(encoding="utf-8").replace("\n", "\n\n"), encoding="utf-8")
-    assert told(path) == told(LINEAR)
+    assert lines_of(path) == lines_of(LINEAR)
 
 
 def test_another_kind_of_file_is_never_waited_for(tmp_path: Path) -> None:
