@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from click.testing import CliRunner
+
 from pocketflow_otel import semconv
 from pocketflow_otel.analysis.rows import status
+from pocketflow_otel.cli.main import main
 from pocketflow_otel.formats.pflow.pflow_reader import read
 from pocketflow_otel.formats.pflow.span_builder import spans
 from pocketflow_otel.traces import trace
@@ -40,6 +43,9 @@ def trace_of(name: str) -> Path:
     """Return a trace by version and what it shows: `0.16.0/loop`."""
     version, _, subject = name.partition("/")
     return HERE / version / f"workflow-trace-{subject}.json"
+
+
+LINEAR = trace_of("0.16.0/linear")
 
 
 def steps_of(path: Path, **options: Any) -> list[SpanNode]:
@@ -94,3 +100,17 @@ def write(path: Path, content: list[Any]) -> Path:
     """Write what `documents` returned."""
     path.write_text("".join(json.dumps(each) + "\n" for each in content), encoding="utf-8")
     return path
+
+
+def run(*arguments: object, **options: Any) -> Any:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result
+
+
+def imported(place: Path, *paths: object) -> list[Path]:
+    """Import traces, and return the new files."""
+    before = set(place.glob("*"))
+    result = run("import-pflow", "--dir", place, *paths)
+    assert result.exit_code == 0, result.output
+    return sorted(set(place.glob("*")) - before)
