@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = {page.stem: page for page in (README, *sorted((ROOT / "docs").glob("*.md")))}
+_PROJECT = (README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
+PAGES = {page.stem: page for page in (*_PROJECT, *sorted((ROOT / "docs").glob("*.md")))}
 
 _BLOCK = re.compile(
     r"^(?:<!-- (?P<marker>.+?) -->\n)?(?P<fence>```+)(?P<language>\w*)\n(?P<text>.*?)^(?P=fence)$",

@@ -129,3 +129,96 @@ def test_make_snapshots_starts_each_test_that_has_one() -> None:
     assert [root for root in roots if not root.exists()] == []
     assert [path for path in having if not any(path.is_relative_to(root) for root in roots)] == []
     assert having
+
+
+# Pages for contributors
+
+PAGES = {
+    path.stem: path
+    for path in (ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+    if path.stem in {"CONTRIBUTING", "architecture", "glossary"}
+}
+SOURCE = ROOT / "src" / "pocketflow_otel"
+FOREIGN = {"BaseException", "Decimal", "Exception", "Flow", "Node", "super", "uninstrument"}
+"""Classes and functions of other people that the pages name."""
+
+
+def code_in(page: Path) -> list[str]:
+    """Return what stands in code font on a page, and the lines of its shell blocks."""
+    text = page.read_text(encoding="utf-8")
+    shell = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", prose) + [line for block in shell for line in block.splitlines()]
+
+
+@cache
+def names_in_source() -> set[str]:
+    """Return every class and function of the package, and every public name of PocketFlow's."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    return {*re.findall(r"^\s*(?:class|def|async def) (\w+)", text, re.MULTILINE)}
+
+
+def missing_on(page: Path) -> list[str]:
+    """Return the files, modules, classes and make targets that a page names and that are not there."""
+    missing = []
+    folders: set[Path] = {ROOT, SOURCE}
+    for code in code_in(page):
+        path = code.removesuffix("/")
+        if "make " in code:
+            missing += unknown_in(code.partition("#")[0])
+        elif re.fullmatch(r"[\w./-]+", code) and ("/" in code or re.search(r"\.(?:py|md|toml)$", code)):
+            found = [folder / path for folder in folders if (folder / path).exists()]
+            missing += [] if found else [code]
+            folders |= {each if each.is_dir() else each.parent for each in found}
+        elif re.fullmatch(r"(?:[A-Z]+[a-z0-9]+){2,}(?:\(\))?|[A-Z][a-z]+", code):
+            known = code in names_in_source() | FOREIGN or (ROOT / code).is_file()
+            missing += [] if known else [code]
+        elif re.fullmatch(r"[a-z_]+\(\)", code):
+            missing += [] if code.removesuffix("()") in names_in_source() | FOREIGN else [code]
+    return missing
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_for_contributors_names_is_there(name: str) -> None:
+    assert missing_on(PAGES[name]) == []
+
+
+def test_pages_for_contributors_are_read_whole(tmp_path: Path) -> None:
+    """The rule itself, on a page that names what is not there."""
+    wrong = [
+        "make fly",
+        "views/lost.py",
+        "tests/lost",
+        "LostClass",
+        "lose()",
+        "make check OTEL=lost",
+        "lost.py",
+    ]
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"`{code}`\n" for code in wrong) + "```sh\nmake swim\n```\n", encoding="utf-8")
+
+    assert missing_on(page) == ["fly", *wrong[1:5], "OTEL=lost", "lost.py", "swim"]
+
+
+def test_the_glossary_has_each_word_once_and_says_where_it_lives() -> None:
+    rows = re.findall(r"^\| (?!word|---)(.+?) \| .+ \| (.+) \|$", PAGES["glossary"].read_text(), re.MULTILINE)
+    words = [word for words, _ in rows for word in words.split(", ")]
+
+    assert sorted({*words}) == sorted(words)
+    assert [words for words, where in rows if not re.findall(r"`[\w/]+\.py`", where)] == []
+
+
+def test_the_parts_of_the_architecture_are_those_of_the_source() -> None:
+    text = PAGES["architecture"].read_text(encoding="utf-8")
+    table = text.partition("## The parts")[2].partition("\n\n```")[0]
+    named = {name.split("/")[0] for name in re.findall(r"^\| `([\w/]+)` ", table, re.MULTILINE)}
+    named |= {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    there = {
+        path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+
+    assert named == there - {"__init__"}
