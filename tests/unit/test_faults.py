@@ -33,6 +33,7 @@ from pocketflow import (
 from tests.support.functions import plain
 
 import pocketflow_otel.api
+import pocketflow_otel.fields
 import pocketflow_otel.instrument.scopes
 import pocketflow_otel.runtime
 import pocketflow_otel.store
@@ -228,7 +229,7 @@ def traced(provider: Any = None) -> Iterator[TracerProvider]:
 
 def modules() -> list[ModuleType]:
     """Return our modules that have to do with a running step."""
-    found = [pocketflow_otel.api]
+    found = [pocketflow_otel.api, pocketflow_otel.fields]
     for package in (
         pocketflow_otel.instrument,
         pocketflow_otel.instrument.scopes,

@@ -334,6 +334,8 @@ def check_variables() -> Iterator[Finding]:
 
 def check_directory() -> Iterator[Finding]:
     """Whether trace files can be written."""
+    from pocketflow_otel.traces import files
+
     directory = Config.from_env(report=no_report).dir
     try:
         directory = directory.expanduser()
@@ -355,7 +357,9 @@ def check_directory() -> Iterator[Finding]:
         yield Finding("problem", f"{nearest} cannot be written", "export POCKETFLOW_OTEL_DIR=~/traces")
     elif shutil.disk_usage(nearest).free < _MIN_FREE_BYTES:
         yield Finding(
-            "problem", f"the disk of {nearest} is full", f"rm {directory}/*.json   # or free space elsewhere"
+            "problem",
+            f"the disk of {nearest} is full",
+            f"rm {directory}/*{files.TRACE}   # or free space elsewhere",
         )
     else:
         yield Finding("ok", f"trace files go to {directory}")

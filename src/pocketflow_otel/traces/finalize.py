@@ -9,7 +9,7 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.traces import files, journal, lock, otlp_json
+from pocketflow_otel.traces import files, journal, lock, otlp_json, trace_layout
 from pocketflow_otel.traces.fold import JournalFold
 from pocketflow_otel.traces.records import TraceError
 
@@ -46,11 +46,11 @@ def write_trace_file(path: Path, status: str | None = None) -> Path:
         stack.callback(draft.unlink, missing_ok=True)
         with open(draft, "w", encoding="utf-8", errors="replace", opener=files.open_private) as file:
             file.write(_json(fields, indent=1)[:-2])
-            file.write(',\n "events": [\n')
+            file.write(f",{trace_layout.EVENTS}\n")
             _append(events, file)
-            file.write('\n ],\n "resourceSpans": [')
+            file.write(f"\n ],{trace_layout.SPANS}")
             _append(spans, file)
-            file.write("]\n}\n")
+            file.write(trace_layout.END)
         draft.replace(target)
     path.unlink(missing_ok=True)
     return target

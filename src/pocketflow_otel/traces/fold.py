@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import journal
 from pocketflow_otel.traces.records import ERROR, SpanRecord, TraceError
+from pocketflow_otel.traces.trace_layout import FORMAT
 from pocketflow_otel.traces.validation import read_span
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.records import Attributes
 
     _Add = Callable[[SpanRecord], list[dict[str, Any]]]
-
-FORMAT: Final = "pocketflow-otel/1"
 
 _SHOWN: Final = ("flow", "node")
 """The spans that have a line of their own in the timeline."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.records import Attributes, SpanRecord
 
 FORMAT: Final = "pocketflow-otel-journal/1"
+BEGINNING: Final = f'{{"format":"{FORMAT.partition("/")[0]}/'.encode()
+"""How a journal of whatever version begins."""
 
 
 @dataclass(frozen=True, slots=True)

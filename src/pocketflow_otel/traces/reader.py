@@ -9,8 +9,8 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.fields import text
-from pocketflow_otel.traces import files, journal, lock
-from pocketflow_otel.traces.fold import FORMAT, JournalFold
+from pocketflow_otel.traces import files, journal, lock, trace_layout
+from pocketflow_otel.traces.fold import JournalFold
 from pocketflow_otel.traces.json_file import load_object, open_regular
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.traces.trace import RunSummary, Trace, parse_summary, tree
@@ -22,17 +22,9 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.traces.records import SpanRecord
 
-_EVENTS: Final = b'\n "events": ['
-"""How the field after the summary begins in a file as we write it."""
-
-_SPANS: Final = b'\n "resourceSpans": ['
-"""How the field after the events begins."""
-
-_END: Final = b"]\n}\n"
-"""How a whole file of ours ends."""
-
-_JOURNAL: Final = b'{"format":"pocketflow-otel-journal/'
-"""How a journal begins."""
+_EVENTS: Final = trace_layout.EVENTS.encode()
+_SPANS: Final = trace_layout.SPANS.encode()
+_END: Final = trace_layout.END.encode()
 
 _SUMMARY: Final = 8_192
 """Bytes in which nearly every summary fits."""
@@ -46,8 +38,8 @@ def read(path: Path) -> Trace:
     """
     path = _finished(path)
     with open_regular(path) as file:
-        start = file.read(len(_JOURNAL))
-        if start == _JOURNAL:
+        start = file.read(len(journal.BEGINNING))
+        if start == journal.BEGINNING:
             return _read_journal(path)
         return _read_document(path, _load(path, start + file.read()))
 
@@ -104,8 +96,8 @@ def _load(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def _checked(path: Path, document: dict[str, Any]) -> dict[str, Any]:
-    if document.get("format") != FORMAT:
-        problem = journal.version_problem(document.get("format"), FORMAT)
+    if document.get("format") != trace_layout.FORMAT:
+        problem = journal.version_problem(document.get("format"), trace_layout.FORMAT)
         raise TraceError(f"{path} cannot be read: {problem}")
     return document
 
