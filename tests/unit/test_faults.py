@@ -38,6 +38,7 @@ import pocketflow_otel.instrument.scopes
 import pocketflow_otel.runtime
 import pocketflow_otel.store
 import pocketflow_otel.usage
+import pocketflow_otel.user_code
 from pocketflow_otel import Config, PocketFlowInstrumentor, progress, record_usage, run_name
 from pocketflow_otel.guard import logger, set_strict
 from pocketflow_otel.instrument import bindings
@@ -229,7 +230,7 @@ def traced(provider: Any = None) -> Iterator[TracerProvider]:
 
 def modules() -> list[ModuleType]:
     """Return our modules that have to do with a running step."""
-    found = [pocketflow_otel.api, pocketflow_otel.fields]
+    found = [pocketflow_otel.api, pocketflow_otel.fields, pocketflow_otel.user_code]
     for package in (
         pocketflow_otel.instrument,
         pocketflow_otel.instrument.scopes,
