@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from tests.unit.test_architecture import PACKAGE, imports, modules, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,3 +223,21 @@ def test_the_parts_of_the_architecture_are_those_of_the_source() -> None:
     }
 
     assert named == there - {"__init__"}
+
+
+def test_the_lines_of_the_architecture_are_in_the_order_of_imports() -> None:
+    text = PAGES["architecture"].read_text(encoding="utf-8")
+    drawing = re.search(r"```text\n(cli .*?)```", text, re.DOTALL)
+    assert drawing is not None
+    lines = [re.split(r" {3,}", line)[0].split() for line in drawing[1].splitlines()]
+    line_of = {part: number for number, parts in enumerate(lines) for part in parts}
+
+    assert {part_of(path) for path in modules()} - {"__init__"} == {*line_of}
+    assert [
+        f"{path.stem}: {name}"
+        for path in modules()
+        for name, _, _ in imports(path)
+        if name.startswith(f"{PACKAGE}.") and part_of(path) != "__init__"
+        for part in [name.split(".")[1]]
+        if part in line_of and part != part_of(path) and line_of[part] <= line_of[part_of(path)]
+    ] == []
