@@ -312,10 +312,10 @@ def test_a_flow_that_fails_by_itself_tells_it_itself() -> None:
 
     with capture_spans() as captured:
         caught(Broken(start=Node()).run, {})
-        caught(Talk(start=Lost()).run, {})
+        unhashable = caught(Talk(start=Lost()).run, {})
     assert exceptions(captured) == [
         ("invoke_workflow Broken", "broken"),
-        ("invoke_workflow Talk", "unhashable type: 'list'"),
+        ("invoke_workflow Talk", str(unhashable)),
     ]
     assert captured.tree(ERROR).splitlines() == [
         "invoke_workflow Broken type=ValueError",
@@ -338,7 +338,7 @@ def test_an_item_that_fails_tells_it_for_its_node() -> None:
             return [{}, {}]
 
     with capture_spans() as captured:
-        caught(Rounds(start=Items()).run, {})
+        error = caught(Rounds(start=Items()).run, {})
     assert captured.tree("pocketflow.batch.index", ERROR, PHASE).splitlines() == [
         "invoke_workflow Rounds type=ZeroDivisionError",
         "  batch_item index=0 type=ZeroDivisionError",
@@ -346,7 +346,7 @@ def test_an_item_that_fails_tells_it_for_its_node() -> None:
         "      batch_item index=0",
         "      batch_item index=1 type=ZeroDivisionError",
     ]
-    assert exceptions(captured) == [("batch_item", "integer division or modulo by zero")]
+    assert exceptions(captured) == [("batch_item", str(error))]
 
 
 def test_an_error_that_a_node_mends_is_that_of_the_inner_flow_alone() -> None:

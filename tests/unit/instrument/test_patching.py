@@ -6,6 +6,7 @@ import asyncio
 import copy
 import functools
 import gc
+import inspect
 import pickle
 import weakref
 from collections.abc import Callable
@@ -158,7 +159,7 @@ def test_a_coroutine_function_stays_one(patches: Patches) -> None:
         return wrapper
 
     patches.replace(Async, "run", passing)
-    assert (asyncio.iscoroutinefunction(Async.run), asyncio.run(Async().run())) == (True, 2)
+    assert (inspect.iscoroutinefunction(Async.run), asyncio.run(Async().run())) == (True, 2)
 
 
 def test_a_wrapper_that_somebody_put_around_ours_stays(patches: Patches) -> None:
