@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.support.processes import PYTHON, run
 
-HEAVY = ("click", "rich", "jinja2", "genai_prices", "pydantic", "pocketflow", "pflow")
+HEAVY = ("click", "rich", "jinja2", "genai_prices", "pydantic", "pocketflow", "pflow", "wcwidth")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,7 @@ def test_help_loads_neither_the_sdk_nor_pocketflow() -> None:
         "from pocketflow_otel.cli.main import main\n"
         "main(['--help'], standalone_mode=False)\n"
         "heavy = {'genai_prices', 'google.protobuf', 'opentelemetry.sdk', 'pocketflow', 'pydantic', 'rich'}\n"
+        "heavy.add('wcwidth')\n"
         "print(heavy & {*sys.modules})"
     )
     done = run(PYTHON, "-c", program)

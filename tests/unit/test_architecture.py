@@ -58,7 +58,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "startup": (("startup_variables",), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
     "traces": (("semconv", "runtime.run_id", "user_code"), ()),
     "analysis": (("semconv", "traces"), ()),
-    "views": (("semconv", "traces", "analysis"), ("rich", "jinja2")),
+    "views": (("semconv", "traces", "analysis"), ("wcwidth",)),
     "formats": (("semconv", "runtime.run_id", "pflow_names", "store", "usage", "traces", "analysis"), ()),
     "export": (
         ("semconv", "config", *RUN, "traces", "views", *API, *INSTRUMENTATION, *SDK),
@@ -153,7 +153,7 @@ def test_the_table_is_not_blind() -> None:
         ("traces", "pocketflow_otel.views.wording", True),
         ("analysis", "pocketflow_otel.views.wording", True),
         ("formats", "pocketflow_otel.views.wording", True),
-        ("views", "rich.console", False),
+        ("views", "wcwidth.wcswidth", False),
         ("instrument", "opentelemetry.sdk.trace", True),
         ("instrument", "pocketflow", True),
         ("instrument", "pflow.core", True),
@@ -170,7 +170,7 @@ def test_the_table_is_not_blind() -> None:
         ("sdk", "pocketflow_otel.cli.main", True),
     ]
     permitted = [
-        ("views", "rich.console", True),
+        ("views", "wcwidth.wcswidth", True),
         ("traces", "json", False),
         ("instrument", "pocketflow_otel.guard.guard", False),
         ("export", "pocketflow_otel.views.wording", False),

@@ -9,6 +9,7 @@ from pocketflow_otel.views import tree, wording
 from pocketflow_otel.views.span_line import name_of
 from pocketflow_otel.views.status import style_of
 from pocketflow_otel.views.styled_text import DIM, Line, Part, cut
+from pocketflow_otel.views.styled_text import width as width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def gantt_lines(trace: Trace, *, width: int = 100, limit: int | None = tree.LIMI
         cut(one.prefix + (name_of(one.step.span) if one.step else tree.left_out(one)), _NAMES)
         for one in shown
     ]
-    column = max(map(len, names), default=0)
+    column = max(map(width_of, names), default=0)
     room = max(width - column - 12, _LEAST)
     first = min((one.step.span.start for one in shown if one.step), default=0)
     last = max((one.step.span.end or one.step.span.start for one in shown if one.step), default=0)
@@ -50,4 +51,5 @@ def gantt_lines(trace: Trace, *, width: int = 100, limit: int | None = tree.LIMI
         bar = " " * begin + "█" * (end - begin) + " " * (room - end)
         took = wording.seconds(span.duration) if span.end else "running"
         style = style_of(status(one.step)) if span.role else DIM
-        yield Part(name.ljust(column)), Part(f" {took:>8} │", DIM), Part(bar, style), Part("│", DIM)
+        label = name + " " * (column - width_of(name))
+        yield Part(label), Part(f" {took:>8} │", DIM), Part(bar, style), Part("│", DIM)

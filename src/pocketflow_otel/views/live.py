@@ -15,7 +15,7 @@ from pocketflow_otel.views.open_span import OpenSpan
 from pocketflow_otel.views.repeated_failures import MIN_INTERVAL, RepeatedFailures, drain, message_pattern
 from pocketflow_otel.views.span_line import name_of
 from pocketflow_otel.views.status import RETRIED, TROUBLED
-from pocketflow_otel.views.styled_text import DIM, Line, Part, cut, escape
+from pocketflow_otel.views.styled_text import DIM, Line, Part, cut, escape, line_width
 from pocketflow_otel.views.summary import RunTotals
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class LiveRenderer:
         span = entry.span
         line = self._line(entry, span.start, Part("→ ", DIM), *span_line.started(span, entry.items.size))
         if entry.depth == 0 and not self._narrow:
-            gap = max(2, self._run_column - sum(len(part.text) for part in line))
+            gap = max(2, self._run_column - line_width(line))
             line += (Part(" " * gap), Part(f"run {self._run_id}", DIM))
         yield line
 

@@ -5,7 +5,6 @@ Text from a flow is only ever a part's text, so it can neither be markup nor dri
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ _ASCII: Final = str.maketrans(
         "█": "#",
     }
 )
+_WITHOUT_SYMBOLS: Final = dict.fromkeys(_ASCII)
 
 
 def render(line: Iterable[Part], *, colour: bool = False, ascii_only: bool = False) -> str:
@@ -63,21 +63,30 @@ def render(line: Iterable[Part], *, colour: bool = False, ascii_only: bool = Fal
 
 def fitted(line: Iterable[Part], columns: int) -> Iterator[Part]:
     """Yield a line cut to a terminal's width, so that it does not wrap."""
-    left = columns
-    for text, style in line:
-        wide = width(text)
-        if wide <= left:
-            left -= wide
-            yield Part(text, style)
-            continue
-        kept = ""
-        for char in text:
-            left -= _char_width(char)
-            if left < 1:
-                break
-            kept += char
-        yield Part(f"{kept}…", style)
+    parts = tuple(line)
+    if line_width(parts) <= columns:
+        yield from parts
         return
+    room = columns - 1  # The last column is for the ellipsis.
+    for text, style in parts:
+        needed = width(text)
+        if needed > room:
+            yield Part(f"{_beginning(text, room)}…", style)
+            return
+        yield Part(text, style)
+        room -= needed
+
+
+def _beginning(text: str, columns: int) -> str:
+    """Return as much of a text's beginning as a number of columns takes."""
+    if _is_narrow(text):
+        return text[: max(columns, 0)]
+    end = 0
+    for length in range(1, len(text) + 1):
+        if width(text[:length]) > columns:
+            break
+        end = length
+    return text[:end]
 
 
 def folded(line: Iterable[Part], columns: int) -> Iterator[Line]:
@@ -111,16 +120,19 @@ def width(text: str) -> int:
     >>> width("qa"), width("質問")
     (2, 4)
     """
-    return len(text) if text.isascii() else sum(map(_char_width, text))
+    if _is_narrow(text):
+        return len(text)
+    from wcwidth import wcswidth, wcwidth  # Late: most runs need no more than ASCII and our own symbols.
+
+    columns: int = wcswidth(text)
+    if columns < 0:  # A control character, which nobody has escaped.
+        columns = sum(max(wcwidth(char), 0) for char in text)
+    return columns
 
 
-def _char_width(char: str) -> int:
-    """Return how many columns a character takes: two for East Asian wide ones and most emoji."""
-    if char.isascii():
-        return 1
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+def _is_narrow(text: str) -> bool:
+    """Return whether each character of a text is known to take one column."""
+    return text.isascii() or text.translate(_WITHOUT_SYMBOLS).isascii()
 
 
 def escape(text: str) -> str:

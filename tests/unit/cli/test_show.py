@@ -17,6 +17,7 @@ from tests.support.saved import create_flow, save, save_journal
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.traces import finalize, reader
+from pocketflow_otel.views.styled_text import width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +82,12 @@ def test_show_says_that_no_values_were_recorded(tmp_path: Path) -> None:
     (path,) = save(tmp_path, pocketflow.Flow(start=pocketflow.Node()))
     result = run("show", path, "--values")
     assert result.stderr == "no values were recorded; POCKETFLOW_OTEL_CAPTURE_VALUES chooses which are\n"
+
+
+def test_bars_begin_in_one_column_beside_wide_names(tmp_path: Path) -> None:
+    (path,) = save(tmp_path, create_flow("質問"))
+    lines = printed("show", path, "--gantt").splitlines()[2:]
+    assert len({width(re.split("s │", line)[0]) for line in lines}) == 1
 
 
 def test_show_draws_bars(failed: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pocketflow_otel import semconv
 from pocketflow_otel.traces.records import ERROR, EventRecord, ScopeRecord, SpanRecord
 from pocketflow_otel.views.live import LiveRenderer
-from pocketflow_otel.views.styled_text import render
+from pocketflow_otel.views.styled_text import line_width, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +48,13 @@ def node(name: str, parent: str, end: float = 0, **fields: Any) -> SpanRecord:
 
 def text(*lines: Iterable[Line]) -> list[str]:
     return [render(line) for told in lines for line in told]
+
+
+def test_the_run_id_stands_in_its_column_beside_wide_names() -> None:
+    (narrow,) = LiveRenderer("RUN", SECOND).started(flow("qa"))
+    (wide,) = LiveRenderer("RUN", SECOND).started(flow("質問"))
+
+    assert line_width(narrow) == line_width(wide)
 
 
 def test_the_run_id_comes_behind_a_long_name_and_only_at_the_root() -> None:

@@ -6,7 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketflow_otel.views.styled_text import BAD, DIM, GOOD, NAME, PLAIN, WARN, Part, cut, escape, render
+from pocketflow_otel.views.styled_text import (
+    BAD,
+    DIM,
+    GOOD,
+    NAME,
+    PLAIN,
+    WARN,
+    Part,
+    cut,
+    escape,
+    fitted,
+    line_width,
+    render,
+    width,
+)
 
 
 @given(st.text())
@@ -51,3 +65,41 @@ def test_in_ascii_every_symbol_has_a_word_and_other_text_its_code() -> None:
     line = [Part("→ ✓ ✗ ⚠ ↻ − × · … "), Part("é\udce4", NAME)]
 
     assert render(line, ascii_only=True) == r"-> ok x ! retry - x | ... \xe9\udce4"
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("Answer", 6),
+        ("→ ✓ ✗ ⚠ ↻ − × · … ├─ █", 22),
+        ("質問", 4),
+        ("e\u0301", 1),  # an accent of its own
+        ("สวัสดี", 4),  # vowels above their consonants
+        ("\u1112\u1161\u11ab", 2),  # one syllable of Hangul in three parts
+        ("👍🏽", 2),  # an emoji and its skin tone
+        ("❤\ufe0f", 2),  # a text symbol shown as an emoji
+        ("🇩🇪", 2),
+        ("\x1bé", 1),
+    ],
+)
+def test_the_width_of_a_text_is_the_columns_that_a_terminal_takes(text: str, columns: int) -> None:
+    assert (width(text), line_width([Part("a"), Part(text)])) == (columns, columns + 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "shown"),
+    [
+        ("Answer", 6, "Answer"),
+        ("Answer", 4, "Ans…"),
+        ("質問です", 6, "質問…"),
+        ("👍🏽👍🏽👍🏽", 4, "👍🏽…"),
+        ("สวัสดีครับ", 5, "สวัสดี…"),
+    ],
+)
+def test_a_line_is_cut_to_the_columns_of_a_terminal(text: str, columns: int, shown: str) -> None:
+    assert render(fitted([Part(text), Part("")], columns)) == shown
+
+
+@given(st.lists(st.text().map(escape)), st.integers(1, 30))
+def test_a_line_that_was_cut_fits(texts: list[str], columns: int) -> None:
+    assert line_width(fitted([Part(text) for text in texts], columns)) <= columns

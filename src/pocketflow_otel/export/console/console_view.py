@@ -29,7 +29,7 @@ from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.views.live import LiveRenderer
 from pocketflow_otel.views.repeated_failures import MIN_INTERVAL
 from pocketflow_otel.views.replay import replay_lines
-from pocketflow_otel.views.styled_text import DIM, Part, escape, folded
+from pocketflow_otel.views.styled_text import DIM, Part, escape, folded, line_width
 from pocketflow_otel.views.summary import path_line
 from pocketflow_otel.views.wording import raised, short_path
 
@@ -150,7 +150,7 @@ class ConsoleView:
         label = (Part(f"{run.id[-_LABEL:]} ", DIM),) if run in self._marked else ()
         columns = self._stream.columns if foldable else None
         if columns is not None:
-            room = columns - sum(len(part.text) for part in label)
+            room = columns - line_width(label)
             lines = [fold for line in lines for fold in folded(line, room)]
         for line in lines:
             self._stream.write((*label, *line), whole=whole)

@@ -670,7 +670,7 @@ class Narrow(Terminal):
             [
                 "  0.00s → Flow: flow                     run 20261122T193012Z-00000000",
                 "  0.00s   → A rather long name of a step, which no terminal could show",
-                "  0.10s   ✓ A rather long name of a step, which no terminal could show…",
+                "  0.10s   ✓ A rather long name of a step, which no terminal could sho…",
                 "  0.10s   → B",
                 "  0.20s   ✓ B 0.10s  → default  +a +b +c +d +e (+2 more)",
                 "  0.20s ✓ Flow: flow 0.20s",
