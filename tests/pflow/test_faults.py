@@ -73,7 +73,7 @@ LATE: Final = {
     "late pflow.pflow_scope.PflowScope.fail",
     "late pflow.step_scope.StepScope.describe_end",
     "late pflow.step_scope.PflowItemScope.end",
-    "late pflow.shared_state.WorkflowView.items",
+    "late pflow.shared_state.WorkflowStore.items",
     "late pflow.workflow_scope.WorkflowScope.close",
     "late scopes.batch.BatchItem.open",
     "late scopes.store_scope.StoreScope.take_snapshot",

@@ -61,7 +61,7 @@ def file_of(shared: object, default: object = None) -> str | None:
     return file if isinstance(file, str) and pflow_names.is_file(file) else None
 
 
-class WorkflowView(StoreProxy):
+class WorkflowStore(StoreProxy):
     """A workflow's store: its inputs, and the outputs of its nodes by their ids."""
 
     __slots__ = ()
@@ -73,7 +73,7 @@ class WorkflowView(StoreProxy):
         )
 
 
-class NodeView(WorkflowView):
+class NodeStore(WorkflowStore):
     """The store as a node sees it: what it writes under its own id lies there at the top.
 
     Args:

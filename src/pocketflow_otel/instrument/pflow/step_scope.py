@@ -12,7 +12,7 @@ from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.exceptions import type_name
 from pocketflow_otel.instrument.pflow import shared_state
 from pocketflow_otel.instrument.pflow.pflow_scope import END, ERROR, PflowScope, gate_outcome, is_error
-from pocketflow_otel.instrument.pflow.shared_state import EngineRecords, NodeView
+from pocketflow_otel.instrument.pflow.shared_state import EngineRecords, NodeStore
 from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowScope
 from pocketflow_otel.instrument.scopes.attempts import Attempts
 from pocketflow_otel.instrument.scopes.batch import BatchState, ItemScope
@@ -96,7 +96,7 @@ class StepScope(NodeScope, PflowScope):
     __slots__ = ("_before", "_info", "answer", "cached", "failed_below")
 
     def __init__(self, info: NodeInfo, parent: Scope | None, flow_tracer: Any) -> None:
-        super().__init__(info.node, NodeView(info.shared, info.id), parent, flow_tracer)
+        super().__init__(info.node, NodeStore(info.shared, info.id), parent, flow_tracer)
         self._info = info
         self._before = EngineRecords.read(info.shared, info.id)
         self.attempts = NodeAttempts()

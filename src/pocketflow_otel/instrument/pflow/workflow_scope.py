@@ -11,7 +11,7 @@ from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.exceptions import type_name
 from pocketflow_otel.instrument.pflow import shared_state
 from pocketflow_otel.instrument.pflow.pflow_scope import PflowScope, is_error
-from pocketflow_otel.instrument.pflow.shared_state import WarningInfo, WorkflowView
+from pocketflow_otel.instrument.pflow.shared_state import WarningInfo, WorkflowStore
 from pocketflow_otel.instrument.scopes.store_scope import StoreScope
 from pocketflow_otel.instrument.wrapping import CallHandler
 from pocketflow_otel.store.redaction import shorten
@@ -112,7 +112,7 @@ class WorkflowScope(StoreScope, PflowScope):
             self.span.add_event(semconv.ENGINE_BEGAN)
         self.awaits_engine = False
         self.engine_runs = True
-        self.shared = WorkflowView(shared)
+        self.shared = WorkflowStore(shared)
         attributes: dict[str, AttributeValue] = {}
         if not self._info.file:
             self._describe_file(shared_state.file_of(shared), attributes)
@@ -141,7 +141,7 @@ class WorkflowScope(StoreScope, PflowScope):
         self.engine_runs = False
         attributes: dict[str, AttributeValue] = {semconv.FLOW_STEPS: self.steps}
         shared = self.shared
-        if isinstance(shared, WorkflowView):
+        if isinstance(shared, WorkflowStore):
             restored = shared_state.engine_records(shared, shared_state.EXECUTION).get("restored_nodes")
             if isinstance(restored, list) and restored:
                 attributes[semconv.FLOW_RESTORED_NODES] = [str(node) for node in restored]

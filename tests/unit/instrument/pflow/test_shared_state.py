@@ -8,9 +8,9 @@ import pytest
 
 from pocketflow_otel.instrument.pflow.shared_state import (
     EngineRecords,
-    NodeView,
+    NodeStore,
     WarningInfo,
-    WorkflowView,
+    WorkflowStore,
     category_of,
     output_of,
 )
@@ -28,7 +28,7 @@ STORE: dict[str, Any] = {
 
 
 def test_a_workflow_sees_its_store_without_pflows_own_records() -> None:
-    assert list_items(WorkflowView(STORE)) == {key: STORE[key] for key in ("name", "greet", "fetch")}
+    assert list_items(WorkflowStore(STORE)) == {key: STORE[key] for key in ("name", "greet", "fetch")}
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_a_workflow_sees_its_store_without_pflows_own_records() -> None:
 def test_a_node_sees_what_it_wrote_at_the_top(node: str, own: dict[str, Any]) -> None:
     rest = {key: STORE[key] for key in ("name", "greet", "fetch") if key != node}
 
-    assert list_items(NodeView(STORE, node)) == rest | own
+    assert list_items(NodeStore(STORE, node)) == rest | own
 
 
 def test_a_view_stands_for_the_store_behind_it() -> None:
     assert store_of(StoreProxy(StoreProxy(STORE))) is STORE
     assert list_items(StoreProxy(STORE)) == STORE
-    assert list_items(WorkflowView(7)) is None
-    assert list_items(NodeView(7, "greet")) is None
+    assert list_items(WorkflowStore(7)) is None
+    assert list_items(NodeStore(7, "greet")) is None
 
 
 @pytest.mark.parametrize("shared", [None, 7, {}, {"__failures__": None}, {"__failures__": {"a": 1}, "a": 3}])
