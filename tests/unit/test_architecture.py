@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import sys
-from pathlib import Path
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 import pytest
-
-import pocketflow_otel
+from tests.support.source_tree import PACKAGE, ROOT, files, imports, module_name, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-PACKAGE = "pocketflow_otel"
-ROOT = Path(pocketflow_otel.__file__).parent
+    from pathlib import Path
 
 API = (
     "opentelemetry.baggage",
@@ -48,7 +43,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pflow_names": ((), ()),
     "runtime": (("semconv", "store", "usage", *API), ()),
     "api": (("semconv", "runtime", "usage", *API), ()),
-    "startup_variables": ((), ()),
+    "startup_variables": (("config",), ()),
     "instrument": (
         ("semconv", "config", *RUN, "startup_variables", "wrapt", *API, *INSTRUMENTATION),
         (),
@@ -85,33 +80,15 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 INIT = ("config", "api", "export", "instrument", "runtime", "sdk", "guard")
 
 
-def modules() -> list[Path]:
-    return sorted(ROOT.rglob("*.py"))
-
-
 def part_of(path: Path) -> str:
     """Return the part of the table a file belongs to: its folder, or its name at the top."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool, int]]:
-    """Yield the modules a file imports when it runs, whether inside a function, and the line."""
-
-    def visit(node: ast.AST, *, inside: bool) -> Iterator[tuple[str, bool, int]]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-                continue
-            if isinstance(child, ast.Import):
-                for name in child.names:
-                    yield name.name, inside, child.lineno
-            elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{path}:{child.lineno} imports relatively"
-                for name in child.names:
-                    yield f"{child.module}.{name.name}", inside, child.lineno
-            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            yield from visit(child, inside=inside or function)
-
-    yield from visit(ast.parse(path.read_text(encoding="utf-8")), inside=False)
+def module_of(name: str, modules: frozenset[str]) -> str:
+    """Return the module that an import names: `views.live` for `pocketflow_otel.views.live.LiveRenderer`."""
+    own = name.removeprefix(f"{PACKAGE}.")
+    return own if own in modules else own.rpartition(".")[0]
 
 
 def below(name: str, package: str) -> bool:
@@ -134,15 +111,68 @@ def allowed(name: str, part: str, *, inside: bool) -> bool:
     return any(below(name, entry) for entry in may)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", files(), ids=place)
 def test_a_module_imports_what_its_part_may_import(path: Path) -> None:
+    """What is imported for types alone comes from below, too, where it is ours."""
     part = part_of(path)
 
     assert [
-        f"line {line}: {name}{' in a function' if inside else ''}"
-        for name, inside, line in imports(path)
-        if not allowed(name, part, inside=inside)
+        f"line {found.line}: {found.name}"
+        for found in imports(path)
+        if (not found.for_types or below(found.name, PACKAGE))
+        and not allowed(found.name, part, inside=found.inside)
     ] == []
+
+
+def graph() -> dict[str, set[str]]:
+    """Return which modules of ours each module imports: when it runs, in its functions, for its types.
+
+    Without the package's root: it joins the parts, and others import its version alone.
+    """
+    modules = frozenset(map(module_name, files())) - {""}
+    return {
+        module_name(path): {
+            module_of(found.name, modules) for found in imports(path) if found.name.startswith(f"{PACKAGE}.")
+        }
+        & modules - {module_name(path)}
+        for path in files()
+        if module_name(path)
+    }
+
+
+def circle_in(arrows: dict[str, set[str]]) -> list[str]:
+    """Return a circle of modules or parts, if there is one."""
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def parts_of(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return which parts the modules of each part import."""
+    parts: dict[str, set[str]] = {}
+    for module, imported in arrows.items():
+        part = module.partition(".")[0]
+        parts.setdefault(part, set()).update({other.partition(".")[0] for other in imported} - {part})
+    return parts
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert circle_in(graph()) == []
+
+
+def test_arrows_between_parts_go_down() -> None:
+    assert circle_in(parts_of(graph())) == []
+
+
+def test_a_circle_is_found_and_the_graph_is_not_empty() -> None:
+    arrows = graph()
+    assert "views.styled_text" in arrows["views.live"]
+    assert "store.observation" in arrows["runtime.scope"]  # for its types alone
+    arrows["semconv"].add("views.live")
+    assert set(circle_in(arrows)) >= {"semconv", "views.live"}
+    assert circle_in(parts_of(arrows)) != []
 
 
 def test_the_table_is_not_blind() -> None:
@@ -182,11 +212,6 @@ def test_the_table_is_not_blind() -> None:
 
 def test_nothing_but_the_demo_imports_pocketflow() -> None:
     """A program may have a PocketFlow of its own, which is found only once its folder is on the path."""
-    importing = {
-        str(path.relative_to(ROOT))
-        for path in modules()
-        for name, _, _ in imports(path)
-        if below(name, "pocketflow")
-    }
+    importing = {path for path in files() for found in imports(path) if below(found.name, "pocketflow")}
 
-    assert importing == {"cli/travel.py"}
+    assert set(map(place, importing)) == {"cli/travel.py"}
