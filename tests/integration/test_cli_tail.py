@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from tests.support.processes import PYTHON
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.views import tail
+from pocketflow_otel.traces import follow
 from pocketflow_otel.views.styled_text import render
+from pocketflow_otel.views.tail import tail_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,7 @@ def test_a_run_is_told_as_it_goes_and_as_its_own_process_tells_it(tmp_path: Path
     first = threading.Event()
 
     def follow() -> None:
-        for line in tail.tail(path):
+        for line in tail_lines(path):
             told.append(render(line))
             first.set()
 
@@ -92,7 +93,7 @@ def test_a_run_whose_process_is_killed_ends_so(tmp_path: Path, monkeypatch: pyte
         process.kill()
         process.communicate()
 
-    monkeypatch.setattr(tail, "time", SimpleNamespace(sleep=kill))  # when it has been looked at once
+    monkeypatch.setattr(follow, "time", SimpleNamespace(sleep=kill))  # when it has been looked at once
     result = run("tail", "--dir", tmp_path)
     assert result.exit_code == 0
     last = result.stdout.splitlines()[-1]
