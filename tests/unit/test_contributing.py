@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from tests.unit.test_architecture import PACKAGE, imports, modules, part_of
+from tests.support.source_tree import PACKAGE, files, imports, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,19 +225,28 @@ def test_the_parts_of_the_architecture_are_those_of_the_source() -> None:
     assert named == there - {"__init__"}
 
 
+def part_of(path: Path) -> str:
+    """Return the part that a file belongs to: its folder, or its name at the top."""
+    return place(path).partition("/")[0].removesuffix(".py")
+
+
 def test_the_lines_of_the_architecture_are_in_the_order_of_imports() -> None:
     text = PAGES["architecture"].read_text(encoding="utf-8")
     drawing = re.search(r"```text\n(cli .*?)```", text, re.DOTALL)
     assert drawing is not None
     lines = [re.split(r" {3,}", line)[0].split() for line in drawing[1].splitlines()]
     line_of = {part: number for number, parts in enumerate(lines) for part in parts}
+    parts = {path: part_of(path) for path in files() if place(path) != "__init__.py"}
+    imported = [
+        (path, part, found.name.split(".")[1])
+        for path, part in parts.items()
+        for found in imports(path)
+        if found.name.startswith(f"{PACKAGE}.")
+    ]
 
-    assert {part_of(path) for path in modules()} - {"__init__"} == {*line_of}
+    assert {*parts.values()} == {*line_of}
     assert [
-        f"{path.stem}: {name}"
-        for path in modules()
-        for name, _, _ in imports(path)
-        if name.startswith(f"{PACKAGE}.") and part_of(path) != "__init__"
-        for part in [name.split(".")[1]]
-        if part in line_of and part != part_of(path) and line_of[part] <= line_of[part_of(path)]
+        f"{place(path)}: {other}"
+        for path, part, other in imported
+        if other in line_of and other != part and line_of[other] <= line_of[part]
     ] == []
