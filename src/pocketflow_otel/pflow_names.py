@@ -45,7 +45,7 @@ _SUFFIXES: Final = (".md", ".json", ".pflow")
 
 
 def is_internal(key: object) -> bool:
-    """Tell whether a key of a store, or of what a node wrote, is pflow's own.
+    """Return whether a key of a store, or of what a node wrote, is pflow's own.
 
     >>> [is_internal(key) for key in ("__execution__", "_pflow_depth", "_batch_trace", "greet")]
     [True, True, True, False]
@@ -65,7 +65,7 @@ def returned_category(node_class: str) -> str:
 
 
 def is_file(path: str) -> bool:
-    """Tell whether what pflow has in the place of a workflow's file is one: an inline workflow has none.
+    """Return whether what pflow has in the place of a workflow's file is one: an inline workflow has none.
 
     >>> is_file("hello.pflow.md"), is_file("ir-hash:8e11"), is_file("")
     (True, False, False)

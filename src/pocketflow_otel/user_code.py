@@ -22,7 +22,7 @@ _BEGINNING: Final = "Traceback (most recent call last):"
 
 
 def is_installed(file: str) -> bool:
-    """Tell whether a file belongs to Python, an installed package or PocketFlow: not the user's own."""
+    """Return whether a file belongs to Python, an installed package or PocketFlow: not the user's own."""
     return _INSTALLED.search(file) is not None or any(
         file.startswith((f"{folder}/", f"{folder}\\")) for folder in _FOLDERS
     )

@@ -33,7 +33,7 @@ def exporters_from_env() -> Iterator[SpanExporter]:
 
 
 def wants_metrics() -> bool:
-    """Tell whether the environment asks for metrics over OTLP."""
+    """Return whether the environment asks for metrics over OTLP."""
     return any("otlp" in name for name in exporter_names("metrics"))
 
 

@@ -36,10 +36,10 @@ def chosen_views(present: Iterable[View], config: Config, *, change: bool) -> tu
 
 
 def is_live(views: Iterable[View]) -> bool:
-    """Tell whether one of the views writes lines while a run goes."""
+    """Return whether one of the views writes lines while a run goes."""
     return any(isinstance(view, ConsoleView) and view.mode == "live" for view in views)
 
 
 def keeps_every_run(views: Iterable[View]) -> bool:
-    """Tell whether one of the views leaves a trace file of each run."""
+    """Return whether one of the views leaves a trace file of each run."""
     return any(isinstance(view, FileView) and view.mode == "all" for view in views)

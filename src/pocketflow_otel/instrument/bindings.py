@@ -178,7 +178,7 @@ def _loads(op: _Op) -> bool:
 
 
 def _awaits(before: _Op, jump: _Op) -> bool:
-    """Tell whether a jump back is no loop of the author's, but part of an `await`."""
+    """Return whether a jump back is no loop of the author's, but part of an `await`."""
     return jump.name == "JUMP_BACKWARD_NO_INTERRUPT" or before.name == "CLEANUP_THROW"
 
 

@@ -191,17 +191,17 @@ class PocketFlowPatcher:
         return isinstance(node, self._parallel) if isinstance(node, batch) else None
 
     def _is_as_released(self, cls: type, name: str) -> bool:
-        """Tell whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""
+        """Return whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""
         return next((base in self._non_writing for base in cls.__mro__ if name in base.__dict__), True)
 
 
 def _has(cls: type, name: str) -> bool:
-    """Tell whether a class has a method that can be replaced where it is defined."""
+    """Return whether a class has a method that can be replaced where it is defined."""
     return any(type(base.__dict__.get(name)) is FunctionType for base in cls.__mro__)
 
 
 def _may_write(cls: type) -> bool:
-    """Tell whether a class's own orchestration could write to the store, by what its code names."""
+    """Return whether a class's own orchestration could write to the store, by what its code names."""
     methods = [cls.__dict__.get(name) for name in _ORCHESTRATION]
     return any(_writes(method.__code__) for method in methods if type(method) is FunctionType)
 

@@ -24,7 +24,7 @@ class SdkServices(Protocol):
         """Prepare a provider before its first run: private ids, and the views `config` names."""
 
     def shows_live(self, provider: TracerProvider | None) -> bool:
-        """Tell whether the steps of a provider's runs have lines on stderr while they run."""
+        """Return whether the steps of a provider's runs have lines on stderr while they run."""
 
     def flush(self, provider: TracerProvider | None) -> None:
         """Have the spans of a provider sent before the program can end."""

@@ -211,7 +211,7 @@ class TracedScope(Scope, CallHandler):
         """Set the attributes known at the end. Each kind of scope has its own."""
 
     def fails_by(self, error: BaseException) -> bool:
-        """Tell whether what the user's call raised is a failure."""
+        """Return whether what the user's call raised is a failure."""
         return True
 
     def _error_type(self, error: BaseException | None) -> str:

@@ -76,7 +76,7 @@ _FLOWS: Final = frozenset({"Flow", "BatchFlow", "AsyncFlow", "AsyncBatchFlow", "
 
 @lru_cache(maxsize=1024)
 def says_nothing(name: str) -> bool:
-    """Tell whether a name would fit any flow.
+    """Return whether a name would fit any flow.
 
     >>> [name for name in ("my_flow", "flow2", "MainFlow", "chat_flow", "f", "qa") if says_nothing(name)]
     ['my_flow', 'flow2', 'MainFlow', 'f']
@@ -113,7 +113,7 @@ def title_when_built(frame: FrameType | None) -> Title:
 
 
 def _is_library(frame: FrameType) -> bool:
-    """Tell whether a frame says nothing of the program: that of PocketFlow, or of an installed package."""
+    """Return whether a frame says nothing of the program: that of PocketFlow, or of an installed package."""
     return _is_ours(frame) or is_installed(frame.f_code.co_filename)
 
 
@@ -159,7 +159,7 @@ def _title_of_place(frame: FrameType) -> Title:
 
 
 def _builds_one(code: CodeInfo, call: CallSite | None) -> bool:
-    """Tell whether a function's code builds one flow and no other."""
+    """Return whether a function's code builds one flow and no other."""
     if call is None or call.repeated:
         return False
     constructors = {*_FLOWS, call.function} - {""}

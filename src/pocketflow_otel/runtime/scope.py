@@ -71,7 +71,7 @@ class Scope:
         self._progressed = 0
 
     def is_super_call(self, method: object) -> bool:
-        """Tell whether a call of the owner's `method` goes on with this scope: `super()._run`."""
+        """Return whether a call of the owner's `method` goes on with this scope: `super()._run`."""
         return False
 
     def progress(self, done: float, total: float | None) -> None:
@@ -192,7 +192,7 @@ class Scope:
 
 
 def _on_event_loop() -> bool:
-    """Tell whether this thread runs an event loop, which must not be held up."""
+    """Return whether this thread runs an event loop, which must not be held up."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
 

@@ -87,10 +87,10 @@ def views_of(provider: TracerProvider) -> tuple[View, ...]:
 
 
 def shows_live(provider: trace.TracerProvider | None) -> bool:
-    """Tell whether the steps of a provider's runs have lines on stderr while they run."""
+    """Return whether the steps of a provider's runs have lines on stderr while they run."""
     return isinstance(provider, TracerProvider) and is_live(views_of(provider))
 
 
 def keeps_files() -> bool:
-    """Tell whether each run of this process leaves a trace file."""
+    """Return whether each run of this process leaves a trace file."""
     return any(keeps_every_run(views_of(provider)) for provider in list(_states))

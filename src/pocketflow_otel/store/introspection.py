@@ -54,7 +54,7 @@ def kinds(values: Iterable[object]) -> Iterator[int]:
 
 
 def equal_scalars(one: object, other: object) -> bool:
-    """Tell whether two values are equal built-in scalars of one type."""
+    """Return whether two values are equal built-in scalars of one type."""
     return type(one) is type(other) and id(type(one)) in SCALARS and one == other
 
 

@@ -46,12 +46,12 @@ def parse_name(name: str) -> FileName | None:
 
 
 def is_journal(path: Path) -> bool:
-    """Tell whether a file is a journal, by its name."""
+    """Return whether a file is a journal, by its name."""
     return path.suffix == JOURNAL
 
 
 def is_file_name(text: str) -> bool:
-    """Tell whether what a person typed names a file, not a run."""
+    """Return whether what a person typed names a file, not a run."""
     return os.sep in text or text.endswith((TRACE, JOURNAL))
 
 

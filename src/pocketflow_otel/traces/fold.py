@@ -291,7 +291,7 @@ class RunAccumulator:
 
 
 def _has_failed(span: SpanRecord) -> bool:
-    """Tell whether a span failed, and not merely was cut off with its process."""
+    """Return whether a span failed, and not merely was cut off with its process."""
     return span.failed and semconv.INTERRUPTED not in span.attributes
 
 

@@ -52,7 +52,7 @@ class KnownRuns:
             self._executions.update(_executions(path))
 
     def has(self, run_id: str, execution_id: str) -> bool:
-        """Tell whether a run is there."""
+        """Return whether a run is there."""
         return digits_of(run_id) in self._runs or execution_id in self._executions
 
     def add(self, run_id: str) -> None:

@@ -72,7 +72,7 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 
 def is_running(path: Path) -> bool:
-    """Tell whether the process that writes a journal lives, or nobody can tell.
+    """Return whether the process that writes a journal lives, or nobody can tell.
 
     Raises:
         OSError: The journal cannot be opened.

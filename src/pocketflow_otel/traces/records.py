@@ -172,5 +172,5 @@ class SpanRecord:
         return next(filter(None, map(own_place_in, stacktraces)), "") if self.failed else ""
 
     def has_event(self, name: str) -> bool:
-        """Tell whether an event of this name was recorded."""
+        """Return whether an event of this name was recorded."""
         return any(event.name == name for event in self.events)

@@ -66,7 +66,7 @@ class _Run:
         return self.written - start_of(self.id) > _LATER
 
     def is_running(self) -> bool:
-        """Tell whether it still goes, or nobody can tell."""
+        """Return whether it still goes, or nobody can tell."""
         return any(_is_running(path) for path in self.paths)
 
 

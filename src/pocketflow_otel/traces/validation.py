@@ -99,7 +99,7 @@ def _checked(attributes: Any) -> Any:
 
 
 def _adds_up(attributes: Any) -> bool:
-    """Tell whether a sum of calls has its tokens with it."""
+    """Return whether a sum of calls has its tokens with it."""
     return semconv.SUM_CALLS not in attributes or (
         semconv.SUM_INPUT_TOKENS in attributes and semconv.SUM_OUTPUT_TOKENS in attributes
     )

@@ -302,7 +302,7 @@ def _counts(usage: Any) -> Usage | None:
 
 
 def _leaves_cache_out(usage: Any, parts: list[Any]) -> bool:
-    """Tell whether the input leaves out what was cached, as Anthropic's and Bedrock's does."""
+    """Return whether the input leaves out what was cached, as Anthropic's and Bedrock's does."""
     if _count([usage], ("uncached_input_tokens",)) is not None:
         return False  # pflow since 0.13
     apart = _count(parts, (*_READ_APART, *_WRITTEN_APART)) is not None
@@ -310,7 +310,7 @@ def _leaves_cache_out(usage: Any, parts: list[Any]) -> bool:
 
 
 def _leaves_reasoning_out(usage: Any, tokens: int, output: int, reasoning: int, total: int | None) -> bool:
-    """Tell whether the output given does not include `reasoning` tokens, as Gemini's and xAI's."""
+    """Return whether the output given does not include `reasoning` tokens, as Gemini's and xAI's."""
     if reasoning > output or _count([usage], _THOUGHTS) is not None:
         return True
     return total is not None and total == tokens + output + reasoning

@@ -135,7 +135,7 @@ class PriceBook:
         return _table_price(usage, model, at, base_url)
 
     def knows_without_table(self, usage: Usage) -> bool:
-        """Tell whether `price` answers at once, whether or not the table is loaded."""
+        """Return whether `price` answers at once, whether or not the table is loaded."""
         unpriced = usage.subscribed or not usage.model or runs_locally(usage.model, usage.provider)
         return usage.cost is not None or unpriced or usage.model in self._user or table.ready
 

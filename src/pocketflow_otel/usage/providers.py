@@ -123,12 +123,12 @@ def split_provider(model: str, given: str | None) -> tuple[str | None, str | Non
 
 
 def is_tuned(model: str) -> bool:
-    """Tell whether a model was fine-tuned for somebody, and has a price of its own."""
+    """Return whether a model was fine-tuned for somebody, and has a price of its own."""
     return _TUNED.search(model) is not None
 
 
 def runs_locally(model: str, provider: str | None) -> bool:
-    """Tell whether a model has no price because its provider is software that people run themselves."""
+    """Return whether a model has no price because its provider is software that people run themselves."""
     return (provider or "").lower() in _LOCAL and split_provider(model, provider)[1] is None
 
 

@@ -43,7 +43,7 @@ class ClientSpanUsage:
     duplicated_by: set[str] = field(default_factory=set)
 
     def is_duplicate_of(self, earlier: ClientSpanUsage) -> bool:
-        """Tell whether an earlier span reports the same call; each instrumentation reports it once."""
+        """Return whether an earlier span reports the same call; each instrumentation reports it once."""
         return (
             self.source != earlier.source
             and self.source not in earlier.duplicated_by
@@ -112,7 +112,7 @@ class ScopeUsage:
         self._client_spans: deque[ClientSpanUsage] = deque(maxlen=MAX_CLIENT_SPANS)
 
     def is_new(self, client_span: ClientSpanUsage) -> bool:
-        """Tell whether a client's span reports a call that no other span has reported."""
+        """Return whether a client's span reports a call that no other span has reported."""
         for earlier in self._client_spans:
             if client_span.is_duplicate_of(earlier):
                 earlier.duplicated_by.add(client_span.source)

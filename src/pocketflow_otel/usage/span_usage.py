@@ -76,7 +76,7 @@ def read_span_usage(attributes: Mapping[str, Any]) -> Usage | None:
 
 
 def is_client_span(attributes: Mapping[str, Any]) -> bool:
-    """Tell whether attributes, at the start of a span, are those of an LLM client."""
+    """Return whether attributes, at the start of a span, are those of an LLM client."""
     return any(name in attributes for name in _CLIENT_ATTRIBUTES)
 
 

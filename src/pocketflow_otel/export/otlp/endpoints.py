@@ -106,7 +106,7 @@ def exporter_names(signal: Signal, environ: Mapping[str, str] = os.environ) -> l
 
 
 def endpoint_is_set(environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether the environment names an endpoint for traces."""
+    """Return whether the environment names an endpoint for traces."""
     return bool(setting(ENDPOINT, environ) or setting(variable("ENDPOINT", "traces"), environ))
 
 
@@ -261,7 +261,7 @@ def variables_for(url: str, environ: Mapping[str, str]) -> dict[str, str | None]
 
 
 def is_url(url: str) -> bool:
-    """Tell whether a text is the URL of a server that speaks HTTP."""
+    """Return whether a text is the URL of a server that speaks HTTP."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

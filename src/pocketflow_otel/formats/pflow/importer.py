@@ -66,7 +66,7 @@ def _home() -> Path:
 
 
 def _is_folder(path: Path) -> bool:
-    """Tell whether a path is a folder; what is wrong with it shows when it is opened."""
+    """Return whether a path is a folder; what is wrong with it shows when it is opened."""
     try:
         return path.is_dir()
     except OSError:

@@ -25,7 +25,7 @@ _CUT: Final = 100
 
 
 def is_listed(events: Sequence[Any]) -> bool:
-    """Tell whether the events are of a format that lists the run's calls."""
+    """Return whether the events are of a format that lists the run's calls."""
     return any("shared_after" in mapping(event) for event in events)
 
 

@@ -174,7 +174,7 @@ class PflowPatcher:
         return wrapper
 
     def _shows_live(self) -> bool:
-        """Tell whether the step that runs now has its lines in a live view."""
+        """Return whether the step that runs now has its lines in a live view."""
         services = sdk_services()
         return (
             scope_of() is not None
@@ -220,7 +220,7 @@ def _announcing_answers(prompt: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _adds_details(fields: Mapping[str, Any]) -> bool:
-    """Tell whether a line of pflow's has more than ours: an error that was passed over."""
+    """Return whether a line of pflow's has more than ours: an error that was passed over."""
     if fields.get("is_error"):
         return False
     passed_over = fields.get("error_message") and fields.get("ignore_errors")

@@ -31,7 +31,7 @@ _GATES: Final = {
 
 
 def is_error(action: object) -> bool:
-    """Tell whether an action says that the step failed: `error`, or one that begins with it."""
+    """Return whether an action says that the step failed: `error`, or one that begins with it."""
     return isinstance(action, str) and action.startswith(ERROR)
 
 

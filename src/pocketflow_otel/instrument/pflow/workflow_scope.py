@@ -133,7 +133,7 @@ class WorkflowScope(StoreScope, PflowScope):
             scope = scope.parent
 
     def is_reported(self, node_id: str, warning: object) -> bool:
-        """Tell whether a warning is an event of a step, in this workflow or in one of its own."""
+        """Return whether a warning is an event of a step, in this workflow or in one of its own."""
         return self._reported_warnings.get(node_id) is warning
 
     def end_engine(self) -> None:

@@ -55,7 +55,7 @@ class Attempts:
         return _number(owner, "wait", 0)
 
     def is_last(self, owner: Any, error: Exception) -> bool:
-        """Tell whether no attempt follows the one that raised `error`."""
+        """Return whether no attempt follows the one that raised `error`."""
         return self.count >= self.max_attempts(owner)
 
     def describe(

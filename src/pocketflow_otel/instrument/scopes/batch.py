@@ -109,7 +109,7 @@ class BatchItem(TracedScope):
         super().end(error)
 
     def has_failed(self) -> bool:
-        """Tell whether an item that raised nothing failed."""
+        """Return whether an item that raised nothing failed."""
         return False
 
     def _count(self, *, failed: bool) -> None:
