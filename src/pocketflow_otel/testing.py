@@ -114,8 +114,8 @@ def capture_spans(
         module: The PocketFlow to instrument, by default what is imported as `pocketflow`.
         fixed: Whether ids count from 1 and the clock advances one millisecond at each look.
     """
-    from pocketflow_otel.instrument.copies import Copies
     from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
+    from pocketflow_otel.instrument.pocketflow_copies import Copies
     from pocketflow_otel.instrument.tracer import FlowTracer
     from pocketflow_otel.sdk.provider import count_client_usage
 

@@ -11,8 +11,7 @@ from tests.support.processes import APP, ours, write
 from tests.support.receiver import Receiver, free_port
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.export import exporters
-from pocketflow_otel.export.otlp import endpoints
+from pocketflow_otel.export.otlp import endpoints, exporters
 from pocketflow_otel.sdk.configure import new_provider
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from tests.pflow.pairs import perform
 from tests.support.processes import write
 
 from pocketflow_otel import Config
-from pocketflow_otel.instrument.imports import ImportHooks
+from pocketflow_otel.instrument.import_hooks import ImportHooks
 from pocketflow_otel.instrument.pflow import patcher
 from pocketflow_otel.instrument.tracer import FlowTracer
 

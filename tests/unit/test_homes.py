@@ -40,7 +40,7 @@ FACTS = [
     Fact(
         "names and suffixes of files",
         r"^\*?\.(?:jsonl?|tmp)$|^\.adopting",
-        ("traces/files.py", "pflow_names.py"),  # The latter has those of pflow's own files.
+        ("traces/run_files.py", "pflow_names.py"),  # The latter has those of pflow's own files.
         "path.with_suffix('.jsonl')",
     ),
     Fact("a run's id", r"%Y%m%dT%H%M%SZ", ("runtime/run_id.py",), "f'{start:%Y%m%dT%H%M%SZ}'"),
@@ -111,4 +111,4 @@ def test_a_journal_is_folded_in_one_place() -> None:
 def test_a_file_that_nobody_else_may_read_is_opened_in_one_place() -> None:
     modes = {place(path) for path in files() for value, _ in literals(parsed(path)) if value == 0o600}
 
-    assert modes == {"traces/files.py"}
+    assert modes == {"traces/run_files.py"}

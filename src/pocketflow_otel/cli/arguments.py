@@ -74,14 +74,14 @@ def _uncollected() -> Iterator[None]:
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Complete the id of a run, for the shell."""
-    from pocketflow_otel.traces import files, run_directory
+    from pocketflow_otel.traces import run_directory, run_files
     from pocketflow_otel.traces.records import TraceError
 
     try:
         paths = run_directory.run_paths(directory_of(ctx.params.get("directory")))
     except TraceError:
         return []
-    found = map(files.run_id_of, paths)
+    found = map(run_files.run_id_of, paths)
     return [name for name in (run_directory.LAST, *found) if name.startswith(incomplete)]
 
 

@@ -282,7 +282,7 @@ def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding 
 
 def _check_endpoint(signal: Literal["traces", "metrics"], name: str, to: Endpoint) -> Finding:
     from pocketflow_otel.cli import diagnosis
-    from pocketflow_otel.export.exporters import probe
+    from pocketflow_otel.export.otlp.exporters import probe
 
     what, how = _SIGNAL_NOUNS[signal], _PROTOCOL_NAMES[to.protocol]
     failed = probe(signal, name)
@@ -334,7 +334,7 @@ def check_variables() -> Iterator[Finding]:
 
 def check_directory() -> Iterator[Finding]:
     """Whether trace files can be written."""
-    from pocketflow_otel.traces import files
+    from pocketflow_otel.traces import run_files
 
     directory = Config.from_env(report=no_report).dir
     try:
@@ -359,7 +359,7 @@ def check_directory() -> Iterator[Finding]:
         yield Finding(
             "problem",
             f"the disk of {nearest} is full",
-            f"rm {directory}/*{files.TRACE}   # or free space elsewhere",
+            f"rm {directory}/*{run_files.TRACE}   # or free space elsewhere",
         )
     else:
         yield Finding("ok", f"trace files go to {directory}")

@@ -74,12 +74,12 @@ def readable_summaries(directory: Path, since: float | None) -> Iterator[RunSumm
     """Yield the summaries of runs since then, the newest first; name the files that cannot be read."""
     from pocketflow_otel.cli.output import note
     from pocketflow_otel.runtime.run_id import start_of
-    from pocketflow_otel.traces import files, run_directory
+    from pocketflow_otel.traces import run_directory, run_files
     from pocketflow_otel.traces.records import TraceError
 
     paths = run_directory.run_paths(directory)
     if since is not None:
-        paths = [path for path in paths if start_of(files.run_id_of(path)) >= int(since)]
+        paths = [path for path in paths if start_of(run_files.run_id_of(path)) >= int(since)]
     for summary in run_directory.summaries(paths):
         if isinstance(summary, TraceError):
             note(f"Warning: {summary}")

@@ -173,7 +173,7 @@ class GrpcSender(Sender):
     def __init__(self, to: Endpoint) -> None:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        from pocketflow_otel.export import exporters
+        from pocketflow_otel.export.otlp import exporters
 
         super().__init__(to.target, {})
         with endpoints.changed_environment(exporters.variables_for_setup()):

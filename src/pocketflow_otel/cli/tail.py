@@ -45,13 +45,13 @@ def tail(*, run: str | None, directory: Path | None, as_json: bool) -> None:
 
 
 def _followed(path: Path) -> Iterator[Line]:
-    from pocketflow_otel.traces import files
+    from pocketflow_otel.traces import run_files
     from pocketflow_otel.views.tail import tail_lines
 
     try:
         yield from tail_lines(path)
     except FileNotFoundError:  # It ended between two looks.
-        yield from _saved(files.trace_path(path))
+        yield from _saved(run_files.trace_path(path))
 
 
 def _saved(path: Path) -> Iterator[Line]:

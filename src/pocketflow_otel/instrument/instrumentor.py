@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
 
-    from pocketflow_otel.instrument.copies import Copies
     from pocketflow_otel.instrument.pflow.patcher import PflowPatcher
+    from pocketflow_otel.instrument.pocketflow_copies import Copies
     from pocketflow_otel.instrument.tracer import FlowTracer
 
 
@@ -44,7 +44,7 @@ class PocketFlowInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships w
         return ("pocketflow >= 0.0.1, < 0.1",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        from pocketflow_otel.instrument.copies import Copies
+        from pocketflow_otel.instrument.pocketflow_copies import Copies
 
         copies = Copies(_flow_tracer(kwargs))
         copies.patch()

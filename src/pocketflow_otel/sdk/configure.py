@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
 from pocketflow_otel.config import Config
-from pocketflow_otel.export import exporters
+from pocketflow_otel.export.otlp import exporters
 from pocketflow_otel.export.otlp.endpoints import changed_environment
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.instrumentor import PflowInstrumentor, PocketFlowInstrumentor

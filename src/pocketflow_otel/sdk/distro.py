@@ -11,7 +11,7 @@ from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
 from pocketflow_otel.config import Config, no_report
-from pocketflow_otel.export import exporters
+from pocketflow_otel.export.otlp import exporters
 from pocketflow_otel.export.otlp.endpoints import changed_environment, sdk_variables, set_variables, setting
 from pocketflow_otel.sdk.ids import PrivateIdGenerator
 from pocketflow_otel.sdk.named_exporters import processor_for

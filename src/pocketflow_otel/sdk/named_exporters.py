@@ -17,9 +17,9 @@ from opentelemetry.trace import get_tracer_provider
 
 from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export.console.console_view import ConsoleSpanExporter
-from pocketflow_otel.export.exporters import target_of
 from pocketflow_otel.export.file.file_view import FileSpanExporter
 from pocketflow_otel.export.otlp.batch_processor import Limits, SafeBatchProcessor
+from pocketflow_otel.export.otlp.exporters import target_of
 from pocketflow_otel.sdk.provider import keeps_files, prepare_provider
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.traces import files, journal, lock, otlp_json, trace_layout
+from pocketflow_otel.traces import document_layout, journal, lock, otlp_json, run_files
 from pocketflow_otel.traces.fold import JournalFold
 from pocketflow_otel.traces.records import TraceError
 
@@ -39,18 +39,18 @@ def write_trace_file(path: Path, status: str | None = None) -> Path:
         OSError: The disk is full, or the directory is gone; the journal is still there.
         TraceError: The journal has no readable first line.
     """
-    target, draft = files.trace_path(path), files.draft_path(path)
+    target, draft = run_files.trace_path(path), run_files.draft_path(path)
     with ExitStack() as stack:
         events, spans = (stack.enter_context(_part(path.parent)) for _ in range(2))
         fields = _write_parts(path, events, spans, status)
         stack.callback(draft.unlink, missing_ok=True)
-        with open(draft, "w", encoding="utf-8", errors="replace", opener=files.open_private) as file:
+        with open(draft, "w", encoding="utf-8", errors="replace", opener=run_files.open_private) as file:
             file.write(_json(fields, indent=1)[:-2])
-            file.write(f",{trace_layout.EVENTS}\n")
+            file.write(f",{document_layout.EVENTS}\n")
             _append(events, file)
-            file.write(f"\n ],{trace_layout.SPANS}")
+            file.write(f"\n ],{document_layout.SPANS}")
             _append(spans, file)
-            file.write(trace_layout.END)
+            file.write(document_layout.END)
         draft.replace(target)
     path.unlink(missing_ok=True)
     return target
@@ -132,7 +132,7 @@ def recover(directory: Path) -> Iterator[Path]:
 
     What cannot be written or read stays as it is: readers take journals too.
     """
-    for path in files.journals(directory):
+    for path in run_files.journals(directory):
         with suppress(OSError, TraceError):
             if path.stat().st_size and not lock.is_running(path):
                 yield write_trace_file(path)

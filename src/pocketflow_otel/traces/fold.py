@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from pocketflow_otel import semconv
 from pocketflow_otel.traces import journal
+from pocketflow_otel.traces.document_layout import FORMAT
 from pocketflow_otel.traces.records import ERROR, SpanRecord, TraceError
-from pocketflow_otel.traces.trace_layout import FORMAT
 from pocketflow_otel.traces.validation import read_span
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.runtime.run_id import digits_of
-from pocketflow_otel.traces import chronology, files, finalize, journal, run_directory
+from pocketflow_otel.traces import chronology, finalize, journal, run_directory, run_files
 from pocketflow_otel.traces.records import UNSET
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class KnownRuns:
         self._runs: set[str] = set()
         self._executions: set[str] = set()
         for path in run_directory.run_paths(directory):
-            self._runs.add(digits_of(files.run_id_of(path)))
+            self._runs.add(digits_of(run_files.run_id_of(path)))
             self._executions.update(_executions(path))
 
     def has(self, run_id: str, execution_id: str) -> bool:
@@ -86,10 +86,10 @@ def write_imported_run(
     Raises:
         OSError: It cannot be written.
     """
-    files.make_directory(directory)
-    with TemporaryDirectory(prefix=files.IMPORT_FOLDER, dir=directory) as folder:
-        path = files.journal_path(Path(folder), run_id)
-        with open(path, "wb", opener=files.open_private) as file:
+    run_files.make_directory(directory)
+    with TemporaryDirectory(prefix=run_files.IMPORT_FOLDER, dir=directory) as folder:
+        path = run_files.journal_path(Path(folder), run_id)
+        with open(path, "wb", opener=run_files.open_private) as file:
             root = spans[0]
             header = journal.Header(
                 run_id=run_id,

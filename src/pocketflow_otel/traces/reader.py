@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.fields import text
-from pocketflow_otel.traces import files, journal, lock, trace_layout
+from pocketflow_otel.traces import document_layout, journal, lock, run_files
 from pocketflow_otel.traces.fold import JournalFold
 from pocketflow_otel.traces.json_file import load_object, open_regular
 from pocketflow_otel.traces.records import TraceError
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from pocketflow_otel.traces.records import SpanRecord
 
-_EVENTS: Final = trace_layout.EVENTS.encode()
-_SPANS: Final = trace_layout.SPANS.encode()
-_END: Final = trace_layout.END.encode()
+_EVENTS: Final = document_layout.EVENTS.encode()
+_SPANS: Final = document_layout.SPANS.encode()
+_END: Final = document_layout.END.encode()
 
 _SUMMARY: Final = 8_192
 """Bytes in which nearly every summary fits."""
@@ -46,8 +46,8 @@ def read(path: Path) -> Trace:
 
 def _finished(path: Path) -> Path:
     """Return the trace file of a journal whose run has ended since its name was read."""
-    finished = files.trace_path(path)
-    return finished if files.is_journal(path) and finished.exists() else path
+    finished = run_files.trace_path(path)
+    return finished if run_files.is_journal(path) and finished.exists() else path
 
 
 def read_summary(path: Path) -> RunSummary:
@@ -59,7 +59,7 @@ def read_summary(path: Path) -> RunSummary:
         TraceError: As `read`; and the file is cut off.
     """
     path = _finished(path)
-    if files.is_journal(path):
+    if run_files.is_journal(path):
         return read(path).summary
     with open_regular(path) as file:
         data = file.read(_SUMMARY)
@@ -96,8 +96,8 @@ def _load(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def _checked(path: Path, document: dict[str, Any]) -> dict[str, Any]:
-    if document.get("format") != trace_layout.FORMAT:
-        problem = journal.version_problem(document.get("format"), trace_layout.FORMAT)
+    if document.get("format") != document_layout.FORMAT:
+        problem = journal.version_problem(document.get("format"), document_layout.FORMAT)
         raise TraceError(f"{path} cannot be read: {problem}")
     return document
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.runtime.run_id import start_of
-from pocketflow_otel.traces import files, lock
+from pocketflow_otel.traces import lock, run_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,7 @@ def _scan(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
     drafts = []
     with os.scandir(directory) as entries:
         for entry in entries:
-            name, path = files.parse_name(entry.name), directory / entry.name
+            name, path = run_files.parse_name(entry.name), directory / entry.name
             if name is None:
                 drafts += _import_in(entry, path)
                 continue
@@ -140,7 +140,7 @@ def _scan(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
 
 def _import_in(entry: os.DirEntry[str], path: Path) -> list[tuple[Path, float]]:
     """Return the folder of an import, with the last change in it; nothing for anything else."""
-    if not entry.name.startswith(files.IMPORT_FOLDER) or not entry.is_dir(follow_symlinks=False):
+    if not entry.name.startswith(run_files.IMPORT_FOLDER) or not entry.is_dir(follow_symlinks=False):
         return []
     try:
         return [(path, max(each.lstat().st_mtime for each in (path, *path.iterdir())))]
@@ -150,7 +150,7 @@ def _import_in(entry: os.DirEntry[str], path: Path) -> list[tuple[Path, float]]:
 
 def _is_running(path: Path) -> bool:
     try:
-        return files.is_journal(path) and lock.is_running(path)
+        return run_files.is_journal(path) and lock.is_running(path)
     except FileNotFoundError:
         return False
     except OSError:  # Nobody can tell.
@@ -159,7 +159,7 @@ def _is_running(path: Path) -> bool:
 
 def _removed(path: Path) -> bool:
     with suppress(OSError):
-        if path.name.startswith(files.IMPORT_FOLDER):
+        if path.name.startswith(run_files.IMPORT_FOLDER):
             shutil.rmtree(path)
         else:
             path.unlink()

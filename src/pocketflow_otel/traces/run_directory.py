@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.runtime.run_id import start_text
-from pocketflow_otel.traces import files, lock, reader
+from pocketflow_otel.traces import lock, reader, run_files
 from pocketflow_otel.traces.records import TraceError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run_paths(directory: Path) -> list[Path]:
         raise TraceError(f"{directory} cannot be read: {error.strerror}") from None
     found: dict[str, str] = {}
     for name in sorted(names, reverse=True):  # A journal comes before its trace file, which wins.
-        parsed = files.parse_name(name)
+        parsed = run_files.parse_name(name)
         if parsed is not None and not parsed.is_draft:
             found[parsed.run_id] = name
     paths: list[Path] = []
@@ -62,7 +62,7 @@ def summaries(paths: Iterable[Path]) -> Iterator[RunSummary | TraceError]:
         try:
             yield reader.read_summary(path)
         except TraceError as error:
-            if files.is_journal(path) and _is_new(path):
+            if run_files.is_journal(path) and _is_new(path):
                 continue
             if path.exists():
                 yield error
@@ -85,22 +85,22 @@ def find(directory: Path, wanted: str) -> Path:
     Raises:
         TraceError: None fits, or several do.
     """
-    if files.is_file_name(wanted):
+    if run_files.is_file_name(wanted):
         return Path(wanted)
     found = run_paths(directory)
     if wanted == LAST:
         if not found:
             raise TraceError(f"there is no run in {directory} yet")
         return found[0]
-    fitting = [path for path in found if wanted in files.run_id_of(path)]
-    exact = [path for path in fitting if files.run_id_of(path) == wanted]
+    fitting = [path for path in found if wanted in run_files.run_id_of(path)]
+    exact = [path for path in fitting if run_files.run_id_of(path) == wanted]
     if len(fitting) == 1 or exact:
         return (exact or fitting)[0]
     if not fitting:
         if Path(wanted).exists():
             return Path(wanted)
         raise TraceError(f"no run in {directory} has {wanted!r} in its id")
-    names = ", ".join(files.run_id_of(path) for path in fitting[:_NAMED])
+    names = ", ".join(run_files.run_id_of(path) for path in fitting[:_NAMED])
     more = ", ..." if len(fitting) > _NAMED else ""
     raise TraceError(f"{wanted!r} fits {len(fitting):,} runs: {names}{more}")
 
@@ -110,7 +110,7 @@ def running(directory: Path) -> list[Path]:
     found = []
     for path in run_paths(directory):
         try:
-            if files.is_journal(path) and lock.is_running(path):
+            if run_files.is_journal(path) and lock.is_running(path):
                 found.append(path)
         except OSError:  # It has ended just now.
             continue

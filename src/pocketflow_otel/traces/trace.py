@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.fields import count, instant, mapping, number, text
-from pocketflow_otel.traces import files
+from pocketflow_otel.traces import run_files
 from pocketflow_otel.traces.records import ENDED, Trouble, flow_name
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def parse_summary(document: Mapping[str, Any], path: Path) -> RunSummary:
     status = document.get("status")
     return RunSummary(
         path=path,
-        run_id=text(document.get("run_id")) or files.run_id_of(path),
+        run_id=text(document.get("run_id")) or run_files.run_id_of(path),
         trace_id=text(document.get("trace_id")),
         flow=text(document.get("flow")),
         starts_at=text(document.get("starts_at")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pocketflow_otel.traces import files
+from pocketflow_otel.traces import run_files
 from pocketflow_otel.traces.follow import follow
 from pocketflow_otel.views.live import LiveRenderer
 from pocketflow_otel.views.replay import event_lines
@@ -40,7 +40,7 @@ def tail_lines(path: Path) -> Iterator[Line]:
         yield from renderer.ended(span)
         if span.span_id == run.root_id:
             yield from renderer.summary(span, late=run.late)
-            yield path_line(files.trace_path(path))
+            yield path_line(run_files.trace_path(path))
             return
     yield _interrupted(run)
 

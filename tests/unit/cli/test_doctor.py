@@ -19,7 +19,7 @@ from tests.support.processes import write
 import pocketflow_otel
 from pocketflow_otel.cli import doctor as doctors
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.export import exporters
+from pocketflow_otel.export.otlp import exporters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ from pocketflow_otel.runtime.run_events import (
     Progress,
 )
 from pocketflow_otel.runtime.run_id import digits_of
-from pocketflow_otel.traces import files, run_directory
+from pocketflow_otel.traces import run_directory, run_files
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.views.live import LiveRenderer
 from pocketflow_otel.views.repeated_failures import MIN_INTERVAL
@@ -181,8 +181,8 @@ def _command_to_show(path: Path) -> str:
     directory, run = path.parent, run_directory.LAST
     with suppress(TraceError):
         newest = next(iter(run_directory.run_paths(directory)), path)
-        if files.run_id_of(newest) != files.run_id_of(path):
-            run = digits_of(files.run_id_of(path))  # Which no other run has.
+        if run_files.run_id_of(newest) != run_files.run_id_of(path):
+            run = digits_of(run_files.run_id_of(path))  # Which no other run has.
     command = f"pocketflow-otel show {run}"
     with suppress(OSError, RuntimeError):  # No home, or no working directory.
         if directory == Config.from_env(report=no_report).dir.expanduser().absolute():

@@ -18,7 +18,7 @@ from pocketflow_otel.export.run_assembler import RunAssembler
 from pocketflow_otel.export.run_processor import OpenRun
 from pocketflow_otel.guard import guard
 from pocketflow_otel.runtime.run_id import make_run_id
-from pocketflow_otel.traces import files, finalize, journal
+from pocketflow_otel.traces import finalize, journal, run_files
 from pocketflow_otel.traces.chronology import in_order
 from pocketflow_otel.traces.retention import Keep, prune
 from pocketflow_otel.views.styled_text import WARN, Part, escape
@@ -74,7 +74,7 @@ class FileView:
     def run_started(self, run: OpenRun) -> None:
         try:
             self._journals[run] = opened = JournalWriter(self._directory.expanduser(), run)
-            run.path = files.trace_path(opened.path)
+            run.path = run_files.trace_path(opened.path)
         except (OSError, RuntimeError) as error:
             self._warn(f"no trace file in {self._directory}", error)
 

@@ -6,7 +6,7 @@ import os
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
-from pocketflow_otel.traces import files, journal, lock
+from pocketflow_otel.traces import journal, lock, run_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,12 +33,12 @@ class JournalWriter:
     """
 
     def __init__(self, directory: Path, run: OpenRun) -> None:
-        files.make_directory(directory)
+        run_files.make_directory(directory)
         self.path, self._file = _create(directory, run.id)
         self.size = 0
         self.broken = False
         header = journal.Header(
-            run_id=files.run_id_of(self.path),
+            run_id=run_files.run_id_of(self.path),
             trace_id=run.trace_id,
             root_id=run.root_id,
             start=run.start,
@@ -72,10 +72,10 @@ def _create(directory: Path, name: str) -> tuple[Path, int]:
     """Create a journal that nobody else has, with a number behind the name if need be."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
     for stem in chain([name], (f"{name}-{number}" for number in count(2))):
-        path = files.journal_path(directory, stem)
-        if not files.trace_path(path).exists():
+        path = run_files.journal_path(directory, stem)
+        if not run_files.trace_path(path).exists():
             try:
-                descriptor = files.open_private(path, flags)
+                descriptor = run_files.open_private(path, flags)
             except FileExistsError:
                 continue
             try:

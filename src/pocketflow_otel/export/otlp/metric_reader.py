@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from pocketflow_otel.export import exporters
 from pocketflow_otel.export.console.terminal import LineStream
+from pocketflow_otel.export.otlp import exporters
 from pocketflow_otel.export.otlp.batch_processor import MAX_REASON_LENGTH, exit_seconds_left
 from pocketflow_otel.export.otlp.log_capture import captured_logs
 from pocketflow_otel.store.redaction import shorten

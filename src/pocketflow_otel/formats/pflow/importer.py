@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pocketflow_otel import __version__, semconv
 from pocketflow_otel.formats.pflow.pflow_reader import read
 from pocketflow_otel.formats.pflow.span_builder import run_id, spans
-from pocketflow_otel.traces import files, import_run, lock, reader
+from pocketflow_otel.traces import import_run, lock, reader, run_files
 from pocketflow_otel.traces.records import TraceError
 from pocketflow_otel.usage.pricing import PriceBook, read_prices
 
@@ -145,7 +145,7 @@ class Importer:
         }
         found = spans(run, self._prices, texts=self._texts)
         made = import_run.write_imported_run(self._directory, run_id(run), found, resource)
-        self._known.add(files.run_id_of(made))
+        self._known.add(run_files.run_id_of(made))
         return ImportOutcome(path, "imported", reader.read_summary(made))
 
 

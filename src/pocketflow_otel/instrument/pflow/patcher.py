@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard, logger
-from pocketflow_otel.instrument.imports import ImportHooks
+from pocketflow_otel.instrument.import_hooks import ImportHooks
 from pocketflow_otel.instrument.patching import Patches, SubclassPatcher
 from pocketflow_otel.instrument.pflow import engine_0_8, engine_0_11, subprocesses
 from pocketflow_otel.instrument.pflow.context_propagation import propagating_executor

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGrpc
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp
 
-from pocketflow_otel.export import exporters as otlp
+from pocketflow_otel.export.otlp import exporters as otlp
 
 if TYPE_CHECKING:
     from collections.abc import Callable

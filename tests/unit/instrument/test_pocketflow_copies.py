@@ -18,7 +18,7 @@ from tests.support.variants import RELEASES, VARIANTS, folder, variant
 
 from pocketflow_otel import Config, PocketFlowInstrumentor
 from pocketflow_otel.guard import guard, set_strict
-from pocketflow_otel.instrument.imports import ImportHooks
+from pocketflow_otel.instrument.import_hooks import ImportHooks
 from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
 from pocketflow_otel.testing import capture_spans
 
@@ -285,7 +285,7 @@ def test_a_failure_of_ours_is_no_failure_of_the_import(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     set_strict(False)
-    monkeypatch.setattr("pocketflow_otel.instrument.copies.PocketFlowPatcher", None)
+    monkeypatch.setattr("pocketflow_otel.instrument.pocketflow_copies.PocketFlowPatcher", None)
     with capture_spans():
         module = imported(tmp_path, STEP + NODE + FLOW)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 from pocketflow_otel.guard import guard, logger
-from pocketflow_otel.instrument.imports import ImportHooks
+from pocketflow_otel.instrument.import_hooks import ImportHooks
 from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
 
 if TYPE_CHECKING:
