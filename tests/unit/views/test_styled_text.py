@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+import wcwidth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,3 +106,19 @@ def test_a_line_is_cut_to_the_columns_of_a_terminal(text: str, columns: int, sho
 @given(st.lists(st.text().map(escape)), st.integers(1, 30))
 def test_a_line_that_was_cut_fits(texts: list[str], columns: int) -> None:
     assert line_width(fitted([Part(text) for text in texts], columns)) <= columns
+
+
+def test_what_is_measured_without_tables_takes_the_columns_that_tables_say() -> None:
+    printable = [chr(code) for code in range(0x20, 0x3000) if chr(code).isprintable()]
+
+    assert [char for char in printable if width(char) != max(wcwidth.wcwidth(char), 0)] == []
+
+
+def test_latin_greek_and_cyrillic_letters_wait_for_no_tables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "wcwidth", None)  # An import of it raises.
+
+    assert width("  ✓ Schlüssel “naïve” → Ключ, αβγ, 5 €, ½ …") == 43
+    with pytest.raises(ImportError):
+        width("質問")
