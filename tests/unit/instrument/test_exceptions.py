@@ -427,17 +427,22 @@ def test_one_item_of_a_gather_fails_and_the_others_end_when_they_end() -> None:
 
 
 def test_rounds_that_are_cancelled_end_their_spans() -> None:
+    waiting: list[object] = []
+
     class Waits(AsyncNode):
         async def exec_async(self, prep_res: object) -> None:
+            waiting.append(self)
+            if len(waiting) == 2:
+                self.params["limit"].reschedule(0)
             await asyncio.sleep(60)
 
     class Rounds(AsyncParallelBatchFlow):
         async def prep_async(self, shared: Store) -> list[Store]:
-            return [{}, {}]
+            return [shared, shared]
 
     async def main() -> None:
-        async with asyncio.timeout(0.01):
-            await Rounds(start=Waits()).run_async({})
+        async with asyncio.timeout(None) as limit:
+            await Rounds(start=Waits()).run_async({"limit": limit})
 
     with capture_spans() as captured:
         assert isinstance(caught(asyncio.run, main()), TimeoutError)
@@ -453,12 +458,16 @@ def test_rounds_that_are_cancelled_end_their_spans() -> None:
 
 def test_a_step_cancelled_while_it_waits_for_its_next_attempt_ends() -> None:
     class Retried(AsyncNode):
-        async def exec_async(self, prep_res: object) -> None:
+        async def prep_async(self, shared: Store) -> Any:
+            return shared["limit"]
+
+        async def exec_async(self, prep_res: Any) -> None:
+            prep_res.reschedule(0)
             raise ConnectionError("no answer")
 
     async def main() -> None:
-        async with asyncio.timeout(0.01):
-            await Retried(max_retries=2, wait=60).run_async({})
+        async with asyncio.timeout(None) as limit:
+            await Retried(max_retries=2, wait=60).run_async({"limit": limit})
 
     with capture_spans() as captured:
         assert isinstance(caught(asyncio.run, main()), TimeoutError)
