@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pocketflow_otel import semconv
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pocketflow_otel.traces.trace import SpanNode, Trace
 
 NodePath = tuple[str, ...]
 """The names of the flows that a node lies in, and its own."""
+Turn = Literal["enter", "leave", "node"]
+"""Whether a walk enters or leaves a flow, or comes by what has nothing in it."""
 NodeLabel = Callable[[str, "GraphNode"], str]
 """Returns what stands in a node, by its name; lines are parted by line feeds."""
 EdgeLabel = Callable[[str, int], str]
@@ -52,6 +56,23 @@ class Graph:
     def inside(self, path: NodePath) -> list[NodePath]:
         """Return the nodes right in a flow, in the order in which they were reached."""
         return [inner for inner in self.nodes if len(inner) == len(path) + 1 and inner[:-1] == path]
+
+    def walk(self) -> Iterator[tuple[NodePath, Turn]]:
+        """Yield the nodes as they lie in one another: a flow, what is in it, and the flow again.
+
+        Depth first without recursion: flows may nest deeper than Python's stack.
+        """
+        waiting: list[tuple[NodePath, bool]] = [(path, False) for path in reversed(self.inside(()))]
+        while waiting:
+            path, leaving = waiting.pop()
+            if leaving:
+                yield path, "leave"
+                continue
+            below = self.inside(path)
+            yield path, "enter" if below else "node"
+            if below:
+                waiting.append((path, True))
+                waiting += [(inner, False) for inner in reversed(below)]
 
 
 def build_graph(trace: Trace) -> Graph:

@@ -25,24 +25,18 @@ def dot_lines(graph: Graph, node_label: NodeLabel, edge_label: EdgeLabel) -> Ite
 
 
 def _node_lines(graph: Graph, ids: dict[NodePath, str], node_label: NodeLabel) -> Iterator[str]:
-    # Depth first without recursion: flows may nest deeper than Python's stack.
-    waiting: list[tuple[NodePath, bool]] = [(path, False) for path in reversed(graph.inside(()))]
-    while waiting:
-        path, leaving = waiting.pop()
+    for path, turn in graph.walk():
         indent = "  " * len(path)
-        if leaving:
+        if turn == "leave":
             yield f"{indent}}}"
             continue
         node = graph.nodes[path]
         label = _quoted(node_label(path[-1], node))
         red = ", color=red" if node.failed else ""
-        below = graph.inside(path)
-        if below:
+        if turn == "enter":
             # Edges need a node: the cluster's label is one of its own.
             yield f"{indent}subgraph cluster_{ids[path]} {{"
             yield f"{indent}  {ids[path]} [label={label}, shape=plaintext{red}];"
-            waiting.append((path, True))
-            waiting += [(inner, False) for inner in reversed(below)]
         else:
             yield f"{indent}{ids[path]} [label={label}{red}];"
 

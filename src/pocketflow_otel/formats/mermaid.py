@@ -28,23 +28,13 @@ def mermaid_lines(graph: Graph, node_label: NodeLabel, edge_label: EdgeLabel) ->
 
 
 def _node_lines(graph: Graph, ids: dict[NodePath, str], node_label: NodeLabel) -> Iterator[str]:
-    # Depth first without recursion: flows may nest deeper than Python's stack.
-    waiting: list[tuple[NodePath, bool]] = [(path, False) for path in reversed(graph.inside(()))]
-    while waiting:
-        path, leaving = waiting.pop()
+    for path, turn in graph.walk():
         indent = "  " * len(path)
-        if leaving:
+        if turn == "leave":
             yield f"{indent}end"
             continue
-        node = graph.nodes[path]
-        label = _quoted(node_label(path[-1], node))
-        below = graph.inside(path)
-        if below:
-            yield f"{indent}subgraph {ids[path]}[{label}]"
-            waiting.append((path, True))
-            waiting += [(inner, False) for inner in reversed(below)]
-        else:
-            yield f"{indent}{ids[path]}[{label}]"
+        label = _quoted(node_label(path[-1], graph.nodes[path]))
+        yield f"{indent}{'subgraph ' if turn == 'enter' else ''}{ids[path]}[{label}]"
 
 
 def _quoted(label: str) -> str:
