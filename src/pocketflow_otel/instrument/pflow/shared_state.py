@@ -5,10 +5,14 @@ Nothing of pflow is called: dicts are read, and nothing else.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pocketflow_otel import pflow_names
+from pocketflow_otel.fields import mapping
 from pocketflow_otel.store.introspection import StoreProxy, list_items, store_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CACHE_HITS: Final = "__cache_hits__"
 EXECUTION: Final = "__execution__"
@@ -24,24 +28,22 @@ def peek(shared: object, key: str) -> Any:
     return dict.get(store, key) if isinstance(store, dict) else None
 
 
-def engine_records(shared: object, key: str) -> dict[Any, Any]:
+def engine_records(shared: object, key: str) -> Mapping[Any, Any]:
     """Return the engine's records of one kind, such as warnings by node id; empty without any."""
-    found = peek(shared, key)
-    return found if isinstance(found, dict) else {}
+    return mapping(peek(shared, key))
 
 
-def output_of(shared: object, node_id: str) -> dict[Any, Any]:
+def output_of(shared: object, node_id: str) -> Mapping[Any, Any]:
     """Return what a node wrote; from 0.12 on, of one that failed, what pflow archived of it."""
     found = peek(shared, node_id)
     if found is None:
         found = failure_of(shared, node_id).get("data")
-    return found if isinstance(found, dict) else {}
+    return mapping(found)
 
 
-def failure_of(shared: object, node_id: str) -> dict[Any, Any]:
+def failure_of(shared: object, node_id: str) -> Mapping[Any, Any]:
     """Return pflow's record of a node's failure: `data`, `category`, `error`; from 0.12 on."""
-    found = engine_records(shared, FAILURES).get(node_id)
-    return found if isinstance(found, dict) else {}
+    return mapping(engine_records(shared, FAILURES).get(node_id))
 
 
 def category_of(shared: object, node_id: str, node_class: str) -> str:
