@@ -102,10 +102,11 @@ def test_a_trace_file_cut_off_at_any_byte_is_refused_in_one_sentence(tmp_path: P
     flow = pocketflow.Flow(start=AskInVain())
     flow.name = "größe"
     (path,) = save(tmp_path, flow)
-    whole = path.read_bytes()
+    # Without its last newline a file still has all that it says.
+    whole = path.read_bytes().rstrip()
     cut = tmp_path / "cut.json"
     cut.write_bytes(whole)
-    for length in share(range(len(whole.rstrip()) - 1, 0, -1)):
+    for length in share(range(len(whole) - 1, 0, -1)):
         os.truncate(cut, length)
         for read in (reader.read, reader.read_summary):
             with pytest.raises(TraceError) as caught:
