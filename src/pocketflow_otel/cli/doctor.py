@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-from pocketflow_otel.cli.environments import has_ours, remedy
+from pocketflow_otel.cli.virtualenvs import has_ours, remedy
 from pocketflow_otel.config import PREFIX, VARIABLES, Config, no_report
 from pocketflow_otel.export.otlp.endpoints import (
     EXPORTERS,
@@ -281,21 +281,22 @@ def _check_exporter(signal: Literal["traces", "metrics"], name: str) -> Finding 
 
 
 def _check_endpoint(signal: Literal["traces", "metrics"], name: str, to: Endpoint) -> Finding:
-    from pocketflow_otel.cli import diagnosis
+    from pocketflow_otel.cli import endpoint_diagnosis
     from pocketflow_otel.export.otlp.exporters import probe
 
     what, how = _SIGNAL_NOUNS[signal], _PROTOCOL_NAMES[to.protocol]
     failed = probe(signal, name)
     if not failed:
         return Finding("ok", f"the OTLP endpoint {to.redacted_target} takes {what} over {how}")
-    message = f"the OTLP endpoint {to.redacted_target} takes no {what} over {how}: {diagnosis.reason(failed)}"
-    if name == "otlp" and diagnosis.may_take_other_protocol(failed):
+    why = endpoint_diagnosis.reason(failed)
+    message = f"the OTLP endpoint {to.redacted_target} takes no {what} over {how}: {why}"
+    if name == "otlp" and endpoint_diagnosis.may_take_other_protocol(failed):
         protocol, other = to.protocol_from or PROTOCOL, HTTP if to.protocol == GRPC else GRPC
         with changed_environment({protocol: other}):
             if not probe(signal, name):
                 message += f"; over {_PROTOCOL_NAMES[other]} it does"
                 return Finding("problem", message, f"export {protocol}={other}")
-    return Finding("problem", message, diagnosis.fix_for(to, failed))
+    return Finding("problem", message, endpoint_diagnosis.fix_for(to, failed))
 
 
 _SIGNAL_NOUNS: Final = {"traces": "spans", "metrics": "metrics"}

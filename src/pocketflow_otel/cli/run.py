@@ -19,7 +19,7 @@ import click
 
 from pocketflow_otel import startup_variables
 from pocketflow_otel.cli.arguments import UserError
-from pocketflow_otel.cli.environments import has_ours, remedy
+from pocketflow_otel.cli.virtualenvs import has_ours, remedy
 from pocketflow_otel.config import DEFAULT_DIRECTORY
 from pocketflow_otel.export.otlp.endpoints import GRPC_PORT
 

@@ -90,9 +90,6 @@ class FlowTracer:
         self.metrics: Metrics | None = None
         self.tracer: Tracer | None = None
         self._prices = PriceBook(read_prices(config.prices) if config.prices is not None else {})
-        self._budget: Budget | None = None
-        if config.max_cost is not None:
-            self._budget = Budget(Decimal(str(config.max_cost)), stop=config.max_cost_action == "stop")
         # Now if we can: `get_tracer` changes Python's warning filters, so not amid a flow.
         self.take_provider()
 
@@ -120,7 +117,9 @@ class FlowTracer:
         if self.metrics is None:
             with _MEASURING:
                 self.metrics = metrics_of(self._meter_provider)
-        return Run(self._prices, self._budget)
+        most, action = self.config.max_cost, self.config.max_cost_action
+        budget = None if most is None else Budget(Decimal(str(most)), stop=action == "stop")
+        return Run(self._prices, budget)
 
     def parent_of(self, owner: Any, method: object) -> Scope | Context | None:
         """Decide whether a call of `method` on `owner` opens a span, and below what.
@@ -153,13 +152,14 @@ class FlowTracer:
             begin: Starts its span: in a context, where it is a run of its own.
 
         Raises:
-            BudgetExceeded: See `Run.check_budget`.
+            BudgetExceeded: See `Budget.check`.
         """
         below = self.parent_of(owner, method)
         if below is None:
             return None
         if isinstance(below, Scope):
-            below.run.check_budget()
+            if below.run.budget is not None:
+                below.run.budget.check(below.run.id)
             return _begin(make(below), begin, None)
         if not self.take_provider():
             return UntracedCall(below)

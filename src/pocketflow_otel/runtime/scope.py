@@ -175,7 +175,8 @@ class Scope:
         with self.run.lock:
             # What the scopes below have spent is in the cost, and in the budget already.
             cost = total.total.cost
-            self.run.spend(cost - usage.spent)
+            if self.run.budget is not None:
+                self.run.budget.spend(cost - usage.spent, self.run.id)
             # A step in a task may outlive the one that started it.
             scope = None if self.parent is None else self.parent._first_open()
             if scope is not None:

@@ -61,7 +61,7 @@ def equal_scalars(one: object, other: object) -> bool:
 def store_of(shared: Any) -> Any:
     """Return what holds the names of a shared store, which two views of one store have in common.
 
-    A `View` stands for the store behind it, a mapping proxy for its mapping. A mapping that is no
+    A `StoreProxy` stands for the store behind it, a mapping proxy for its mapping. A mapping that is no
     dict (`UserDict`, a namespaced store) for the one dict it keeps, if that is all it keeps but
     private things. The rest is itself.
     """

@@ -148,7 +148,7 @@ def header_variables(signal: Signal) -> tuple[str, ...]:
 
 
 def headers(signal: Signal, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the headers that requests of a signal have."""
+    """Return the headers that the environment sets for a signal; the SDK's exporters read them themselves."""
     from opentelemetry.util.re import parse_env_headers
 
     _, text = _first(environ, *header_variables(signal))
