@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.support.pages import DEMO_SLOWEST, with_slowest
 from tests.support.processes import BIN, PYTHON, environment
 from tests.support.snapshots import snapshot_text
 from tests.support.terminals import on_terminal
@@ -28,7 +29,8 @@ def normalised(shown: str, directory: Path) -> str:
 def test_the_demo_looks_right_on_a_terminal(columns: int, colour: bool, tmp_path: Path) -> None:
     variables = {} if colour else {"NO_COLOR": "1"}
     command = BIN / "pocketflow-otel", "demo", "--dir", tmp_path
-    shown = normalised(on_terminal(columns, *command, **variables), tmp_path)
+    shown = with_slowest(on_terminal(columns, *command, **variables), *DEMO_SLOWEST)
+    shown = normalised(shown, tmp_path)
     snapshot = SNAPSHOTS / f"demo-{columns}-{'colour' if colour else 'plain'}.txt"
     assert shown == snapshot_text(snapshot, shown)
 
@@ -124,7 +126,7 @@ def test_a_step_says_that_it_still_runs_after_a_silence() -> None:
         assert process.stderr is not None
         line = next(line for line in process.stderr if line.startswith("…"))
         printed, _ = process.communicate("\n", timeout=180)
-    assert re.fullmatch(r"… still running: Work \ds\n", line)
+    assert re.fullmatch(r"… still running: Work \d+s\n", line)
     assert (process.returncode, printed) == (3, "answer 7\n")
 
 
