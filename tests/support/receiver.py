@@ -14,7 +14,6 @@ import ssl
 import struct
 import tempfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,7 +36,7 @@ class Receiver:
     """Spans and metrics that arrived, as OTLP/JSON.
 
     Args:
-        delay: Seconds before a request is taken.
+        delay: Seconds before a request is taken, or until this receiver stops.
         status: What HTTP requests are answered with.
         code: What gRPC requests are answered with.
         headers: What answers carry.
@@ -61,6 +60,7 @@ class Receiver:
         self.metadata: list[dict[str, str]] = []
         self.bytes = 0
         self.lock = threading.Lock()
+        self._stopping = threading.Event()
 
     @property
     def spans(self) -> list[Json]:
@@ -90,10 +90,17 @@ class Receiver:
             self.bytes += size
             self._requests.append(request)
 
+    def hold(self) -> None:
+        """Wait for as long as requests have to."""
+        self._stopping.wait(self.delay)
+
     @contextmanager
     def running(self) -> Iterator[Receiver]:
         with self._over_grpc(), self._over_http():
-            yield self
+            try:
+                yield self
+            finally:
+                self._stopping.set()
 
     @contextmanager
     def _over_grpc(self) -> Iterator[None]:
@@ -160,7 +167,7 @@ class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
 
 
 def _take_grpc(receiver: Receiver, request: Message, context: grpc.ServicerContext) -> None:
-    time.sleep(receiver.delay)
+    receiver.hold()
     if receiver.code is not grpc.StatusCode.OK:
         context.abort(receiver.code, "come back later")
     if context.is_active():
@@ -176,7 +183,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            time.sleep(receiver.delay)
+            receiver.hold()
             status = 404 if receiver.paths and self.path not in receiver.paths else receiver.status
             if status == 200:
                 headers = {key.lower(): value for key, value in self.headers.items()}
