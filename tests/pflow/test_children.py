@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 from tests.pflow.environments import ENDS
 from tests.pflow.users import TRACED, User, outline, spans_of
+from tests.support.patience import patient
 from tests.support.processes import APP, write
 from tests.support.receiver import Receiver, free_port
 
@@ -72,7 +73,7 @@ def test_a_shell_step_sees_the_variables_of_the_user_and_no_more(
 ) -> None:
     home = tmp_path / "home"
     variables = {
-        "PYTHONPATH": os.pathsep.join((str(tmp_path), str(tmp_path / "lib"))),
+        "PYTHONPATH": os.pathsep.join((str(tmp_path), patient(tmp_path / "lib"))),
         "POCKETFLOW_OTEL_CONSOLE": "summary",
         "OTEL_SERVICE_NAME": "reports",
     }
@@ -177,7 +178,7 @@ def test_runs_that_are_asked_for_in_the_browser_are_traced(launcher: str, tmp_pa
     try:
         asked(f"http://127.0.0.1:{port}", "linear.pflow.md")
         deadline = time.monotonic() + 60
-        while not [path for path in user.files() if path.suffix == ".json"]:
+        while [path.suffix for path in user.files()] != [".json"]:  # Not beside its journal, either.
             assert time.monotonic() < deadline
             time.sleep(0.1)
     finally:

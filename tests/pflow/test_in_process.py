@@ -9,6 +9,7 @@ import pytest
 from tests.pflow.environments import ENDS
 from tests.pflow.homes import register
 from tests.pflow.users import User, outline, spans_of
+from tests.support.patience import AT_THE_END
 from tests.support.receiver import Receiver, stay_silent, tcp_server
 
 from pocketflow_otel import semconv
@@ -72,13 +73,18 @@ from pflow.execution.result import RunnerConfig
 from pflow.execution.runner import WorkflowRunner
 
 WorkflowRunner().run("linear.pflow.md", {}, RunnerConfig())
+%s
 for pause in (%s):
     time.sleep(pause)
-    began = time.monotonic()
     WorkflowRunner().run("linear.pflow.md", {}, RunnerConfig())
-    print(f"{time.monotonic() - began:.3f}")
 """
-"""A run and others after pauses, with the seconds that these took."""
+"""A run, and others after pauses."""
+
+HELD_UP = """
+from pocketflow_otel.sdk import flush
+flush.FLUSH_SECONDS = 600.0
+"""
+"""From here on, a run that is held up is so for longer than a program of these tests may take."""
 
 
 def user_of(home: Path, version: str) -> User:
@@ -133,7 +139,7 @@ def test_runs_apart_by_as_long_as_an_end_takes_lose_no_spans_to_a_slow_endpoint(
     with Receiver(delay=0.6).running() as receiver:
         done = run(
             user,
-            RUNS % "2.0,",
+            RUNS % ("", "2.0,") + AT_THE_END,
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{receiver.grpc_port}",
         )
 
@@ -146,10 +152,10 @@ def test_an_endpoint_that_does_not_answer_holds_up_the_first_run_alone(tmp_path:
     with tcp_server(stay_silent) as port:
         done = run(
             user,
-            RUNS % "0, 0.3, 0.3",
+            RUNS % (HELD_UP, "0, 0.3, 0.3"),
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            OTEL_EXPORTER_OTLP_TIMEOUT="600",
         )
 
-    assert [seconds < 1 for seconds in map(float, done.stdout.split())] == [True] * 3
     (line,) = done.stderr.splitlines()
     assert line.startswith("pocketflow-otel: 16 of 16 spans did not reach 127.0.0.1:")

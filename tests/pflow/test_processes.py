@@ -14,6 +14,7 @@ import pytest
 from tests.pflow.environments import ENDS
 from tests.pflow.pipes import read_line
 from tests.pflow.users import TRACED, User, outline, spans_of
+from tests.support.patience import patient
 from tests.support.receiver import Receiver, free_port, stay_silent, tcp_server
 
 from pocketflow_otel.traces.validation import read_span
@@ -84,7 +85,8 @@ def test_a_reader_that_goes_away_leaves_a_whole_trace_here_and_there(
     user = User(tmp_path / "home", version)
     with Receiver().running() as receiver:
         endpoint = f"http://127.0.0.1:{receiver.grpc_port}"
-        traced = piped(user, launcher, workflow, size, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+        waits = patient(tmp_path / "patient")
+        traced = piped(user, launcher, workflow, size, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, PYTHONPATH=waits)
     trace = user.trace()
 
     assert (bare.code, len(bare.stdout)) == (0, size)
@@ -178,6 +180,7 @@ def test_a_saved_workflow_is_sent_as_it_is_in_its_file(protocol: str, tmp_path: 
             OTEL_TRACES_EXPORTER="otlp",
             OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
             OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            PYTHONPATH=patient(tmp_path / "patient"),
             **QUIET,
         )
     spans = spans_of([user.trace()])
@@ -210,6 +213,7 @@ def test_an_endpoint_that_takes_nothing_costs_one_line(
             *("-p", "linear.pflow.md"),
             OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
             OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+            OTEL_EXPORTER_OTLP_TIMEOUT="600",
             **QUIET,
         )
 
