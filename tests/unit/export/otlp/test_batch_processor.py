@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,13 +21,16 @@ from pocketflow_otel.export.otlp import batch_processor as batches
 from pocketflow_otel.export.otlp.batch_processor import Limits, SafeBatchProcessor
 from pocketflow_otel.sdk import flush as flush_module
 from pocketflow_otel.sdk.flush import flush
+from pocketflow_otel.sdk.provider import state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
 exporter_log = logging.getLogger("opentelemetry.exporter.otlp.test")
+PATIENCE = 60.0
+"""Seconds for what comes; nobody waits so long for what does not."""
 
 
 class Memory(SpanExporter):
@@ -64,9 +68,38 @@ class Memory(SpanExporter):
 
 @pytest.fixture(autouse=True)
 def _a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "_exit_deadline", 0.0)
-    monkeypatch.setattr(batches, "EXIT_SECONDS", 0.3)
-    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(batches, "_exit_deadline", float("-inf"))
+    monkeypatch.setattr(batches, "EXIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", PATIENCE)
+
+
+@pytest.fixture
+def exit_seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return what those that are shut down are told that they may take."""
+    noted: list[float] = []
+    left = batches.exit_seconds_left
+
+    def note() -> float:
+        noted.append(left())
+        return noted[-1]
+
+    monkeypatch.setattr(batches, "exit_seconds_left", note)
+    return noted
+
+
+class Watched(threading.Condition):
+    """Notes the seconds that flushes and the end are ready to wait, and does what it is told to then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self.then: Callable[[], object] = lambda: None
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        if timeout is not None and threading.current_thread().name != "pocketflow-otel-otlp":
+            self.seconds.append(timeout)
+            self.then()
+        return super().wait_for(predicate, timeout)
 
 
 class Sending:
@@ -79,6 +112,7 @@ class Sending:
         self.processor = SafeBatchProcessor(
             exporter, "http://example:4318", limits, stream=LineStream(self._stream), **options
         )
+        self.waits = self.processor._changed = Watched()
         self.provider = TracerProvider(shutdown_on_exit=False, sampler=sampler)
         self.provider.add_span_processor(self.processor)
         self._tracer = self.provider.get_tracer("test")
@@ -102,8 +136,8 @@ def sending(exporter: Memory, limits: Limits | None = None, **options: Any) -> I
         sending.provider.shutdown()
 
 
-def until(condition: Any, seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
+def until(condition: Any) -> None:
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.002)
@@ -116,11 +150,14 @@ def lost_by_silence(line: str) -> tuple[str, float]:
     return found[1], float(found[2])
 
 
-def took(act: Any, *args: Any) -> float:
-    """Return the seconds that a call takes."""
-    began = time.monotonic()
-    act(*args)
-    return time.monotonic() - began
+def held_up(sent: Sending) -> bool:
+    """Let a run end, and tell whether it waited for its spans to be sent."""
+    before = len(sent.waits.seconds)
+    flush(sent.provider)
+    late = state_of(sent.provider).late_flush
+    if late is not None:
+        late.join()
+    return len(sent.waits.seconds) > before
 
 
 def test_spans_are_sent_without_being_asked() -> None:
@@ -131,10 +168,27 @@ def test_spans_are_sent_without_being_asked() -> None:
 
 
 def test_spans_wait_for_others_but_not_longer_than_the_delay() -> None:
+    delays: list[float] = []
+    is_over = False
+
+    class Delay(threading.Condition):
+        """Ends when the test says so."""
+
+        def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+            if timeout is None:
+                return super().wait_for(predicate)
+            delays.append(timeout)
+            return super().wait_for(lambda: is_over or predicate())
+
     with sending(Memory(), Limits(batch=100, delay=0.15)) as sent:
+        sent.processor._changed = delay = Delay()
         sent.make("a", "b", "c")
         assert sent.exporter.batches == []
+        with delay:
+            is_over = True
+            delay.notify_all()
         until(lambda: sent.exporter.batches == [["a", "b", "c"]])
+    assert set(delays) == {0.15}
 
 
 def test_a_full_batch_does_not_wait() -> None:
@@ -151,9 +205,9 @@ def test_what_waits_is_sent_at_the_end() -> None:
 
 
 def test_a_process_without_spans_starts_no_thread() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with sending(Memory()):
-        assert threading.active_count() == before
+        assert set(threading.enumerate()) <= before
 
 
 def test_what_the_exporter_does_is_not_traced() -> None:
@@ -173,7 +227,7 @@ def test_the_oldest_are_lost_when_the_queue_is_full_and_that_is_said_at_the_end(
     with sending(exporter, Limits(queue=3, batch=1, delay=0.01)) as sent:
         exporter.gate.clear()
         sent.make("first")
-        assert exporter.begun.wait(5)
+        assert exporter.begun.wait(PATIENCE)
         sent.make(*range(10))
         exporter.gate.set()
     assert exporter.names == ["first", "7", "8", "9"]
@@ -187,7 +241,7 @@ def test_a_failure_is_told_once_with_its_reason_and_at_the_end_comes_the_number(
     with sending(exporter) as sent:
         for number in range(3):
             sent.make(number)
-            assert sent.processor.force_flush(5_000)
+            assert sent.processor.force_flush(60_000)
     assert sent.said == [
         "pocketflow-otel: spans do not reach http://example:4318: connection refused; the flow goes on",
         "pocketflow-otel: 3 of 3 spans did not reach http://example:4318: connection refused",
@@ -205,7 +259,7 @@ def test_a_short_flow_is_told_once() -> None:
 def test_what_an_exporter_logs_is_not_seen_and_what_others_log_is(caplog: pytest.LogCaptureFixture) -> None:
     with sending(Memory(fails=True, logs="noise")) as sent:
         sent.make("a")
-        sent.processor.force_flush(5_000)
+        sent.processor.force_flush(60_000)
         exporter_log.error("of another processor")
     assert [record.getMessage() for record in caplog.records] == ["of another processor"]
 
@@ -223,37 +277,39 @@ def test_an_exporter_that_raises_is_one_that_fails(caplog: pytest.LogCaptureFixt
     assert sent.said[-1].startswith("pocketflow-otel: 2 of 2 spans did not reach http://example:4318: ")
 
 
-def test_the_end_does_not_wait_for_an_exporter_that_does_not_answer() -> None:
+def test_the_end_does_not_wait_for_an_exporter_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "EXIT_SECONDS", 0.3)
     exporter = Memory()
-    with sending(exporter, Limits(batch=2, delay=0.01)) as sent:
+    with sending(exporter, Limits(batch=2, delay=60)) as sent:
         exporter.gate.clear()
         sent.make(1, 2)
-        assert exporter.begun.wait(5)
+        assert exporter.begun.wait(PATIENCE)
         sent.make(3, 4, 5)
-        began = time.monotonic()
-        sent.provider.shutdown()
-        assert 0.25 < time.monotonic() - began < 10
+        sent.provider.shutdown()  # Before the gate opens.
     (line,) = sent.said
     lost, seconds = lost_by_silence(line)
     assert lost == "5 of 5 spans did not reach http://example:4318 (2 of them may have)"
-    assert 0.25 < seconds < 10
+    assert seconds > 0.25
     assert exporter.stopped == [0]  # Nor does it wait for the exporter to stop.
 
 
-def test_several_that_end_together_share_the_time() -> None:
-    hanging = [Memory() for _ in range(10)]
-    both = [Sending(exporter, Limits(delay=0.01)) for exporter in hanging]
-    for sent in both:
+def test_several_that_end_together_share_the_time(
+    exit_seconds: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "EXIT_SECONDS", 0.3)
+    # A clock that goes on by what was waited.
+    monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: sum(exit_seconds)))
+    all_of_them = [Sending(Memory(), Limits(delay=0.01)) for _ in range(10)]
+    for sent in all_of_them:
         sent.exporter.gate.clear()
         sent.make("a")
-        assert sent.exporter.begun.wait(5)
-    began = time.monotonic()
-    for sent in both:
+        assert sent.exporter.begun.wait(PATIENCE)
+    for sent in all_of_them:
         sent.provider.shutdown()
-    took = time.monotonic() - began
-    for sent in both:
+    for sent in all_of_them:
         sent.exporter.gate.set()
-    assert took < 10 * 0.3 - 0.5
+    assert len(exit_seconds) == 10
+    assert sum(exit_seconds) < 10 * 0.3 - 0.5
 
 
 def test_a_flush_waits_until_all_has_been_sent_and_no_longer_than_it_may() -> None:
@@ -264,92 +320,111 @@ def test_a_flush_waits_until_all_has_been_sent_and_no_longer_than_it_may() -> No
         assert exporter.names == ["a"]
         exporter.gate.clear()
         sent.make("b")
-        began = time.monotonic()
         assert sent.processor.force_flush(100) is False
-        assert time.monotonic() - began < 10
+        assert sent.waits.seconds[-1] == 0.1
 
 
 # The flush at the end of a run, after which a process goes on
 
 
-def test_a_run_that_has_ended_takes_nothing_of_the_time_that_the_end_has() -> None:
+def test_a_run_that_has_ended_takes_nothing_of_the_time_that_the_end_has(exit_seconds: list[float]) -> None:
     exporter = Memory()
     with sending(exporter, Limits(delay=60)) as sent:
         sent.make("a")
         flush(sent.provider)
         assert exporter.names == ["a"]
-        time.sleep(batches.EXIT_SECONDS + 0.05)
+        time.sleep(0.05)
         exporter.seconds = [0.05]
         sent.make("b")
         sent.provider.shutdown()
     assert (exporter.names, sent.said) == (["a", "b"], [])
+    assert exit_seconds == [pytest.approx(PATIENCE, abs=0.01)]
 
 
 def test_the_end_does_not_wait_again_for_what_a_run_waited_for_in_vain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "EXIT_SECONDS", 2.0)
-    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 1.5)
+    monkeypatch.setattr(batches, "EXIT_SECONDS", 1.0)
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 0.8)
     exporter = Memory()
-    with sending(exporter, Limits(delay=60)) as sent:
+    with sending(exporter, Limits(batch=1, delay=60)) as sent:
         exporter.gate.clear()
         sent.make("a")
-        seconds = took(flush, sent.provider) + took(sent.provider.shutdown)
+        assert exporter.begun.wait(PATIENCE)
+        assert held_up(sent)
+        sent.provider.shutdown()
     lost, silence = lost_by_silence(*sent.said)
     assert lost == "1 of 1 spans did not reach http://example:4318 (1 of them may have)"
-    assert 1.9 < seconds < 3.3
-    assert 1.9 < silence < 3.3
+    assert silence > 0.95
+    at_the_flush, at_the_end = sent.waits.seconds
+    assert at_the_flush < 0.79
+    assert at_the_flush + at_the_end < 1.01
 
 
 def test_one_that_answers_at_the_end_after_all_has_the_whole_time_of_the_end(
-    monkeypatch: pytest.MonkeyPatch,
+    exit_seconds: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "EXIT_SECONDS", 2.0)
-    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 1.5)
-    exporter = Memory(seconds=[1.6, 1.0])
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 0.2)
+    later = 0.0
+    monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + later))
+
+    def wait_long() -> None:
+        nonlocal later
+        later = 40.0
+
+    exporter = Memory()
     with sending(exporter, Limits(batch=1, delay=60)) as sent:
+        exporter.gate.clear()
         sent.make("a")
-        flush(sent.provider)
+        assert exporter.begun.wait(PATIENCE)
+        sent.waits.then = wait_long
+        assert held_up(sent)
         sent.make("b")
+        sent.waits.then = exporter.gate.set
         sent.provider.shutdown()
     assert (exporter.names, sent.said) == (["a", "b"], [])
+    for_the_first, for_the_others = sent.waits.seconds[-1], exit_seconds[-1]
+    assert for_the_first <= PATIENCE - 40
+    assert for_the_others > PATIENCE - 40
 
 
 def test_one_that_does_not_answer_holds_up_one_run_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 1.0)
+    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 0.2)
     exporter = Memory()
-    with sending(exporter) as sent:
-        held_up = []
+    with sending(exporter, Limits(batch=1, delay=60)) as sent:
+        waited = []
         exporter.gate.clear()
         for name in "abc":
             sent.make(name)
-            held_up.append(took(flush, sent.provider) > 0.9)
+            assert exporter.begun.wait(PATIENCE)
+            waited.append(held_up(sent))
         exporter.gate.set()
-        until(lambda: exporter.names == ["a", "b", "c"])
+        assert sent.processor.force_flush(60_000)
+        assert exporter.names == ["a", "b", "c"]
         exporter.gate.clear()
+        exporter.begun.clear()
         sent.make("d")
-        held_up.append(took(flush, sent.provider) > 0.9)
-    assert held_up == [True, False, False, True]
+        assert exporter.begun.wait(PATIENCE)
+        waited.append(held_up(sent))
+    assert waited == [True, False, False, True]
     assert exporter.names == ["a", "b", "c", "d"]
 
 
-def test_one_that_refuses_holds_up_no_further_run_until_it_takes_something(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 5.0)
+def test_one_that_refuses_holds_up_no_further_run_until_it_takes_something() -> None:
     exporter = Memory(fails=True)
     with sending(exporter, Limits(delay=0.1)) as sent:
         sent.make("a")
-        flush(sent.provider)
+        assert held_up(sent)
         exporter.fails = False
         exporter.gate.clear()
         sent.make("b")
-        assert took(flush, sent.provider) < 4
+        assert not held_up(sent)
         assert exporter.names == []
         exporter.gate.set()
         until(lambda: exporter.names == ["b"])
+        assert sent.processor.force_flush(60_000)  # It has come back, too.
         sent.make("c")
-        flush(sent.provider)
+        assert held_up(sent)
         assert exporter.names == ["b", "c"]
 
 
@@ -360,21 +435,24 @@ def test_a_flush_that_a_program_asks_for_waits_for_one_that_refused_before() -> 
         flush(sent.provider)
         exporter.fails = False
         sent.make("b")
-        assert sent.provider.force_flush(5_000) is True
+        assert sent.provider.force_flush(60_000) is True
         assert exporter.names == ["b"]
 
 
 def test_a_flush_that_gives_up_leaves_the_others_theirs() -> None:
-    exporter = Memory(seconds=[0.3, 0.0])
-    with sending(exporter, Limits(delay=60)) as sent:
+    exporter = Memory()
+    with sending(exporter, Limits(delay=600)) as sent:
+        exporter.gate.clear()
         sent.make("a")
-        impatient = threading.Thread(target=sent.processor.force_flush, args=(100,))
-        impatient.start()
-        assert exporter.begun.wait(5)
+        flushed: list[bool] = []
+        patient = threading.Thread(target=lambda: flushed.append(sent.processor.force_flush(60_000)))
+        patient.start()
+        assert exporter.begun.wait(PATIENCE)
         sent.make("b")
-        assert took(sent.processor.force_flush, 5_000) < 2
-        impatient.join()
-        assert exporter.names == ["a", "b"]
+        assert sent.processor.force_flush(100) is False
+        exporter.gate.set()
+        patient.join()
+        assert (flushed, exporter.names) == ([True], ["a", "b"])
 
 
 def test_spans_that_end_after_the_end_are_left_alone() -> None:
