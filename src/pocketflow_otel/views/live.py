@@ -275,8 +275,8 @@ class LiveRenderer:
         margin = " " * len(self._elapsed(time)) + _INDENT * (entry.depth + 1)
         return Part(margin), Part(entry.label, DIM)
 
-    def still_running(self, time: int) -> Line:
-        """Return the line for a long silence: which steps are open, and for how long."""
+    def still_running(self, time: int) -> Iterator[Line]:
+        """Yield the line for a long silence: which steps are open, and for how long; none if none is."""
         entries = list(self._open.values())  # At once: a thread of its own asks, while others go on.
         holders = {entry.span.parent_id for entry in entries}
         innermost = [entry for entry in entries if entry.span.role and entry.span.span_id not in holders]
@@ -287,7 +287,8 @@ class LiveRenderer:
             for entry in innermost[: wording.MAX_KEYS]
         ]
         more = f" (+{len(innermost) - wording.MAX_KEYS} more)" if len(innermost) > wording.MAX_KEYS else ""
-        return Part("… still running: ", DIM), Part(", ".join(steps) + more)
+        if steps:
+            yield Part("… still running: ", DIM), Part(", ".join(steps) + more)
 
     def _title(self, entry: OpenSpan) -> str:
         """Return what an open step is called: `Summarize [4]`."""

@@ -138,6 +138,14 @@ def test_what_happens_to_a_span_that_is_not_known_has_no_line() -> None:
     )
 
 
+def test_a_silence_before_the_first_step_has_no_line() -> None:
+    renderer = LiveRenderer("RUN", SECOND)
+    before = text(renderer.still_running(3 * SECOND))
+    text(renderer.started(flow("f")), renderer.started(node("A", "f")))
+
+    assert (before, text(renderer.still_running(3 * SECOND))) == ([], ["… still running: A 2s"])
+
+
 def test_a_clock_that_was_set_back_shows_no_negative_time() -> None:
     renderer = LiveRenderer("RUN", SECOND)
     early = node("A", "", end=-0.5)

@@ -173,7 +173,7 @@ class ConsoleView:
         self._show_pending()
         now = time_ns()
         for run, renderer in list(self._renderers.items()):
-            self._write(run, [renderer.still_running(now)])
+            self._write(run, renderer.still_running(now))
 
 
 def _command_to_show(path: Path) -> str:
