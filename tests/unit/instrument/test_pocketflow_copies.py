@@ -335,13 +335,13 @@ def test_a_module_is_that_of_its_own_loader(tmp_path: Path, hooks: ImportHooks) 
 
 def test_an_import_that_another_thread_has_begun_is_waited_for(tmp_path: Path, hooks: ImportHooks) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    lines = (f"import sys\nbegun, go_on = sys.modules[{__name__!r}].events", "begun.set()", "go_on.wait(10)")
+    lines = (f"import sys\nbegun, go_on = sys.modules[{__name__!r}].events", "begun.set()", "go_on.wait(60)")
     write(tmp_path / "hooked.py", "\n".join((*lines, "done = True\n")))
     sys.modules[__name__].events = begun, go_on  # type: ignore[attr-defined]
     importlib.invalidate_caches()
     importing = threading.Thread(target=importlib.import_module, args=("hooked",))
     importing.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     seen: list[bool] = []
     adding = threading.Thread(
         target=hooks.add, args=("hooked", lambda module: seen.append(hasattr(module, "done")))
@@ -350,8 +350,8 @@ def test_an_import_that_another_thread_has_begun_is_waited_for(tmp_path: Path, h
     adding.join(0.05)
     waited = adding.is_alive()
     go_on.set()
-    importing.join(10)
-    adding.join(10)
+    importing.join(60)
+    adding.join(60)
 
     assert (waited, seen) == (True, [True])
 

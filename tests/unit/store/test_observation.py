@@ -219,7 +219,7 @@ def test_a_step_that_the_garbage_collector_ends_while_another_opens_does_not_wai
 
     thread = threading.Thread(target=collect, daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -386,7 +386,7 @@ def test_two_threads_on_one_store_are_concurrent() -> None:
 
     class Wait(Node):
         def exec(self, prep_res: Any) -> None:
-            together.wait(10)
+            together.wait(60)
 
     flow = named("Both")(start=Wait())
     shared: dict[str, Any] = {}
@@ -400,7 +400,7 @@ def test_two_threads_without_a_store_are_not_concurrent() -> None:
 
     class Wait(Node):
         def exec(self, prep_res: Any) -> None:
-            together.wait(10)
+            together.wait(60)
 
     flow = named("Both")(start=Wait())
     with capture_spans() as captured, ThreadPoolExecutor(2) as pool:

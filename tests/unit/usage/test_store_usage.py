@@ -240,5 +240,5 @@ def test_a_collection_amid_the_counting_does_not_lock_it() -> None:
     taken: list[list[Usage]] = []
     thread = threading.Thread(target=lambda: taken.append(book.take(usage)), daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert taken == [[Usage(1)]]
