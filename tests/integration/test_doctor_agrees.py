@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from tests.support.patience import AT_THE_END
 from tests.support.processes import APP, ours, write
 from tests.support.receiver import Receiver, free_port
 
 from pocketflow_otel.cli.main import main
-from pocketflow_otel.export.otlp import endpoints, exporters
+from pocketflow_otel.export.otlp import batch_processor, endpoints, exporters
 from pocketflow_otel.sdk.configure import new_provider
 
 if TYPE_CHECKING:
@@ -95,10 +96,20 @@ def given(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict
     return set_all
 
 
+@pytest.fixture
+def patient(arrives: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process wait for the receiver where it answers; those that end together share their time."""
+    monkeypatch.setattr(batch_processor, "_exit_deadline", 0.0)
+    if arrives:
+        monkeypatch.setattr(batch_processor, "EXIT_SECONDS", 120.0)
+        monkeypatch.setattr(exporters, "_PROBE_SECONDS", 120)
+
+
 def says_ok(output: str, code: int) -> bool:
     return code == 0 and "the OTLP endpoint" in output and " takes spans over " in output
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(("variables", "arrives"), ENVIRONMENTS, ids=str)
 def test_doctor_says_what_configure_does(
     variables: dict[str, str], arrives: bool, receiver: Receiver, given: Callable[[dict[str, str]], None]
@@ -139,7 +150,7 @@ def test_doctor_says_what_a_run_does(
 ) -> None:
     given(variables)
     before = len(receiver.spans)
-    done = ours("run", write(tmp_path / "app.py", APP))
+    done = ours("run", write(tmp_path / "app.py", (AT_THE_END if arrives else "") + APP))
     doctor = ours("doctor")
 
     assert (done.returncode, done.stdout) == (0, "hello\n")
