@@ -9,10 +9,10 @@ import subprocess
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
+from tests.support.patience import AT_THE_END
 from tests.support.processes import BIN, environment, run, write
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def answers(url: str) -> bool:
     try:
         with urlopen(url, timeout=10):
             return True
-    except (URLError, TimeoutError):
+    except OSError:
         return False
 
 
@@ -108,7 +108,7 @@ def ask(phoenix: str, project: str) -> dict[str, Any] | None:
     """Return what Phoenix says of a project that has all spans and their cost."""
     body = json.dumps({"query": QUERY}).encode()
     request = Request(f"{phoenix}/graphql", body, {"Content-Type": "application/json"})
-    with urlopen(request, timeout=10) as response:
+    with urlopen(request, timeout=PATIENCE) as response:
         projects = json.load(response)["data"]["projects"]["edges"]
     for node in (edge["node"] for edge in projects if edge["node"]["name"] == project):
         spans = {edge["node"]["name"]: edge["node"] for edge in node["spans"]["edges"]}
@@ -134,7 +134,7 @@ def test_phoenix_shows_kinds_graph_tokens_and_cost(
     phoenix: dict[str, str], tmp_path: Path, protocol: str
 ) -> None:
     project = f"pocketflow-{protocol[:4]}"
-    write(tmp_path / "app.py", APP)
+    write(tmp_path / "app.py", AT_THE_END + APP)
     env = environment(
         OTEL_EXPORTER_OTLP_ENDPOINT=phoenix[protocol],
         OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
