@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _made_in_london() -> Iterator[None]:
+    """What a module shares is made before `_in_london`."""
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 @pytest.fixture(autouse=True)
 def _in_london(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The machine that pflow ran on had UTC; its traces have no zone."""
