@@ -66,7 +66,6 @@ def _timelines(summaries: Iterator[RunSummary]) -> Iterator[tuple[RunSummary, Se
 
 
 def _lines(by: str, groups: Sequence[tuple[str, GroupStats]], columns: int | None) -> Iterator[Line]:
-    from pocketflow_otel import semconv
     from pocketflow_otel.views import wording
     from pocketflow_otel.views.styled_text import BAD, WARN, Part, escape
     from pocketflow_otel.views.table import table
@@ -78,9 +77,6 @@ def _lines(by: str, groups: Sequence[tuple[str, GroupStats]], columns: int | Non
     rows = []
     for name, group in groups:
         row = group.as_json(name)
-        cost = {semconv.COST_UNPRICED_CALLS: group.unpriced}
-        if row["cost"] is not None:
-            cost[semconv.COST] = row["cost"]
         rows.append(
             (
                 escape(name),
@@ -90,7 +86,7 @@ def _lines(by: str, groups: Sequence[tuple[str, GroupStats]], columns: int | Non
                 took(row["p50"]),
                 took(row["p95"]),
                 f"{group.tokens:,}" if group.calls else "",
-                wording.cost_of(cost) if group.calls else "",
+                wording.price(row["cost"], group.unpriced) if group.calls else "",
             )
         )
     head = (by, f">{counted}", ">failed", ">troubled", ">p50", ">p95", ">tokens", ">cost")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRACE: Final = ".json"
-JOURNAL: Final = ".jsonl"
+_JOURNAL: Final = ".jsonl"
 _DRAFT: Final = ".tmp"
 IMPORT_FOLDER: Final = ".adopting-"
 """How the name of an import's folder begins; an import that is killed leaves it."""
@@ -47,17 +47,17 @@ def parse_name(name: str) -> FileName | None:
 
 def is_journal(path: Path) -> bool:
     """Return whether a file is a journal, by its name."""
-    return path.suffix == JOURNAL
+    return path.suffix == _JOURNAL
 
 
 def is_file_name(text: str) -> bool:
     """Return whether what a person typed names a file, not a run."""
-    return os.sep in text or text.endswith((TRACE, JOURNAL))
+    return os.sep in text or text.endswith((TRACE, _JOURNAL))
 
 
 def journal_path(directory: Path, run_id: str) -> Path:
     """Return the journal of a run."""
-    return directory / f"{run_id}{JOURNAL}"
+    return directory / f"{run_id}{_JOURNAL}"
 
 
 def trace_path(path: Path) -> Path:
@@ -72,7 +72,7 @@ def draft_path(journal: Path) -> Path:
 
 def journals(directory: Path) -> Iterator[Path]:
     """Yield the journals of a directory by their names."""
-    yield from sorted(directory.glob(f"*{JOURNAL}"))
+    yield from sorted(directory.glob(f"*{_JOURNAL}"))
 
 
 def run_id_of(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel import semconv
 from pocketflow_otel.analysis.diff import pairs
 from pocketflow_otel.views import wording
 from pocketflow_otel.views.status import style_of
@@ -85,10 +84,7 @@ def _tokens(row: Row | None) -> str:
 
 
 def _cost(row: Row | None) -> str:
-    if row is None:
-        return ""
-    usage = {semconv.COST: row["cost"], semconv.COST_UNPRICED_CALLS: row["unpriced_calls"]}
-    return wording.cost_of({name: value for name, value in usage.items() if value is not None})
+    return "" if row is None else wording.price(row["cost"], row["unpriced_calls"])
 
 
 def _arrow(left: str, right: str) -> str:

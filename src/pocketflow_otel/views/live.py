@@ -203,7 +203,7 @@ class LiveRenderer:
     def _report(self, batch: OpenSpan, time: int, text: str | None) -> Iterator[Line]:
         """Yield the progress of a large batch."""
         if text is not None and not batch.hidden:
-            yield self._line(batch, time, Part("· ", DIM), Part(text), below=1)
+            yield self._line(batch, time, span_line.ITEM_DONE, Part(text), below=1)
 
     def ended(self, span: SpanRecord) -> Iterator[Line]:
         """Yield the lines of a span's end."""
@@ -267,8 +267,8 @@ class LiveRenderer:
         names = json.loads(attributes.get(semconv.SHARED_SCHEMA, "{}"))
         if span.status_message.removeprefix("KeyError: ") not in map(repr, names):
             keys = ", ".join(map(escape, list(names)[: wording.MAX_KEYS])) or "no keys"
-            more = f" (+{len(names) - wording.MAX_KEYS} more)" if len(names) > wording.MAX_KEYS else ""
-            yield *self._margin(entry, span.end), Part(f"shared has: {keys}{more}", DIM)
+            keys += wording.more_than_shown(len(names))
+            yield *self._margin(entry, span.end), Part(f"shared has: {keys}", DIM)
 
     def _margin(self, entry: OpenSpan, time: int) -> Line:
         """Return what stands before a line below an entry's that does not show its time."""
@@ -286,9 +286,9 @@ class LiveRenderer:
             )
             for entry in innermost[: wording.MAX_KEYS]
         ]
-        more = f" (+{len(innermost) - wording.MAX_KEYS} more)" if len(innermost) > wording.MAX_KEYS else ""
         if steps:
-            yield Part("… still running: ", DIM), Part(", ".join(steps) + more)
+            shown = ", ".join(steps) + wording.more_than_shown(len(innermost))
+            yield Part("… still running: ", DIM), Part(shown)
 
     def _title(self, entry: OpenSpan) -> str:
         """Return what an open step is called: `Summarize [4]`."""

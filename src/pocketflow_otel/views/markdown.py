@@ -35,9 +35,7 @@ def markdown_lines(trace: Trace, *, values: bool = False, limit: int | None = tr
     for note in tree.notes(trace):
         yield f"- {note}"
     yield ""
-    lines = [render(line) for line in tree.tree_lines(trace, values=values, limit=limit)]
-    skipped = len(list(tree.facts(trace)))
-    yield from _fenced(lines[skipped:])
+    yield from _fenced([render(line) for line in tree.step_lines(trace, values=values, limit=limit)])
     if summary.models:
         yield from _models(trace)
     yield from _errors(trace)
@@ -48,10 +46,8 @@ def _models(trace: Trace) -> Iterator[str]:
     yield "| model | calls | tokens | cost |"
     yield "|---|--:|--:|--:|"
     for model, totals in trace.summary.models.items():
-        cost = {semconv.COST: totals["cost"], semconv.COST_UNPRICED_CALLS: totals["unpriced_calls"]}
-        shown = wording.cost_of({key: value for key, value in cost.items() if value is not None})
-        cell = _code(model).replace("|", "\\|")
-        yield f"| {cell} | {totals['calls']:,} | {totals['tokens']:,} | {shown} |"
+        cell, cost = _code(model).replace("|", "\\|"), wording.price(totals["cost"], totals["unpriced_calls"])
+        yield f"| {cell} | {totals['calls']:,} | {totals['tokens']:,} | {cost} |"
 
 
 def _errors(trace: Trace) -> Iterator[str]:

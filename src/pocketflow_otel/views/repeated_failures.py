@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from pocketflow_otel.views.wording import MAX_KEYS, plural
+from pocketflow_otel.views.wording import MAX_KEYS, more_than_shown, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,5 @@ class RepeatedFailures:
         labels = list(drain(self._more))
         if not labels:
             return ""
-        more = f" (+{len(labels) - MAX_KEYS} more)" if len(labels) > MAX_KEYS else ""
-        count = plural(len(labels), "more item")
-        return f"{count} like {self._label}{self._attempt}: {' '.join(labels[:MAX_KEYS])}{more}"
+        count, shown = plural(len(labels), "more item"), " ".join(labels[:MAX_KEYS])
+        return f"{count} like {self._label}{self._attempt}: {shown}{more_than_shown(len(labels))}"

@@ -9,7 +9,7 @@ from pocketflow_otel.traces.chronology import in_order
 from pocketflow_otel.traces.records import ENDED
 from pocketflow_otel.views import wording
 from pocketflow_otel.views.status import style_of
-from pocketflow_otel.views.styled_text import Part, escape
+from pocketflow_otel.views.styled_text import SEPARATOR, Part, escape
 from pocketflow_otel.views.summary import path_line
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def event_lines(renderer: LiveRenderer, span: SpanRecord, event: EventRecord) ->
             event.time,
             attempt=attributes[semconv.ATTEMPT],
             max_attempts=attributes[semconv.ATTEMPT_MAX],
-            error=wording.raised(
-                attributes[semconv.EXCEPTION_TYPE], attributes.get(semconv.EXCEPTION_MESSAGE)
-            ),
+            error=wording.raised_by(event),
             wait=attributes[semconv.ATTEMPT_WAIT],
             place=str(attributes.get(semconv.ATTEMPT_PLACE, "")),
         )
@@ -69,7 +67,7 @@ def ending(trace: Trace, renderer: LiveRenderer) -> Iterator[Line]:
     facts = wording.joined(
         [wording.seconds(summary.duration), wording.plural(summary.steps, "step"), was_running(trace)]
     )
-    yield Part(summary.status.upper(), style_of(summary.status)), Part(f" · {facts}")
+    yield Part(summary.status.upper(), style_of(summary.status)), Part(f"{SEPARATOR}{facts}")
     yield path_line(summary.path)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.analysis.rows import status
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pocketflow_otel.traces.trace import SpanNode
     from pocketflow_otel.views.styled_text import Line
 
-ITEM_DONE = Part("· ", DIM)
+ITEM_DONE: Final = Part("· ", DIM)
 """The mark of a batch's progress, and of spans of other instrumentations."""
 
 

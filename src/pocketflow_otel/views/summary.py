@@ -9,7 +9,7 @@ from pocketflow_otel.traces.records import Trouble
 from pocketflow_otel.views import wording
 from pocketflow_otel.views.span_line import name_of
 from pocketflow_otel.views.status import style_of
-from pocketflow_otel.views.styled_text import Line, Part, escape
+from pocketflow_otel.views.styled_text import SEPARATOR, Line, Part, escape
 from pocketflow_otel.views.trouble import steps_with
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class RunTotals:
             where = f" at {self._failed_at}" if self._failed_at else ""
             yield (
                 Part(f"FAILED{where}", style_of("failed")),
-                Part(f" · {wording.joined([took, steps, bill])}"),
+                Part(f"{SEPARATOR}{wording.joined([took, steps, bill])}"),
             )
         else:
             outcome = root.outcome

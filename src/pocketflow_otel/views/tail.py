@@ -8,9 +8,9 @@ from pocketflow_otel.traces import run_files
 from pocketflow_otel.traces.follow import follow
 from pocketflow_otel.views.live import LiveRenderer
 from pocketflow_otel.views.replay import event_lines
-from pocketflow_otel.views.styled_text import DIM, WARN, Part
+from pocketflow_otel.views.styled_text import DIM, SEPARATOR, WARN, Part
 from pocketflow_otel.views.summary import path_line
-from pocketflow_otel.views.wording import seconds
+from pocketflow_otel.views.wording import joined, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,4 +48,5 @@ def tail_lines(path: Path) -> Iterator[Line]:
 def _interrupted(run: RunAccumulator) -> Line:
     names = ", ".join(span.title for span in run.open_spans() if span.role == "node") or "no step"
     took = seconds(max(run.end - run.start, 0) / 1e9)
-    return Part("INTERRUPTED", WARN), Part(f" · {took} · its process is gone; it was in "), Part(names, DIM)
+    facts = joined([took, "its process is gone; it was in "])
+    return Part("INTERRUPTED", WARN), Part(f"{SEPARATOR}{facts}"), Part(names, DIM)

@@ -91,14 +91,19 @@ def _below(shown: Shown, step: SpanNode, limit: int | None) -> list[Shown]:
 
 
 def tree_lines(trace: Trace, *, values: bool = False, limit: int | None = LIMIT) -> Iterator[Line]:
-    """Yield a run's facts and its tree.
+    """Yield a run's facts, and then its `step_lines`."""
+    yield from facts(trace)
+    yield from step_lines(trace, values=values, limit=limit)
+
+
+def step_lines(trace: Trace, *, values: bool = False, limit: int | None = LIMIT) -> Iterator[Line]:
+    """Yield a run's tree.
 
     Args:
         trace: The run.
         values: Whether to show the values that were recorded of the store's keys.
         limit: As for `walk`.
     """
-    yield from facts(trace)
     remarks = _Remarks()
     for shown in walk(trace, limit):
         if shown.step is None:

@@ -116,9 +116,12 @@ def usage(attributes: Attributes) -> str:
 
 
 def cost_of(attributes: Attributes) -> str:
+    """Return the `price` of the calls in a span."""
+    return price(attributes.get(semconv.COST), attributes.get(semconv.COST_UNPRICED_CALLS))
+
+
+def price(cost: float | None, unpriced: int | None) -> str:
     """Return `$0.00023`, `≥ $0.00023` where some calls have no price, `$?` where none has."""
-    unpriced = attributes.get(semconv.COST_UNPRICED_CALLS, 0)
-    cost = attributes.get(semconv.COST)
     if cost is None:
         return "$?" if unpriced else ""
     return f"≥ {money(cost)}" if unpriced else money(cost)
@@ -158,10 +161,12 @@ def diff(attributes: Attributes, *, counts: bool = False) -> str:
     names = [
         mark + escape(str(key)) for mark, _, attribute in CHANGES for key in attributes.get(attribute, ())
     ]
-    if not names:
-        return ""
-    more = [f"(+{len(names) - MAX_KEYS} more)"] if len(names) > MAX_KEYS else []
-    return " ".join([*names[:MAX_KEYS], *more])
+    return " ".join(names[:MAX_KEYS]) + more_than_shown(len(names))
+
+
+def more_than_shown(number: int) -> str:
+    """Return ` (+3 more)` of things of which `MAX_KEYS` are shown; empty without more."""
+    return f" (+{number - MAX_KEYS} more)" if number > MAX_KEYS else ""
 
 
 def visit(attributes: Attributes) -> str:

@@ -9,12 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 from weakref import WeakKeyDictionary
 
-from pocketflow_otel.views.styled_text import fitted, render
+from pocketflow_otel.views.styled_text import WARN, Part, escape, fitted, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from pocketflow_otel.views.styled_text import Part
 
 _SYMBOLS: Final = "→✓✗⚠↻−×·…Σ≥"
 
@@ -78,6 +76,10 @@ class LineStream:
         with suppress(Exception), _writing:
             self._stream.write(text if self._ends.whole else "\n" + text)
             self._stream.flush()
+
+    def warn(self, message: str) -> None:
+        """Write a line of our own: what does not work."""
+        self.write((Part("pocketflow-otel: ", WARN), Part(escape(message))))
 
 
 class Ends:

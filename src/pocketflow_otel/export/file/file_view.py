@@ -21,7 +21,6 @@ from pocketflow_otel.runtime.run_id import make_run_id
 from pocketflow_otel.traces import finalize, journal, run_files
 from pocketflow_otel.traces.chronology import in_order
 from pocketflow_otel.traces.retention import Keep, prune
-from pocketflow_otel.views.styled_text import WARN, Part, escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +156,7 @@ class FileView:
         if not self._warned:
             self._warned = True
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self._stream.write((Part("pocketflow-otel: ", WARN), Part(f"{escape(what)}: {escape(reason)}")))
+            self._stream.warn(f"{what}: {reason}")
 
 
 def keep_of(config: Config) -> Keep:

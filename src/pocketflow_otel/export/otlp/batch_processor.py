@@ -26,7 +26,6 @@ from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.otlp.log_capture import captured_logs
 from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.store.redaction import shorten
-from pocketflow_otel.views.styled_text import WARN, Part, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,7 +179,7 @@ class SafeBatchProcessor(SpanProcessor):
                 self._reason = self._messages[0] if self._messages else "the exporter does not say why"
                 if not self._warned and not self._closed:
                     self._warned = True
-                    self._report(
+                    self._stream.warn(
                         f"spans do not reach {self._target}: {_short(self._reason)}; the flow goes on"
                     )
 
@@ -274,10 +273,7 @@ class SafeBatchProcessor(SpanProcessor):
             reason = self._reason or (self._messages or ["more ended than could be sent"])[0]
         suffix = "; the trace files have them, for pocketflow-otel send" if self._kept_on_disk() else ""
         count = f"{lost:,} of {self._ended:,} spans"
-        self._report(f"{count} did not reach {self._target}{unsure}: {_short(reason)}{suffix}")
-
-    def _report(self, message: str) -> None:
-        self._stream.write((Part("pocketflow-otel: ", WARN), Part(escape(message))))
+        self._stream.warn(f"{count} did not reach {self._target}{unsure}: {_short(reason)}{suffix}")
 
 
 def _short(reason: str) -> str:

@@ -11,7 +11,6 @@ from pocketflow_otel.export.otlp import exporters
 from pocketflow_otel.export.otlp.batch_processor import MAX_REASON_LENGTH, exit_seconds_left
 from pocketflow_otel.export.otlp.log_capture import captured_logs
 from pocketflow_otel.store.redaction import shorten
-from pocketflow_otel.views.styled_text import WARN, Part, escape
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -38,8 +37,8 @@ class OtlpMetricReader(PeriodicExportingMetricReader):
             super()._receive_metrics(metrics_data, timeout_millis, **kwargs)
         if messages and not self._warned:
             self._warned = True
-            message = f"metrics do not reach {self._target}: {shorten(messages[0], MAX_REASON_LENGTH)}"
-            self._stream.write((Part("pocketflow-otel: ", WARN), Part(escape(message))))
+            reason = shorten(messages[0], MAX_REASON_LENGTH)
+            self._stream.warn(f"metrics do not reach {self._target}: {reason}")
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         with captured_logs():
