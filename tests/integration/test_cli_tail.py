@@ -7,12 +7,11 @@ import re
 import subprocess
 import threading
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from click.testing import CliRunner
+from tests.support.command_line import run
 from tests.support.processes import PYTHON
 
-from pocketflow_otel.cli.main import main
 from pocketflow_otel.traces import follow
 from pocketflow_otel.views.styled_text import render
 from pocketflow_otel.views.tail import tail_lines
@@ -36,12 +35,6 @@ first >> Wait() >> pocketflow.Node()
 pocketflow_otel.configure()
 pocketflow.Flow(start=first).run({})
 """
-
-
-def run(*arguments: object) -> Any:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    return result
 
 
 def start(place: Path) -> subprocess.Popen[str]:

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
-
-from pocketflow_otel.cli.main import main
+from tests.support.command_line import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,15 +23,8 @@ HERE = Path(__file__).parent
 _ENDED = re.compile(r"^ *[\d.]+s +(?:(\[\d+\]) )?[✓✗⚠] ([A-Za-z]\w*) [\d.]+s", re.MULTILINE)
 
 
-def command(*arguments: object) -> Any:
-    """Run a command, and return its result; a traceback is never one."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
-
-
 def shown(path: Path) -> dict[str, Any]:
-    result = command("show", path, "--json")
+    result = run("show", path, "--json")
     assert result.exit_code == 0, result.output
     return dict(json.loads(result.stdout))
 
@@ -94,7 +85,7 @@ def test_every_step_that_was_told_is_shown(tmp_path: Path, how: str, count: int,
         assert kept.total() - told.total() <= 1, "shown before it was told: at most the last one"
         assert trace["status"] in ("ok", "interrupted")
         interrupted += trace["status"] == "interrupted"
-        following = command("list", "--dir", victim["directory"])
+        following = run("list", "--dir", victim["directory"])
         assert (following.exit_code, following.stderr) == (0, "")
     assert interrupted, "the moments were no good"  # How many are in time depends on the machine.
 
@@ -105,7 +96,7 @@ def test_prune_makes_the_trace_file_of_a_dead_process(tmp_path: Path) -> None:
         directory = Path(victim["directory"])
         assert [path.suffix for path in directory.iterdir()] == [".jsonl"]
         before = shown(next(directory.iterdir()))
-        result = command("prune", "--dir", directory)
+        result = run("prune", "--dir", directory)
         assert (result.exit_code, result.stderr) == (0, "0 files removed, 1 interrupted run recovered\n")
         (path,) = directory.iterdir()
         assert path.suffix == ".json"
@@ -183,7 +174,7 @@ def test_a_full_disk_costs_one_warning_and_what_came_after_it(tmp_path: Path) ->
         assert told.total() > 10
         assert told - ended_in(trace) == Counter()
         assert trace["status"] == "interrupted"
-        assert command("list", "--dir", place).exit_code == 0
+        assert run("list", "--dir", place).exit_code == 0
         path.unlink()
         following = run_program(place, **options)
         assert following.returncode == 0
@@ -282,7 +273,7 @@ def test_8_000_steps_are_all_there_and_cost_no_memory(tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     with path.open(encoding="utf-8") as file:
         assert sum(line.startswith('   {"traceId"') for line in file) == 8_001
-    result = command("show", path)
+    result = run("show", path)
     lines = result.stdout.splitlines()
     assert (result.exit_code, len(lines) < 200) == (0, True)
     assert "… 7,900 more left out (7,900 ok); --all shows them" in result.stdout

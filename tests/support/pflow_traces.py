@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from click.testing import CliRunner
+from tests.support.command_line import run
 
 from pocketflow_otel import semconv
 from pocketflow_otel.analysis.rows import status
-from pocketflow_otel.cli.main import main
 from pocketflow_otel.formats.pflow.pflow_reader import read
 from pocketflow_otel.formats.pflow.span_builder import spans
 from pocketflow_otel.traces import trace
@@ -100,12 +99,6 @@ def write(path: Path, content: list[Any]) -> Path:
     """Write what `documents` returned."""
     path.write_text("".join(json.dumps(each) + "\n" for each in content), encoding="utf-8")
     return path
-
-
-def run(*arguments: object, **options: Any) -> Any:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    return result
 
 
 def imported(place: Path, *paths: object) -> list[Path]:

@@ -8,17 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from tests.support.command_line import run
 from tests.support.saved import create_flow, save, save_journal
 
-from pocketflow_otel.cli.main import main
 from pocketflow_otel.traces import reader, run_directory
-
-
-def run(*arguments: object) -> Any:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pocketflow
 import pytest
-from click.testing import CliRunner
+from tests.support.command_line import run
 from tests.support.saved import create_flow, save, save_journal
 
-from pocketflow_otel.cli.main import main
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.traces import finalize, reader
 from pocketflow_otel.views.styled_text import width
@@ -22,12 +21,6 @@ from pocketflow_otel.views.styled_text import width
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def run(*arguments: object, **options: Any) -> Any:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    return result
 
 
 def printed(*arguments: object) -> str:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import os
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from click.testing import CliRunner
+from tests.support.command_line import run
 from tests.support.saved import create_flow, save, save_journal
 
-from pocketflow_otel.cli.main import main
 from pocketflow_otel.traces import follow, lock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-
-
-def run(*arguments: object) -> Any:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    return result
 
 
 def test_a_run_that_is_over_is_told_at_once(tmp_path: Path) -> None:

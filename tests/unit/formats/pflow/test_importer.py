@@ -12,15 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.pflow_traces import (
-    ALL,
-    LINEAR,
-    documents,
-    imported,
-    run,
-    trace_of,
-    write,
-)
+from tests.support.command_line import run
+from tests.support.pflow_traces import ALL, LINEAR, documents, imported, trace_of, write
 from tests.support.schema import VALIDATOR
 
 from pocketflow_otel import __version__, semconv

@@ -7,11 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.pflow_traces import (
-    ALL,
-    run,
-    steps_of,
-)
+from tests.support.command_line import run
+from tests.support.pflow_traces import ALL, steps_of
 from tests.support.receiver import Receiver
 
 from pocketflow_otel.formats.pflow.pflow_reader import read

@@ -7,13 +7,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tests.support.pflow_traces import (
-    ALL,
-    LINEAR,
-    imported,
-    run,
-    write,
-)
+from tests.support.command_line import run
+from tests.support.pflow_traces import ALL, LINEAR, imported, write
 
 from pocketflow_otel.traces.retention import FLOOR, Keep, prune
 

@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.command_line import run
 from tests.support.effort import examples, share
-from tests.support.pflow_traces import (
-    ALL,
-    LINEAR,
-    documents,
-    lines_of,
-    run,
-    steps_of,
-    trace_of,
-    write,
-)
+from tests.support.pflow_traces import ALL, LINEAR, documents, lines_of, steps_of, trace_of, write
 from tests.support.schema import VALIDATOR
 
 from pocketflow_otel.analysis.rows import rows

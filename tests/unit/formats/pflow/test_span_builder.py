@@ -6,15 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.pflow_traces import (
-    ALL,
-    LINEAR,
-    documents,
-    lines_of,
-    steps_of,
-    trace_of,
-    write,
-)
+from tests.support.pflow_traces import ALL, LINEAR, documents, lines_of, steps_of, trace_of, write
 from tests.support.snapshots import snapshot_text
 
 from pocketflow_otel import __version__, semconv

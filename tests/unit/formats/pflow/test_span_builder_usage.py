@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.pflow_traces import (
-    ALL,
-    LINEAR,
-    documents,
-    lines_of,
-    run,
-    steps_of,
-    trace_of,
-    write,
-)
+from tests.support.command_line import run
+from tests.support.pflow_traces import ALL, LINEAR, documents, lines_of, steps_of, trace_of, write
 
 from pocketflow_otel import semconv
 from pocketflow_otel.formats.pflow.importer import Importer

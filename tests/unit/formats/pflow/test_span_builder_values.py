@@ -6,15 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.pflow_traces import (
-    ALL,
-    documents,
-    imported,
-    run,
-    steps_of,
-    trace_of,
-    write,
-)
+from tests.support.command_line import run
+from tests.support.pflow_traces import ALL, documents, imported, steps_of, trace_of, write
 
 from pocketflow_otel import semconv
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.pflow_traces import (
-    LINEAR,
-    documents,
-    imported,
-    steps_of,
-    write,
-)
+from tests.support.pflow_traces import LINEAR, documents, imported, steps_of, write
 
 from pocketflow_otel import semconv
 from pocketflow_otel.formats.pflow.streamed_trace import StreamedTrace
