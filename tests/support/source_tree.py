@@ -41,6 +41,11 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
 
 
+def part_of(path: Path) -> str:
+    """Return the part that a file belongs to: its folder, or its name at the top."""
+    return place(path).partition("/")[0].removesuffix(".py")
+
+
 @cache
 def parsed(path: Path) -> ast.Module:
     """Return a file's syntax tree."""
@@ -64,6 +69,41 @@ def imports(path: Path) -> Iterator[Import]:
             yield from visit(child, inside=inside or function, for_types=types)
 
     yield from visit(parsed(path), inside=False, for_types=False)
+
+
+def below(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def module_of(name: str, modules: frozenset[str]) -> str:
+    """Return the module that an import names: `views.live` for `pocketflow_otel.views.live.LiveRenderer`."""
+    own = name.removeprefix(f"{PACKAGE}.")
+    return own if own in modules else own.rpartition(".")[0]
+
+
+def graph() -> dict[str, set[str]]:
+    """Return which modules of ours each module imports: when it runs, in its functions, for its types.
+
+    Without the package's root: it joins the parts, and others import its version alone.
+    """
+    modules = frozenset(map(module_name, files())) - {""}
+    return {
+        module_name(path): {
+            module_of(found.name, modules) for found in imports(path) if found.name.startswith(f"{PACKAGE}.")
+        }
+        & modules - {module_name(path)}
+        for path in files()
+        if module_name(path)
+    }
+
+
+def parts_of(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return which parts the modules of each part import."""
+    parts: dict[str, set[str]] = {}
+    for module, imported in arrows.items():
+        part = module.partition(".")[0]
+        parts.setdefault(part, set()).update({other.partition(".")[0] for other in imported} - {part})
+    return parts
 
 
 def names(tree: ast.AST) -> Iterator[tuple[str, int]]:

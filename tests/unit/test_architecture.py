@@ -7,18 +7,15 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.source_tree import PACKAGE, ROOT, files, imports, module_name, place
+from tests.support.source_tree import PACKAGE, below, files, graph, imports, part_of, parts_of, place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 API = (
-    "opentelemetry.baggage",
     "opentelemetry.context",
-    "opentelemetry.environment_variables",
     "opentelemetry.metrics",
     "opentelemetry.propagate",
-    "opentelemetry.propagators",
     "opentelemetry.trace",
     "opentelemetry.util",
 )
@@ -26,7 +23,7 @@ INSTRUMENTATION = ("opentelemetry.instrumentation",)
 SDK = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "google.protobuf")
 
 READING = ("traces", "analysis", "views", "formats")
-RUN = ("api", "user_code", "pflow_names", "runtime", "store", "usage")
+STEP = ("api", "runtime", "store", "usage")
 
 LEAVES = ("guard", "fields")
 
@@ -39,24 +36,34 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "config": ((), ()),
     "user_code": ((), ()),
     "store": ((), ()),
-    "usage": (("semconv", "pflow_names"), ("genai_prices",)),
+    "usage": (("semconv", "pflow_names"), ()),
     "pflow_names": ((), ()),
     "runtime": (("semconv", "store", "usage", *API), ()),
     "api": (("semconv", "runtime", "usage", *API), ()),
     "startup_variables": (("config",), ()),
     "instrument": (
-        ("semconv", "config", *RUN, "startup_variables", "wrapt", *API, *INSTRUMENTATION),
+        (
+            "semconv",
+            "config",
+            "user_code",
+            "pflow_names",
+            *STEP,
+            "startup_variables",
+            "wrapt",
+            *API,
+            *INSTRUMENTATION,
+        ),
         (),
     ),
     "sdk": (("config", "export", "instrument", *API, *INSTRUMENTATION, *SDK), ()),
     # `sitecustomize` is the environment's own, which ours stands in front of.
-    "startup": (("startup_variables",), ("sdk", "startup", "sitecustomize", *INSTRUMENTATION)),
+    "startup": (("startup_variables",), ("sdk", "sitecustomize", *INSTRUMENTATION)),
     "traces": (("semconv", "runtime.run_id", "user_code"), ()),
     "analysis": (("semconv", "traces"), ()),
     "views": (("semconv", "traces", "analysis"), ("wcwidth",)),
     "formats": (("semconv", "runtime.run_id", "pflow_names", "store", "usage", "traces", "analysis"), ()),
     "export": (
-        ("semconv", "config", *RUN, "traces", "views", *API, *INSTRUMENTATION, *SDK),
+        ("semconv", "config", *STEP, "traces", "views", *API, *INSTRUMENTATION, *SDK),
         (),
     ),
     "testing": (("config", "instrument", "sdk", *API, *SDK), ()),
@@ -67,8 +74,6 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "export",
             "record_usage",
             "runtime",
-            "sdk",
-            "semconv",
             "startup_variables",
             *READING,
             "click",
@@ -77,22 +82,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (PACKAGE, "grpc", *API, *SDK),
     ),
 }
-INIT = ("config", "api", "export", "instrument", "runtime", "sdk", "guard")
-
-
-def part_of(path: Path) -> str:
-    """Return the part of the table a file belongs to: its folder, or its name at the top."""
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def module_of(name: str, modules: frozenset[str]) -> str:
-    """Return the module that an import names: `views.live` for `pocketflow_otel.views.live.LiveRenderer`."""
-    own = name.removeprefix(f"{PACKAGE}.")
-    return own if own in modules else own.rpartition(".")[0]
-
-
-def below(name: str, package: str) -> bool:
-    return name == package or name.startswith(f"{package}.")
+INIT = ("config", "api", "export", "instrument", "runtime", "sdk")
 
 
 def allowed(name: str, part: str, *, inside: bool) -> bool:
@@ -124,22 +114,6 @@ def test_a_module_imports_what_its_part_may_import(path: Path) -> None:
     ] == []
 
 
-def graph() -> dict[str, set[str]]:
-    """Return which modules of ours each module imports: when it runs, in its functions, for its types.
-
-    Without the package's root: it joins the parts, and others import its version alone.
-    """
-    modules = frozenset(map(module_name, files())) - {""}
-    return {
-        module_name(path): {
-            module_of(found.name, modules) for found in imports(path) if found.name.startswith(f"{PACKAGE}.")
-        }
-        & modules - {module_name(path)}
-        for path in files()
-        if module_name(path)
-    }
-
-
 def circle_in(arrows: dict[str, set[str]]) -> list[str]:
     """Return a circle of modules or parts, if there is one."""
     try:
@@ -147,15 +121,6 @@ def circle_in(arrows: dict[str, set[str]]) -> list[str]:
     except CycleError as error:
         return list(error.args[1])
     return []
-
-
-def parts_of(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Return which parts the modules of each part import."""
-    parts: dict[str, set[str]] = {}
-    for module, imported in arrows.items():
-        part = module.partition(".")[0]
-        parts.setdefault(part, set()).update({other.partition(".")[0] for other in imported} - {part})
-    return parts
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from tests.support.source_tree import PACKAGE, files, imports, place
+from tests.support.pages import PAGES as ALL_PAGES
+from tests.support.pages import ROOT, blocks, prose
+from tests.support.source_tree import ROOT as SOURCE
+from tests.support.source_tree import files, graph, part_of, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 _TARGET = re.compile(r"^([a-z-]+):.*## ", re.MULTILINE)
@@ -134,28 +136,21 @@ def test_make_snapshots_starts_each_test_that_has_one() -> None:
 
 # Pages for contributors
 
-PAGES = {
-    path.stem: path
-    for path in (ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-    if path.stem in {"CONTRIBUTING", "architecture", "glossary"}
-}
-SOURCE = ROOT / "src" / "pocketflow_otel"
+PAGES = {name: ALL_PAGES[name] for name in ("CONTRIBUTING", "architecture", "glossary")}
 FOREIGN = {"BaseException", "Decimal", "Exception", "Flow", "Node", "super", "uninstrument"}
 """Classes and functions of other people that the pages name."""
 
 
 def code_in(page: Path) -> list[str]:
     """Return what stands in code font on a page, and the lines of its shell blocks."""
-    text = page.read_text(encoding="utf-8")
-    shell = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    return re.findall(r"`([^`\n]+)`", prose) + [line for block in shell for line in block.splitlines()]
+    shell = [line for block in blocks(page) if block.language == "sh" for line in block.text.splitlines()]
+    return re.findall(r"`([^`\n]+)`", prose(page)) + shell
 
 
 @cache
 def names_in_source() -> set[str]:
-    """Return every class and function of the package, and every public name of PocketFlow's."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    """Return every class and function of the package."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files())
     return {*re.findall(r"^\s*(?:class|def|async def) (\w+)", text, re.MULTILINE)}
 
 
@@ -218,16 +213,8 @@ def test_the_parts_of_the_architecture_are_those_of_the_source() -> None:
         for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
         for name in re.findall(r"`(\w+)`", row)
     }
-    there = {
-        path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
-    }
 
-    assert named == there - {"__init__"}
-
-
-def part_of(path: Path) -> str:
-    """Return the part that a file belongs to: its folder, or its name at the top."""
-    return place(path).partition("/")[0].removesuffix(".py")
+    assert named == set(map(part_of, files())) - {"__init__"}
 
 
 def test_the_lines_of_the_architecture_are_in_the_order_of_imports() -> None:
@@ -236,17 +223,11 @@ def test_the_lines_of_the_architecture_are_in_the_order_of_imports() -> None:
     assert drawing is not None
     lines = [re.split(r" {3,}", line)[0].split() for line in drawing[1].splitlines()]
     line_of = {part: number for number, parts in enumerate(lines) for part in parts}
-    parts = {path: part_of(path) for path in files() if place(path) != "__init__.py"}
-    imported = [
-        (path, part, found.name.split(".")[1])
-        for path, part in parts.items()
-        for found in imports(path)
-        if found.name.startswith(f"{PACKAGE}.")
-    ]
 
-    assert {*parts.values()} == {*line_of}
+    assert set(map(part_of, files())) - {"__init__"} == {*line_of}
     assert [
-        f"{place(path)}: {other}"
-        for path, part, other in imported
-        if other in line_of and other != part and line_of[other] <= line_of[part]
+        f"{part}: {other}"
+        for part, others in parts_of(graph()).items()
+        for other in others
+        if line_of[other] <= line_of[part]
     ] == []

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from importlib import metadata, resources
-from pathlib import Path
 
 import pytest
+from tests.support.source_tree import ROOT
 
 import pocketflow_otel
 from pocketflow_otel import Config
 from pocketflow_otel.config import VARIABLES
 
-ROOT = Path(pocketflow_otel.__file__).parent
 MOST_LINES = 400
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.source_tree import PACKAGE, files, names, parsed, place, words
+from tests.support.source_tree import PACKAGE, files, module_name, names, parsed, place, words
 
 from pocketflow_otel.cli.main import main
 
@@ -38,7 +38,7 @@ def modules() -> Iterator[tuple[str, str]]:
     """Yield the names of modules that are no command of the command line, with their files."""
     commands = {command.callback.__module__ for command in main.commands.values() if command.callback}
     for path in files():
-        module = f"{PACKAGE}.{'.'.join(place(path).removesuffix('.py').split('/'))}"
+        module = f"{PACKAGE}.{module_name(path)}"
         if path.stem != "__init__" and module not in commands:
             yield path.stem, place(path)
 
