@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FOLDERS: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_FOLDERS: Final = tuple(
+    {
+        sysconfig.get_path(name) + slash
+        for name in ("stdlib", "platstdlib", "purelib", "platlib")
+        for slash in ("/", "\\")
+    }
+)
 """Of this Python."""
 _INSTALLED: Final = re.compile(
     r"^<frozen |[/\\](site-packages|dist-packages|lib(64)?[/\\]python3(\.\d+)?t?)[/\\]"
@@ -23,9 +29,7 @@ _BEGINNING: Final = "Traceback (most recent call last):"
 
 def is_installed(file: str) -> bool:
     """Return whether a file belongs to Python, an installed package or PocketFlow: not the user's own."""
-    return _INSTALLED.search(file) is not None or any(
-        file.startswith((f"{folder}/", f"{folder}\\")) for folder in _FOLDERS
-    )
+    return _INSTALLED.search(file) is not None or file.startswith(_FOLDERS)
 
 
 def own_place(frames: Iterable[tuple[str, int]]) -> str:
@@ -34,11 +38,8 @@ def own_place(frames: Iterable[tuple[str, int]]) -> str:
     Args:
         frames: File and line of each, the innermost last.
     """
-    place = ""
-    for file, line in frames:
-        if not is_installed(file):
-            place = place_name(file, line)
-    return place
+    own = (place_name(file, line) for file, line in reversed(list(frames)) if not is_installed(file))
+    return next(own, "")
 
 
 def place_name(file: str, line: int) -> str:
