@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pocketflow_otel.config import DEFAULT_DIRECTORY
+from pocketflow_otel.config import DEFAULT_DIRECTORY, Config, no_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,8 +42,6 @@ class CommandGroup(click.Group):
 
 def directory_of(given: Path | None) -> Path:
     """Return where trace files are: as given, else as the environment says."""
-    from pocketflow_otel.config import Config, no_report
-
     return (given or Config.from_env(report=no_report).dir).expanduser()
 
 
@@ -90,13 +88,14 @@ def run_argument(name: str = "run", **options: Any) -> Callable[[Any], Any]:
     return click.argument(name, shell_complete=_complete, metavar=name.upper(), **options)
 
 
-directory_option: Final = click.option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="D",
-    help=f"Where trace files are.  [default: {DEFAULT_DIRECTORY}]",
-)
+def dir_option(what: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds the option --dir, which is `what`."""
+    kind = click.Path(file_okay=False, path_type=Path)
+    text = f"{what}  [default: {DEFAULT_DIRECTORY}]"
+    return click.option("--dir", "directory", type=kind, metavar="D", help=text)
+
+
+directory_option: Final = dir_option("Where trace files are.")
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketflow_otel.config import DEFAULT_DIRECTORY
+from pocketflow_otel.cli.arguments import dir_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="D",
-    help=f"Where the trace file goes.  [default: {DEFAULT_DIRECTORY}]",
-)
+@dir_option("Where the trace file goes.")
 def demo(*, directory: Path | None) -> None:
     """Run a built-in flow with a loop, a retry, a nested flow and a parallel batch.
 

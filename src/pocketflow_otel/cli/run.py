@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from pocketflow_otel import startup_variables
-from pocketflow_otel.cli.arguments import UserError
+from pocketflow_otel.cli.arguments import UserError, dir_option
 from pocketflow_otel.cli.virtualenvs import has_ours, remedy
-from pocketflow_otel.config import DEFAULT_DIRECTORY
-from pocketflow_otel.export.otlp.endpoints import GRPC_PORT
+from pocketflow_otel.export.otlp.endpoints import GRPC_PORT, variables_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,13 +41,7 @@ _TRAMPOLINE: Final = re.compile(rb"#!/bin/sh\s+'''exec' \"?(?P<python>[^\"\n]*?p
 )
 @click.option("-v", "--verbose-trace", is_flag=True, help="Show every step on stderr as it happens.")
 @click.option("--summary", is_flag=True, help="Show a summary on stderr when a run has ended.")
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="D",
-    help=f"Where trace files go.  [default: {DEFAULT_DIRECTORY}]",
-)
+@dir_option("Where trace files go.")
 @click.option(
     "--otlp",
     "endpoint",
@@ -94,8 +87,6 @@ def run(
 def _checked(url: str | None) -> str | None:
     """Refuse what is no endpoint now: the target's process could only warn of it."""
     if url is not None:
-        from pocketflow_otel.export.otlp.endpoints import variables_for
-
         try:
             variables_for(url, {})
         except ValueError as error:
