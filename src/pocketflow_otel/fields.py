@@ -80,6 +80,5 @@ def tokens(value: object) -> int | None:
 
 def dollars(value: object) -> float | None:
     """Return a cost in US dollars."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_DOLLARS:
-        return float(value)
-    return None
+    found = number(value)
+    return found if found is not None and found <= MAX_DOLLARS else None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.fields import mapping
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -111,8 +113,7 @@ def warning_category(warning: Mapping[str, Any]) -> str:
     Args:
         warning: The dict in the store, or the fields of the `Diagnostic`, or its JSON in a trace.
     """
-    context = warning.get("context")
-    about = context if isinstance(context, dict) else {}
+    about = mapping(warning.get("context"))
     given = [warning.get("id"), warning.get("kind")]
     if about.get("type") == API_WARNING and "recovered" not in about:
         given.append(about.get("kind"))

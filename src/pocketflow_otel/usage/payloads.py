@@ -275,23 +275,25 @@ def _counts(usage: Any) -> Usage | None:
     if given is None and named is None:
         # Embeddings report a total alone; `{}` reports nothing.
         return None if total is None else Usage(input_tokens=total)
-    tokens, output = given or 0, named or 0
+    input_tokens, output = given or 0, named or 0
     parts = [usage, *(part for name in _PARTS if (part := _at(usage, name)) is not None)]
     by_age = (_count(parts, _WRITTEN_5M) or 0) + (_count(parts, _WRITTEN_1H) or 0)
     read = _count(parts, (*_CACHE_READ, *_READ_APART)) or 0
     write = max(_count(parts, (*_CACHE_WRITE, *_WRITTEN_APART)) or 0, by_age)
     cached = read + write
-    if cached and (cached > tokens or total == tokens + output + cached or _leaves_cache_out(usage, parts)):
-        tokens += cached
+    if cached and (
+        cached > input_tokens or total == input_tokens + output + cached or _leaves_cache_out(usage, parts)
+    ):
+        input_tokens += cached
     reasoning = _count(parts, _REASONING) or 0
-    if reasoning and _leaves_reasoning_out(usage, tokens, output, reasoning, total):
+    if reasoning and _leaves_reasoning_out(usage, input_tokens, output, reasoning, total):
         output += reasoning
-    tokens += _count([usage], ("tool_use_prompt_token_count", "toolUsePromptTokenCount")) or 0
+    input_tokens += _count([usage], ("tool_use_prompt_token_count", "toolUsePromptTokenCount")) or 0
     details = {name: number for name, paths in _DETAILS.items() if (number := _count(parts, paths))}
     if "input_audio_tokens" in details and (cached_audio := _count(parts, _CACHED_AUDIO)) is not None:
         details["cache_audio_read_tokens"] = cached_audio
     return Usage(
-        input_tokens=tokens,
+        input_tokens=input_tokens,
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=write,
@@ -309,11 +311,11 @@ def _leaves_cache_out(usage: Any, parts: list[Any]) -> bool:
     return apart and _count([usage], _APART_FROM) is not None and _count(parts, _CACHE_READ) is None
 
 
-def _leaves_reasoning_out(usage: Any, tokens: int, output: int, reasoning: int, total: int | None) -> bool:
+def _leaves_reasoning_out(usage: Any, given: int, output: int, reasoning: int, total: int | None) -> bool:
     """Return whether the output given does not include `reasoning` tokens, as Gemini's and xAI's."""
     if reasoning > output or _count([usage], _THOUGHTS) is not None:
         return True
-    return total is not None and total == tokens + output + reasoning
+    return total is not None and total == given + output + reasoning
 
 
 def _count(holders: list[Any], paths: tuple[str, ...]) -> int | None:
@@ -360,8 +362,8 @@ def _at(holder: Any, path: str) -> Any:
             holder = holder.get(name)
         elif isinstance(holder, _LISTS):
             key, chosen, value = name.partition("=")
-            members = holder if chosen else ()
-            holder = next((each for each in members if _at(each, key) == value), None)
+            listed = holder if chosen else ()
+            holder = next((each for each in listed if _at(each, key) == value), None)
         else:
             holder = getattr(holder, name, None)
     return holder

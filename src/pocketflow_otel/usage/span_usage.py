@@ -56,13 +56,13 @@ def read_span_usage(attributes: Mapping[str, Any]) -> Usage | None:
         given = _count(attributes, _TOTAL)  # of an embedding
         if given is None:
             return None
-    tokens = given or 0
+    input_tokens = given or 0
     read, write = _count(attributes, _CACHE_READ) or 0, _count(attributes, _CACHE_WRITE) or 0
-    if read + write > tokens:  # Some leave cached tokens out, against the convention.
-        tokens += read + write
+    if read + write > input_tokens:  # Some leave cached tokens out, against the convention.
+        input_tokens += read + write
     details = {name: number for name, names in _DETAILS.items() if (number := _count(attributes, names))}
     return Usage(
-        input_tokens=tokens,
+        input_tokens=input_tokens,
         output_tokens=output or 0,
         cache_read_tokens=read,
         cache_write_tokens=write,

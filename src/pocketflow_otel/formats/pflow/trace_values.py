@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import pflow_names
-from pocketflow_otel.fields import instant, mapping, text
+from pocketflow_otel.fields import count, instant, mapping, number, text
 from pocketflow_otel.store.introspection import name_text, type_text
 from pocketflow_otel.store.redaction import MAX_TEXT, shorten
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 MAX_NAME: Final = 128
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST: Final = 1 << 62
-"""Nanoseconds: no journal has more."""
 _LONGEST: Final = 1e15
 """Milliseconds: whatever lasts longer is no duration."""
 _BLOB: Final = "$pflow_blob"
@@ -35,9 +33,8 @@ def nanoseconds(milliseconds: object) -> int:
     >>> nanoseconds(6.81), nanoseconds(-1), nanoseconds("6")
     (6810000, 0, 0)
     """
-    if type(milliseconds) not in (int, float) or not 0 <= milliseconds < _LONGEST:  # type: ignore[operator]
-        return 0
-    return round(milliseconds * 1e6)  # type: ignore[operator]
+    found = number(milliseconds)
+    return round(found * 1e6) if found is not None and found < _LONGEST else 0
 
 
 def moment(value: object) -> int | None:
@@ -49,10 +46,7 @@ def moment(value: object) -> int | None:
     1795647852324417000
     """
     found = instant(value)
-    if found is None:
-        return None
-    since = (found - _EPOCH) // timedelta(microseconds=1) * 1000
-    return since if 0 <= since < _LATEST else None
+    return None if found is None else count((found - _EPOCH) // timedelta(microseconds=1) * 1000)
 
 
 def types(values: object) -> dict[str, str]:
@@ -94,8 +88,7 @@ def blob_of(value: object) -> str | None:
 def words(value: object, blobs: Mapping[str, str]) -> str:
     """Return a text, shortened; nothing for what is none."""
     blob = blob_of(value)
-    found = value if blob is None else blobs.get(blob)
-    return shorten(found.strip(), MAX_TEXT) if isinstance(found, str) else ""
+    return shorten(text(value if blob is None else blobs.get(blob)).strip(), MAX_TEXT)
 
 
 def base_name(path: object) -> str:

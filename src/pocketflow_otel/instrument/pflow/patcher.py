@@ -100,22 +100,26 @@ class PflowPatcher:
             self._on_import(folder, name, partial(self._install_pool, required))
         self._on_import(folder, _OUTPUT, self._install_output)
         # Both from 0.14 on.
-        self._imports.add(_PROMPT, self._install_prompt)
-        self._imports.add(_SERVER, self._install_server)
+        self._add_hook(_PROMPT, self._install_prompt)
+        self._add_hook(_SERVER, self._install_server)
 
     def _on_import(self, folder: Path, name: str, install: Callable[[ModuleType], None]) -> None:
         path = folder.joinpath(*name.split(".")[1:])
         if not (path.is_dir() or path.with_suffix(".py").is_file()):
             self._add_missing([name])
-        self._imports.add(name, install)
+        self._add_hook(name, install)
+
+    def _add_hook(self, name: str, install: Callable[[ModuleType], None]) -> None:
+        def install_if_active(module: ModuleType) -> None:
+            if self._patches.active:
+                install(module)
+
+        self._imports.add(name, install_if_active)
 
     def _install(self, hooks: Sequence[Hook], module: ModuleType) -> None:
-        if self._patches.active:
-            self._add_missing(install_all(module, hooks, self._patches))
+        self._add_missing(install_all(module, hooks, self._patches))
 
     def _install_attempts(self, module: ModuleType) -> None:
-        if not self._patches.active:
-            return
         node = module.__dict__.get("Node")
         if not isinstance(node, type):
             self._add_missing([f"{module.__name__}.Node"])
@@ -130,8 +134,6 @@ class PflowPatcher:
             self._patches.replace(base, "exec", _traced_shell if shell else _attempt_wrapper)
 
     def _install_pool(self, required: bool, module: ModuleType) -> None:
-        if not self._patches.active:
-            return
         pool = module.__dict__.get(_POOL)
         if isinstance(pool, type):
             self._patches.swap(module, _POOL, propagating_executor(pool))
@@ -139,8 +141,6 @@ class PflowPatcher:
             self._add_missing([f"{module.__name__}.{_POOL}"])
 
     def _install_output(self, module: ModuleType) -> None:
-        if not self._patches.active:
-            return
         controller = module.__dict__.get("OutputController")
         if controller is None or "create_progress_callback" not in vars(controller):
             self._add_missing([f"{module.__name__}.OutputController.create_progress_callback"])
@@ -148,12 +148,10 @@ class PflowPatcher:
         self._patches.replace(controller, "create_progress_callback", self._hiding_node_lines)
 
     def _install_prompt(self, module: ModuleType) -> None:
-        if self._patches.active:
-            self._patches.replace(module, "_prompt", _announcing_answers)
+        self._patches.replace(module, "_prompt", _announcing_answers)
 
     def _install_server(self, module: ModuleType) -> None:
-        if self._patches.active:
-            subprocesses.trace_runs(os.environ)
+        subprocesses.trace_runs(os.environ)
 
     def _hiding_node_lines(self, create: Callable[..., Any]) -> Callable[..., Any]:
         """Leave out pflow's lines about nodes where the live view prints lines of its own."""

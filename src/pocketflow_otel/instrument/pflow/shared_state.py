@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pocketflow_otel import pflow_names
+from pocketflow_otel import pflow_names, semconv
 from pocketflow_otel.fields import mapping
 from pocketflow_otel.store.introspection import StoreProxy, list_items, store_of
 
@@ -112,7 +112,7 @@ class EngineRecords(NamedTuple):
         hits = peek(shared, CACHE_HITS)
         return cls(
             cache_hits=hits.count(node_id) if type(hits) is list else 0,
-            usage=output_of(shared, node_id).get("llm_usage"),
+            usage=output_of(shared, node_id).get(semconv.LLM_USAGE),
             warning=engine_records(shared, WARNINGS).get(node_id),
             template_error=engine_records(shared, TEMPLATE_ERRORS).get(node_id),
         )

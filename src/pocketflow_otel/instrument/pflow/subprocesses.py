@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import startup_variables
 from pocketflow_otel.api import child_environment
+from pocketflow_otel.fields import mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -59,6 +60,5 @@ def with_trace_environment(prepared: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         prepared: What `ShellNode.prep` returned; `env` is what the step adds to the environment.
     """
-    own = prepared.get("env")
     added = child_environment({**startup_variables.child_variables(), "POCKETFLOW_OTEL_CONSOLE": "off"})
-    return {**prepared, "env": {**added, **(own if isinstance(own, dict) else {})}}
+    return {**prepared, "env": {**added, **mapping(prepared.get("env"))}}
