@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from tests.support.patience import AT_THE_END
 from tests.support.processes import APP, ours, write
-from tests.support.receiver import Receiver, free_port
+from tests.support.receiver import Receiver, closed_port
 
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.export.otlp import batch_processor, endpoints, exporters
@@ -79,21 +79,22 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def given(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]:
+def given(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]], None]]:
     """Set variables, with the addresses of the receiver."""
-    where = {
-        "http": f"127.0.0.1:{receiver.http_port}",
-        "grpc": f"127.0.0.1:{receiver.grpc_port}",
-        "closed": f"127.0.0.1:{free_port()}",
-    }
+    with closed_port() as closed:
+        where = {
+            "http": f"127.0.0.1:{receiver.http_port}",
+            "grpc": f"127.0.0.1:{receiver.grpc_port}",
+            "closed": f"127.0.0.1:{closed}",
+        }
 
-    def set_all(variables: dict[str, str]) -> None:
-        monkeypatch.setenv("OTEL_PYTHON_DISTRO", "pocketflow")
-        monkeypatch.setenv("OTEL_PYTHON_CONFIGURATOR", "pocketflow")
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value.format(**where))
+        def set_all(variables: dict[str, str]) -> None:
+            monkeypatch.setenv("OTEL_PYTHON_DISTRO", "pocketflow")
+            monkeypatch.setenv("OTEL_PYTHON_CONFIGURATOR", "pocketflow")
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value.format(**where))
 
-    return set_all
+        yield set_all
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from tests.support.patience import AT_THE_END
-from tests.support.receiver import Receiver, free_port, hang_up, stay_silent, tcp_server
+from tests.support.receiver import Receiver, closed_port, hang_up, stay_silent, tcp_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,13 +266,14 @@ def test_run_reads_the_variables_too(programs: Programs, receiver: Receiver) -> 
 
 
 def test_the_option_wins_over_the_variables(programs: Programs, receiver: Receiver) -> None:
-    done = programs.traced(
-        "--otlp",
-        f"http://127.0.0.1:{receiver.http_port}",
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
-        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
-        OTEL_TRACES_EXPORTER="none",
-    )
+    with closed_port() as port:
+        done = programs.traced(
+            "--otlp",
+            f"http://127.0.0.1:{receiver.http_port}",
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+            OTEL_TRACES_EXPORTER="none",
+        )
     check_arrived(done, receiver)
 
 
@@ -361,7 +362,8 @@ def fault(name: str, protocol: str) -> Iterator[str]:
     """Have an endpoint that fails in one way; yield its URL."""
     over_grpc = protocol == "grpc"
     if name == "down":
-        yield f"http://127.0.0.1:{free_port()}"
+        with closed_port() as port:
+            yield f"http://127.0.0.1:{port}"
     elif name in ("silent", "hanging up"):
         with tcp_server(stay_silent if name == "silent" else hang_up) as port:
             yield f"http://127.0.0.1:{port}"

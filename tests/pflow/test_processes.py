@@ -15,7 +15,7 @@ from tests.pflow.environments import ENDS
 from tests.pflow.pipes import read_line
 from tests.pflow.users import TRACED, User, outline, spans_of
 from tests.support.patience import patient
-from tests.support.receiver import Receiver, free_port, stay_silent, tcp_server
+from tests.support.receiver import Receiver, closed_port, stay_silent, tcp_server
 
 from pocketflow_otel.traces.validation import read_span
 
@@ -195,7 +195,8 @@ def test_a_saved_workflow_is_sent_as_it_is_in_its_file(protocol: str, tmp_path: 
 def deaf(how: str) -> Iterator[str]:
     """Yield the address of one who takes no spans."""
     if how == "refuses":
-        yield f"http://127.0.0.1:{free_port()}"
+        with closed_port() as port:
+            yield f"http://127.0.0.1:{port}"
     else:
         with tcp_server(stay_silent) as port:
             yield f"http://127.0.0.1:{port}"

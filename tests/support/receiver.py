@@ -246,10 +246,17 @@ def _ids_to_hex(content: Any) -> None:
 
 
 def free_port() -> int:
-    """Return a port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that was free a moment ago."""
+    with closed_port() as port:
+        return port
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """Yield a port where nobody listens, nor can meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 from tests.support.processes import write
+from tests.support.receiver import closed_port
 
 import pocketflow_otel
 from pocketflow_otel.cli import doctor as doctors
@@ -350,9 +351,8 @@ def listening() -> Iterator[str]:
 @pytest.fixture
 def closed() -> Iterator[str]:
     """Return an endpoint where nobody listens, nor can while the test runs."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+    with closed_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_an_exporter_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from tests.support.receiver import Receiver, free_port
+from tests.support.receiver import Receiver, closed_port
 from tests.support.saved import create_flow, save
 
 from pocketflow_otel.cli import send as sending
@@ -129,7 +129,7 @@ def test_a_run_is_sent_over_grpc_where_its_spans_would_be(
 
 
 def test_a_url_with_the_port_of_grpc_means_grpc(path: Path) -> None:
-    with patch.object(endpoints, "GRPC_PORT", free_port()) as port:
+    with closed_port() as port, patch.object(endpoints, "GRPC_PORT", port):
         result = send(path, "--otlp", f"http://127.0.0.1:{port}")
     assert (result.exit_code, "does not take them: UNAVAILABLE" in result.stderr) == (2, True)
 
