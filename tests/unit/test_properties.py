@@ -34,9 +34,6 @@ def test_a_traced_program_does_what_the_bare_one_does_and_spans_tell_it(name: st
 
     @settings(
         max_examples=examples(CASES[name]),
-        deadline=None,
-        database=None,
-        derandomize=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(programs())

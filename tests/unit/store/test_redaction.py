@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KEY = "sk-proj-4f9a8b7c6d5e4f3a2b1c"
 
 
-@settings(max_examples=examples(200), deadline=None, database=None)
+@settings(max_examples=examples(200))
 @given(text=st.text(st.characters(codec=None), max_size=40), limit=st.integers(1, 30))
 def test_a_shortened_text_fits_and_can_be_encoded(text: str, limit: int) -> None:
     shown = shorten(text, limit)

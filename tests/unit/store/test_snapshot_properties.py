@@ -147,7 +147,7 @@ def mutate_somewhere(shared: dict[Any, Any], data: st.DataObject) -> None:
         place.append(data.draw(values))
 
 
-@settings(max_examples=examples(150), deadline=None, database=None)
+@settings(max_examples=examples(150))
 @given(shared=stores, data=st.data())
 def test_the_diff_agrees_with_a_naive_one(shared: dict[Any, Any], data: st.DataObject) -> None:
     snapshot = Snapshot.take(shared)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pocketflow
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from tests.support.effort import examples
 
@@ -294,13 +294,6 @@ def sums(span: ReadableSpan) -> Sums:
     return calls, tokens, output  # type: ignore[return-value]
 
 
-@settings(
-    max_examples=examples(100),
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
 @given(programs())
 def test_every_call_counts_once(program: Program) -> None:
     with capture_spans(Config(max_batch_items=program.max_items)) as captured:
@@ -356,7 +349,7 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=examples(150), deadline=None, database=None, derandomize=True)
+@settings(max_examples=examples(150))
 @given(JUNK)
 def test_whatever_lies_in_a_store_gives_sound_counts_or_none(junk: Any) -> None:
     for found in read_usage(junk):
@@ -365,7 +358,6 @@ def test_whatever_lies_in_a_store_gives_sound_counts_or_none(junk: Any) -> None:
         assert found.cost is None or 0 <= found.cost < float("inf")
 
 
-@settings(deadline=None, database=None, derandomize=True)
 @given(st.lists(st.tuples(COUNTS, COUNTS), max_size=8), st.data())
 def test_an_accumulator_looked_at_now_and_then_comes_to_its_last_value(
     increases: list[tuple[int, int]], data: st.DataObject
