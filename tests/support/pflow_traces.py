@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from tests.support.command_line import run
 
 from pocketflow_otel import semconv
@@ -45,6 +48,18 @@ def trace_of(name: str) -> Path:
 
 
 LINEAR = trace_of("0.16.0/linear")
+
+
+@contextmanager
+def zone(name: str) -> Iterator[None]:
+    """Have this machine in a time zone: traces of pflow do not say theirs."""
+    try:
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setenv("TZ", name)
+            time.tzset()
+            yield
+    finally:
+        time.tzset()
 
 
 def steps_of(path: Path, **options: Any) -> list[SpanNode]:

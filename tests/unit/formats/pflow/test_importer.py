@@ -7,13 +7,12 @@ import json
 import os
 import shutil
 import stat
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.command_line import run
-from tests.support.pflow_traces import ALL, LINEAR, documents, imported, trace_of, write
+from tests.support.pflow_traces import ALL, LINEAR, documents, imported, trace_of, write, zone
 from tests.support.schema import VALIDATOR
 
 from pocketflow_otel import __version__, semconv
@@ -96,13 +95,12 @@ def test_the_same_trace_always_makes_the_same_file(tmp_path: Path) -> None:
 
 
 def test_times_are_those_of_this_machines_zone_and_a_change_of_zone_makes_no_other_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     imported(tmp_path, LINEAR)
-    monkeypatch.setenv("TZ", "America/New_York")
-    time.tzset()
-    assert run_id(read(LINEAR)) == "20261126T040009Z-cccfad50"
-    assert run("import-pflow", "--dir", tmp_path, LINEAR).stderr == "0 runs imported, 1 already there\n"
+    with zone("America/New_York"):
+        assert run_id(read(LINEAR)) == "20261126T040009Z-cccfad50"
+        assert run("import-pflow", "--dir", tmp_path, LINEAR).stderr == "0 runs imported, 1 already there\n"
 
 
 def test_a_run_that_was_traced_too_is_there_already(tmp_path: Path) -> None:
