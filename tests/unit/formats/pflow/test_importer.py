@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.command_line import run
@@ -21,6 +20,7 @@ from pocketflow_otel.formats.pflow.span_builder import run_id, spans
 from pocketflow_otel.traces import reader
 from pocketflow_otel.usage.pricing import PriceBook
 from pocketflow_otel.views import tree
+from pocketflow_otel.views.styled_text import render
 
 
 def test_the_file_is_as_any_other_and_says_where_it_is_from(tmp_path: Path) -> None:
@@ -65,13 +65,8 @@ def test_events_stand_in_their_order(tmp_path: Path) -> None:
 def test_a_run_that_was_killed_is_interrupted(tmp_path: Path) -> None:
     (made,) = imported(tmp_path, trace_of("0.16.0/killed"))
     assert reader.read_summary(made).status == "interrupted"
-    lines = [line.text for line in map(joined, tree.tree_lines(reader.read(made)))]
+    lines = [render(line) for line in tree.tree_lines(reader.read(made))]
     assert lines[2] == "its process ended before the run did · was running nap, sleep"
-
-
-class joined:
-    def __init__(self, line: Any) -> None:
-        self.text = "".join(part.text for part in line)
 
 
 # Each run once

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.command_line import run
 from tests.support.pflow_traces import ALL, LINEAR, imported, write
+from tests.support.retention import written
 
 from pocketflow_otel.traces.retention import FLOOR, Keep, prune
 
@@ -20,18 +21,13 @@ if TYPE_CHECKING:
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def aged(path: Path, when: datetime) -> Path:
-    os.utime(path, (when.timestamp(), when.timestamp()))
-    return path
-
-
 def test_what_was_imported_stays_for_its_days_and_drives_nothing_out(tmp_path: Path) -> None:
     """The limits count the days of an imported run from the import, and its number and size not at all."""
     own = []
     for number in range(FLOOR + 5):
         start = NOW - timedelta(hours=number)
-        own.append(aged(write(tmp_path / f"{start:%Y%m%dT%H%M%SZ}-{number:08x}.json", [number]), start))
-    old = [aged(path, NOW - timedelta(days=29)) for path in imported(tmp_path, *ALL)]
+        own.append(written(write(tmp_path / f"{start:%Y%m%dT%H%M%SZ}-{number:08x}.json", [number]), start))
+    old = [written(path, NOW - timedelta(days=29)) for path in imported(tmp_path, *ALL)]
     keep = Keep(runs=FLOOR + 2, days=30, bytes=None)
     assert set(prune(tmp_path, keep, now=NOW.timestamp())) == set(own[-3:])
     later = NOW + timedelta(days=2)
@@ -50,8 +46,8 @@ def test_what_a_killed_import_left_behind_goes_and_what_runs_stays(tmp_path: Pat
         folder.mkdir()
         if file_age is not None:
             (folder / "journal.jsonl").touch()
-            aged(folder / "journal.jsonl", NOW - timedelta(days=file_age))
-        aged(folder, NOW - timedelta(days=folder_age))
+            written(folder / "journal.jsonl", NOW - timedelta(days=file_age))
+        written(folder, NOW - timedelta(days=folder_age))
     (tmp_path / ".adopting-linked").symlink_to(tmp_path / "of-somebody")
     (tmp_path / ".adopting-file").touch()
     os.utime(tmp_path / ".adopting-file", (1, 1))
