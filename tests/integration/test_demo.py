@@ -17,7 +17,7 @@ def test_the_demo_answers_on_stdout_shows_its_run_on_stderr_and_names_its_trace_
     folder = tmp_path / "traces"
     result = ours("demo", "--dir", folder, cwd=tmp_path)
     (path,) = folder.iterdir()
-    stderr = with_slowest(result.stderr, *DEMO_SLOWEST)
+    stderr = with_slowest(result.stderr, DEMO_SLOWEST)
     lines = [re.sub(r"^ +\d+\.\d\ds ", "", line) for line in stderr.splitlines()]
 
     assert (result.returncode, result.stdout) == (

@@ -29,7 +29,7 @@ def normalised(shown: str, directory: Path) -> str:
 def test_the_demo_looks_right_on_a_terminal(columns: int, colour: bool, tmp_path: Path) -> None:
     variables = {} if colour else {"NO_COLOR": "1"}
     command = BIN / "pocketflow-otel", "demo", "--dir", tmp_path
-    shown = with_slowest(on_terminal(columns, *command, **variables), *DEMO_SLOWEST)
+    shown = with_slowest(on_terminal(columns, *command, **variables), DEMO_SLOWEST)
     shown = normalised(shown, tmp_path)
     snapshot = SNAPSHOTS / f"demo-{columns}-{'colour' if colour else 'plain'}.txt"
     assert shown == snapshot_text(snapshot, shown)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from tests.support.needs import needs_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -38,7 +38,7 @@ _BLOCK = re.compile(
 )
 _OTHER_DISTRO = re.compile(r"^Configuration of \w+ not loaded, pocketflow already loaded\n", re.MULTILINE)
 _SLOWEST = re.compile(r"^(slowest )(.+?)( (\d+\.\d\d)s \(\d+%\))", re.MULTILINE)
-DEMO_SLOWEST = ("AskModel",), (0.6,)
+DEMO_SLOWEST = (("AskModel", 0.6),)
 """The step of the demo that takes longest, and its seconds: those of its model's canned answers."""
 _CUT = re.compile(r" *\.\.\.(?: (\d+) lines are cut here)?")
 
@@ -88,12 +88,12 @@ def normalised(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines()]
 
 
-def with_slowest(output: str, names: Sequence[str], seconds: Sequence[float]) -> str:
+def with_slowest(output: str, steps: Iterable[tuple[str, float]]) -> str:
     """Return an output with these as its slowest steps, where others took longer than they should take.
 
     How long a step takes at most, nobody can say of a machine with much else to do.
     """
-    usual = iter(zip(names, seconds, strict=True))
+    usual = iter(steps)
 
     def named(found: re.Match[str]) -> str:
         name, least = next(usual, (found[2], 0.0))
@@ -104,8 +104,7 @@ def with_slowest(output: str, names: Sequence[str], seconds: Sequence[float]) ->
 
 def check_output(expected: str, output: str) -> None:
     """Compare line by line."""
-    slowest = [(found[2], float(found[4])) for found in _SLOWEST.finditer(expected)]
-    output = with_slowest(output, [name for name, _ in slowest], [least for _, least in slowest])
+    output = with_slowest(output, [(found[2], float(found[4])) for found in _SLOWEST.finditer(expected)])
     pattern = ""
     for line in normalised(expected):
         cut = _CUT.fullmatch(line)
