@@ -1,4 +1,4 @@
-"""OTLP/JSON as the protocol's own library reads it."""
+"""OTLP: names of its exporters and variables, and its JSON as the protocol's own library reads it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+HTTP, GRPC, JSON = "otlp_proto_http", "otlp_proto_grpc", "otlp_json_http"
+BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 _IDS = {"traceId", "spanId", "parentSpanId"}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from tests.support.otlp import BASE, GRPC, HTTP, JSON
 
 from pocketflow_otel.cli.main import main
 from pocketflow_otel.export.otlp import endpoints
@@ -14,8 +15,6 @@ from pocketflow_otel.export.otlp import endpoints
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HTTP, GRPC, JSON = "otlp_proto_http", "otlp_proto_grpc", "otlp_json_http"
-BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TRACES = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 

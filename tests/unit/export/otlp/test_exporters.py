@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGrpc
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp
+from tests.support.otlp import BASE, GRPC, HTTP, JSON
 
 from pocketflow_otel.export.otlp import exporters as otlp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-HTTP, GRPC, JSON = "otlp_proto_http", "otlp_proto_grpc", "otlp_json_http"
-BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
-TRACES = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 
 @pytest.mark.parametrize(
