@@ -9,10 +9,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from pocketflow import (
-    Flow,
-    Node,
-)
+from pocketflow import Flow, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable

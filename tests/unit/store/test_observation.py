@@ -10,15 +10,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pocketflow import (
-    AsyncBatchFlow,
-    AsyncFlow,
-    AsyncNode,
-    AsyncParallelBatchFlow,
-    BatchFlow,
-    Flow,
-    Node,
-)
+from pocketflow import AsyncBatchFlow, AsyncFlow, AsyncNode, AsyncParallelBatchFlow, BatchFlow, Flow, Node
 
 from pocketflow_otel import semconv
 from pocketflow_otel.store import observation

@@ -6,12 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from pocketflow import (
-    AsyncNode,
-    AsyncParallelBatchFlow,
-    Flow,
-    Node,
-)
+from pocketflow import AsyncNode, AsyncParallelBatchFlow, Flow, Node
 from tests.support.usage_steps import COST, MINI, NONE, Step, back_end, by_name, chain, of, put, sums, used
 
 from pocketflow_otel.testing import capture_spans

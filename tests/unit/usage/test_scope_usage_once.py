@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pocketflow import (
-    Node,
-)
+from pocketflow import Node
 from tests.support.usage_steps import COST, Step, back_end, by_name, chain, client, of, put, sums, used
 
 from pocketflow_otel import record_usage

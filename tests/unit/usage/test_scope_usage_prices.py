@@ -7,10 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pocketflow import (
-    AsyncFlow,
-    AsyncNode,
-)
+from pocketflow import AsyncFlow, AsyncNode
 from tests.support.usage_steps import COST, MINI, Step, chain, client, of, put, sums, used
 from tests.support.views import console_output
 

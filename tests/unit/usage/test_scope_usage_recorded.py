@@ -9,11 +9,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.context import attach, detach, get_current
-from pocketflow import (
-    AsyncFlow,
-    AsyncNode,
-    Node,
-)
+from pocketflow import AsyncFlow, AsyncNode, Node
 from tests.support.usage_steps import COST, MINI, NONE, Step, back_end, by_name, chain, of, put, used
 
 from pocketflow_otel import record_usage

@@ -5,14 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pocketflow import (
-    AsyncFlow,
-    AsyncNode,
-    AsyncParallelBatchNode,
-    BatchFlow,
-    BatchNode,
-    Node,
-)
+from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode, BatchFlow, BatchNode, Node
 from tests.support.usage_steps import Step, back_end, by_name, chain, client, of, put, sums, used
 
 from pocketflow_otel import Config, record_usage
