@@ -58,7 +58,6 @@ class Receiver:
         self.delay, self.status, self.code, self.headers, self.tls = delay, status, code, headers or {}, tls
         self._requests: list[Json | Message] = []
         self.metadata: list[dict[str, str]] = []
-        self.bytes = 0
         self.lock = threading.Lock()
         self._stopping = threading.Event()
 
@@ -84,10 +83,9 @@ class Receiver:
             for metric in scope["metrics"]
         ]
 
-    def take(self, request: Json | Message, metadata: dict[str, str], size: int) -> None:
+    def take(self, request: Json | Message, metadata: dict[str, str]) -> None:
         with self.lock:
             self.metadata.append(metadata)
-            self.bytes += size
             self._requests.append(request)
 
     def hold(self) -> None:
@@ -172,7 +170,7 @@ def _take_grpc(receiver: Receiver, request: Message, context: grpc.ServicerConte
         context.abort(receiver.code, "come back later")
     if context.is_active():
         metadata = {key: str(value) for key, value in context.invocation_metadata()}
-        receiver.take(request, metadata, request.ByteSize())
+        receiver.take(request, metadata)
 
 
 def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
@@ -187,7 +185,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             status = 404 if receiver.paths and self.path not in receiver.paths else receiver.status
             if status == 200:
                 headers = {key.lower(): value for key, value in self.headers.items()}
-                receiver.take(self._read(body), headers, len(body))
+                receiver.take(self._read(body), headers)
             self.send_response(status)
             for name, value in receiver.headers.items():
                 self.send_header(name, value)

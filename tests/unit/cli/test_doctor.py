@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import sys
 from importlib import metadata, util
 from pathlib import Path
@@ -339,13 +338,6 @@ def test_a_parent_that_runs_join(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Exporters and endpoint
-
-
-@pytest.fixture
-def listening() -> Iterator[str]:
-    """Return the endpoint of a socket that listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture

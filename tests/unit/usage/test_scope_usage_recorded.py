@@ -89,7 +89,7 @@ def test_usage_recorded_in_a_thread_that_has_the_steps_context_is_the_steps() ->
 def test_usage_recorded_in_a_task_that_outlives_its_step_is_the_flows() -> None:
     class Starts(AsyncNode):
         async def exec_async(self, prep_res: Any) -> None:
-            self.task = tasks.append(asyncio.create_task(later()))
+            tasks.append(asyncio.create_task(later()))
 
     class Waits(AsyncNode):
         async def exec_async(self, prep_res: Any) -> None:
