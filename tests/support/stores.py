@@ -34,10 +34,6 @@ def diff(shared: Any, mutate: Callable[[Any], object]) -> Diff:
     return snapshot.update(shared)
 
 
-def nothing(shared: Any) -> None:
-    pass
-
-
 class Color(Enum):
     RED = 1
 

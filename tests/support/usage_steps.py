@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pocketflow import Flow, Node
+from tests.support.steps import nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +33,6 @@ def put(usage: Any) -> Callable[[Any], None]:
         shared["llm_usage"] = usage
 
     return do
-
-
-def nothing(shared: Any) -> None:
-    pass
 
 
 class Step(Node):

@@ -24,6 +24,7 @@ from pocketflow import (
     Flow,
     Node,
 )
+from tests.support.instrumented import Store, Talk
 
 from pocketflow_otel import Config, PocketFlowInstrumentor
 from pocketflow_otel.runtime.scope import SCOPE_KEY
@@ -32,14 +33,8 @@ from pocketflow_otel.testing import CapturedSpans, capture_spans
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-Store = dict[str, Any]
-
 ERROR = "error.type"
 PHASE = "pocketflow.error.phase"
-
-
-class Talk(Flow):
-    pass
 
 
 class LaterTalk(AsyncFlow):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.support.stores import UNCHANGED, Document, diff, modified, nothing, removed
+from tests.support.steps import nothing
+from tests.support.stores import UNCHANGED, Document, diff, modified, removed
 
 from pocketflow_otel.store.snapshot import Diff, Snapshot
 

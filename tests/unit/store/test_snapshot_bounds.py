@@ -7,7 +7,8 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.stores import BOUNDED, UNCHANGED, diff, modified, nothing, removed
+from tests.support.steps import nothing
+from tests.support.stores import BOUNDED, UNCHANGED, diff, modified, removed
 
 from pocketflow_otel.store.snapshot import MAX_DEPTH, MAX_ELEMENTS, MAX_TOTAL, Diff, Snapshot
 

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.stores import Color, nothing, on_span
+from tests.support.steps import nothing
+from tests.support.stores import Color, on_span
 
 from pocketflow_otel.store.snapshot import MAX_ELEMENTS, MAX_NAMES
 

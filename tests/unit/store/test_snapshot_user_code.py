@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.stores import UNCHANGED, Color, Document, diff, modified, nothing, on_span
+from tests.support.steps import nothing
+from tests.support.stores import UNCHANGED, Color, Document, diff, modified, on_span
 
 from pocketflow_otel.store.snapshot import Diff, Snapshot
 
