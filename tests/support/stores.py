@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import strategies as st
 from pocketflow import Flow, Node
 
 from pocketflow_otel.store.snapshot import Diff, Snapshot
@@ -64,6 +63,3 @@ def on_span(shared: Any, edit: Callable[[Any], object]) -> dict[str, Any]:
         for name, value in attributes.items()
         if name.startswith(prefix)
     }
-
-
-keys = st.sampled_from(["a", "b", "c", 1, None, ("d", 2)])

@@ -5,35 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
 from tests.support.usage_steps import COST, MINI, Step, chain, put, used
 from tests.support.views import console_output, viewed
 
 from pocketflow_otel.export.file.file_view import FileView
-from pocketflow_otel.views import wording
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.mark.parametrize(
-    ("dollars", "shown"),
-    [
-        (0, "$0"),
-        (1e-9, "$0.0000000010"),
-        (0.000045, "$0.000045"),
-        (0.00023, "$0.00023"),
-        (0.0099, "$0.0099"),
-        (0.01, "$0.010"),
-        (0.0123, "$0.012"),
-        (0.5, "$0.500"),
-        (1, "$1.00"),
-        (12.345, "$12.35"),
-        (1234.5, "$1,234.50"),
-    ],
-)
-def test_money_never_prints_as_nothing(dollars: float, shown: str) -> None:
-    assert wording.money(dollars) == shown
 
 
 def test_usage_is_told_line_by_line() -> None:

@@ -28,6 +28,26 @@ def test_durations_read_well_at_every_size(duration: float, shown: str) -> None:
     assert wording.seconds(duration) == shown
 
 
+@pytest.mark.parametrize(
+    ("dollars", "shown"),
+    [
+        (0, "$0"),
+        (1e-9, "$0.0000000010"),
+        (0.000045, "$0.000045"),
+        (0.00023, "$0.00023"),
+        (0.0099, "$0.0099"),
+        (0.01, "$0.010"),
+        (0.0123, "$0.012"),
+        (0.5, "$0.500"),
+        (1, "$1.00"),
+        (12.345, "$12.35"),
+        (1234.5, "$1,234.50"),
+    ],
+)
+def test_money_never_prints_as_nothing(dollars: float, shown: str) -> None:
+    assert wording.money(dollars) == shown
+
+
 def test_a_diff_shows_five_keys_and_counts_the_others() -> None:
     attributes = {
         semconv.SHARED_ADDED_KEYS: ("a", "b\n"),
