@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pocketflow import AsyncNode, AsyncParallelBatchFlow, Flow, Node
 from tests.support.usage_steps import COST, MINI, NONE, Step, back_end, by_name, chain, of, put, sums, used
 
 from pocketflow_otel.testing import capture_spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_usage_in_the_store_that_stays_there_counts_once() -> None:
@@ -34,26 +37,18 @@ def test_usage_in_the_store_of_two_steps_counts_twice_though_it_is_equal() -> No
     assert by_name(captured) == {"A": (1, 100, 50), "B": (1, 100, 50), "f": (2, 200, 100)}
 
 
-def test_usage_in_the_store_that_accumulates_counts_its_increases() -> None:
-    def add(shared: Any) -> None:
-        usage = shared.setdefault("llm_usage", {"prompt_tokens": 0, "completion_tokens": 0, "model": MINI})
-        usage["prompt_tokens"] += 100
-        usage["completion_tokens"] += 50
-
-    with capture_spans() as captured:
-        chain(Step("A", add), Step("Plain"), Step("B", add)).run({})
-    assert by_name(captured) == {
-        "A": (1, 100, 50),
-        "Plain": NONE,
-        "B": (1, 100, 50),
-        "f": (2, 200, 100),
-    }
+def accumulate(shared: Any) -> None:
+    usage = shared.setdefault("llm_usage", {"prompt_tokens": 0, "completion_tokens": 0, "model": MINI})
+    usage["prompt_tokens"] += 100
+    usage["completion_tokens"] += 50
 
 
-def test_usage_in_the_store_in_a_growing_list_counts_what_was_added() -> None:
-    def add(shared: Any) -> None:
-        shared.setdefault("llm_usage", []).append(used())
+def append(shared: Any) -> None:
+    shared.setdefault("llm_usage", []).append(used())
 
+
+@pytest.mark.parametrize("add", [accumulate, append], ids=["it accumulates", "in a growing list"])
+def test_usage_in_the_store_that_grows_counts_what_was_added(add: Callable[[Any], None]) -> None:
     with capture_spans() as captured:
         chain(Step("A", add), Step("Plain"), Step("B", add)).run({})
     assert by_name(captured) == {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.context import attach, detach, get_current
@@ -14,6 +14,9 @@ from tests.support.usage_steps import COST, MINI, NONE, Step, back_end, by_name,
 
 from pocketflow_otel import record_usage
 from pocketflow_otel.testing import capture_spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_usage_recorded_anywhere_in_a_step_is_the_steps() -> None:
@@ -86,7 +89,9 @@ def test_usage_recorded_in_a_thread_that_has_the_steps_context_is_the_steps() ->
     assert by_name(captured) == {"Ask": (1, 100, 50), "f": (1, 100, 50)}
 
 
-def test_usage_recorded_in_a_task_that_outlives_its_step_is_the_flows() -> None:
+async def outlived(late: Callable[[], object]) -> None:
+    """Run a flow whose first step starts a task, which does something when that step is over."""
+
     class Starts(AsyncNode):
         async def exec_async(self, prep_res: Any) -> None:
             tasks.append(asyncio.create_task(later()))
@@ -98,42 +103,23 @@ def test_usage_recorded_in_a_task_that_outlives_its_step_is_the_flows() -> None:
 
     async def later() -> None:
         await closed.wait()
-        record_usage(used())
-
-    async def main() -> None:
-        global closed
-        closed = asyncio.Event()
-        await chain(Starts(), Waits(), kind=AsyncFlow).run_async({})
+        late()
 
     tasks: list[Any] = []
+    closed = asyncio.Event()
+    await chain(Starts(), Waits(), kind=AsyncFlow).run_async({})
+
+
+def test_usage_recorded_in_a_task_that_outlives_its_step_is_the_flows() -> None:
     with capture_spans() as captured:
-        asyncio.run(main())
+        asyncio.run(outlived(lambda: record_usage(used())))
     assert by_name(captured) == {"Starts": NONE, "Waits": NONE, "f": (1, 100, 50)}
     assert back_end(captured) == (100, 50)
 
 
 def test_usage_recorded_by_a_step_that_outlives_the_one_that_started_it_is_the_flows() -> None:
-    class Starts(AsyncNode):
-        async def exec_async(self, prep_res: Any) -> None:
-            tasks.append(asyncio.create_task(later()))
-
-    class Waits(AsyncNode):
-        async def exec_async(self, prep_res: Any) -> None:
-            closed.set()
-            await tasks[0]
-
-    async def later() -> None:
-        await closed.wait()
-        Step("Late", put(used())).run({})
-
-    async def main() -> None:
-        global closed
-        closed = asyncio.Event()
-        await chain(Starts(), Waits(), kind=AsyncFlow).run_async({})
-
-    tasks: list[Any] = []
     with capture_spans() as captured:
-        asyncio.run(main())
+        asyncio.run(outlived(lambda: Step("Late", put(used())).run({})))
     assert by_name(captured) == {"Starts": NONE, "Late": (1, 100, 50), "Waits": NONE, "f": (1, 100, 50)}
     assert captured.one("invoke_workflow f").attributes["pocketflow.flow.steps"] == 3  # type: ignore[index]
 
