@@ -47,6 +47,11 @@ def trace_of(name: str) -> Path:
     return HERE / version / f"workflow-trace-{subject}.json"
 
 
+def name_of(path: Path) -> str:
+    """Return a trace's version and its file's name, for the id of a test."""
+    return f"{path.parent.name}/{path.stem}"
+
+
 LINEAR = trace_of("0.16.0/linear")
 
 

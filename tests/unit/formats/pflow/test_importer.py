@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.command_line import run
-from tests.support.pflow_traces import ALL, LINEAR, documents, imported, trace_of, write, zone
+from tests.support.pflow_traces import ALL, LINEAR, documents, imported, name_of, trace_of, write, zone
 from tests.support.schema import VALIDATOR
 
 from pocketflow_otel import __version__, semconv
@@ -44,7 +44,7 @@ def test_the_file_is_as_any_other_and_says_where_it_is_from(tmp_path: Path) -> N
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", ALL, ids=name_of)
 def test_the_file_fits_the_schema_and_reads_as_the_spans_it_is_made_of(path: Path, tmp_path: Path) -> None:
     (made,) = imported(tmp_path, path)
     VALIDATOR.validate(json.loads(made.read_text(encoding="utf-8")))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.command_line import run
-from tests.support.pflow_traces import ALL, steps_of
+from tests.support.pflow_traces import ALL, name_of, steps_of
 from tests.support.receiver import Receiver
 
 from pocketflow_otel.formats.pflow.pflow_reader import read
@@ -62,7 +62,7 @@ def test_stats_add_them_up(place: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", ALL, ids=name_of)
 def test_send_takes_them(path: Path, place: Path) -> None:
     run_of = run_id(read(path))
     receiver = Receiver()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.pflow_traces import ALL, LINEAR, documents, lines_of, steps_of, trace_of, write
+from tests.support.pflow_traces import ALL, LINEAR, documents, lines_of, name_of, steps_of, trace_of, write
 from tests.support.snapshots import snapshot_text
 
 from pocketflow_otel import __version__, semconv
@@ -145,7 +145,7 @@ def test_an_answer_that_an_api_refused_is_a_failure_of_that_kind(tmp_path: Path)
     assert (last.title, last.attributes[semconv.FAILURE_CATEGORY]) == ("shout", "api_warning")
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", ALL, ids=name_of)
 def test_spans_lie_within_each_other_and_steps_one_after_the_other(path: Path) -> None:
     for step in steps_of(path):
         ends = [child.span.end or step.span.end for child in step.children]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.command_line import run
-from tests.support.pflow_traces import ALL, LINEAR, documents, lines_of, steps_of, trace_of, write
+from tests.support.pflow_traces import ALL, LINEAR, documents, lines_of, name_of, steps_of, trace_of, write
 
 from pocketflow_otel import semconv
 from pocketflow_otel.formats.pflow.importer import Importer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUMMED = [path for path in ALL if "llm_summary" in documents(path)[-1]]
 
 
-@pytest.mark.parametrize("path", SUMMED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", SUMMED, ids=name_of)
 def test_calls_tokens_and_cost_are_those_that_pflow_counted(path: Path) -> None:
     summary = documents(path)[-1]["llm_summary"]
     said = steps_of(path)[0].span.attributes

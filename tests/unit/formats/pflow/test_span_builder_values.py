@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.command_line import run
-from tests.support.pflow_traces import ALL, documents, imported, steps_of, trace_of, write
+from tests.support.pflow_traces import ALL, documents, imported, name_of, steps_of, trace_of, write
 
 from pocketflow_otel import semconv
 
@@ -36,7 +36,7 @@ def values_in(content: Any, *, inside: bool = False) -> Iterator[str]:
         yield content
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", ALL, ids=name_of)
 def test_no_value_comes_along(path: Path, tmp_path: Path) -> None:
     (made,) = imported(tmp_path, path)
     text = json.dumps(json.loads(made.read_text(encoding="utf-8")), ensure_ascii=False)
