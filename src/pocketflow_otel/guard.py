@@ -1,19 +1,30 @@
-"""Keep our own failures away from the user's flow.
+"""Keep our own failures away from the user's flow, and nothing of the user's away from it.
 
-Every piece of our code around a user's call runs inside a `guard`: an `Exception` of ours is
-logged once per place and forgotten. `BaseException` (interrupts, cancellation) always passes.
+Every piece of our code around a user's call runs inside a `guard`, or has an `except Exception` that
+ends in `failed`: an `Exception` of ours is logged once per place and forgotten. What is not ours
+passes: `BaseException` (interrupts, cancellation), and the `Exception` that a signal handler of the
+program raised while our code ran (a time limit).
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import signal
+from inspect import CO_VARARGS, getattr_static
+from itertools import pairwise
+from traceback import walk_tb
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
+    from types import CodeType, FrameType, TracebackType
 
 logger: Final = logging.getLogger("pocketflow_otel")
+
+_SIGNALS: Final = frozenset(map(int, signal.valid_signals()))
+_INNER: Final = ("__func__", "func", "__wrapped__", "_self_wrapper")
+"""Where methods, partials, wrappers and those of wrapt keep the function they call."""
 
 _reported: set[str] = set()
 
@@ -26,7 +37,7 @@ _strict = False
 
 
 class guard:  # noqa: N801 - reads as a statement: `with guard("open a span"):`
-    """Swallow and report what our code raises in the block; never what a user's code raises.
+    """Swallow and report what our code raises in the block; never what is the user's.
 
     Stateless, so one instance per place serves every thread, task and nesting.
 
@@ -48,20 +59,57 @@ class guard:  # noqa: N801 - reads as a statement: `with guard("open a span"):`
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if exc_type is None or _strict or not issubclass(exc_type, Exception):
+        if not isinstance(exc, Exception) or _strict or _is_of_program(exc):
             return False
-        if issubclass(exc_type, PassThroughError):
-            return False
-        if self.place not in _reported:
-            _reported.add(self.place)
-            # A logging handler is user code too: it may raise.
-            with contextlib.suppress(Exception):
-                logger.warning(
-                    "pocketflow-otel could not %s; the flow goes on (reported once)",
-                    self.place,
-                    exc_info=exc,
-                )
+        _report(self.place, exc)
         return True
+
+
+class quiet:  # noqa: N801 - reads as a statement, too: `with quiet(OSError):`
+    """Swallow errors that are of no account and that nobody need be told of; never what is the user's.
+
+    Takes the place of `contextlib.suppress` wherever a flow may be running: `TimeoutError`, which time
+    limits raise, is an `OSError`.
+
+    Args:
+        types: Of the errors; every `Exception` by default.
+    """
+
+    __slots__ = ("_types",)
+
+    def __init__(self, *types: type[Exception]) -> None:
+        self._types = types or (Exception,)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        return isinstance(exc, self._types) and not _is_of_program(exc)
+
+
+def failed(place: str, error: Exception) -> None:
+    """Report an error that an `except` clause caught, as a `guard` does; raise it again if it is the user's.
+
+    A `try` costs nothing as long as all goes well, which a `with` does.
+
+    Args:
+        place: What our code was doing, in words that finish "could not ...".
+        error: Caught in the function that calls this.
+    """
+    if _strict or _is_of_program(error):
+        raise error
+    _report(place, error)
+
+
+def let_through(error: Exception) -> None:
+    """Raise an error again if it is the user's: for an `except` clause that knows what else it may be."""
+    if _is_of_program(error):
+        raise error
 
 
 def set_strict(strict: bool) -> None:
@@ -69,3 +117,60 @@ def set_strict(strict: bool) -> None:
     global _strict
     _strict = strict
     _reported.clear()
+
+
+def _report(place: str, error: Exception) -> None:
+    if place not in _reported:
+        _reported.add(place)
+        with quiet():  # A logging handler is user code too: it may raise.
+            logger.warning(
+                "pocketflow-otel could not %s; the flow goes on (reported once)", place, exc_info=error
+            )
+
+
+def _is_of_program(error: Exception) -> bool:
+    """Return whether the program is to see an error: it asked for it, or a signal handler raised it."""
+    return isinstance(error, PassThroughError) or _is_of_signal_handler(error.__traceback__)
+
+
+def _is_of_signal_handler(traceback: TracebackType | None) -> bool:
+    """Return whether a signal handler was entered below the frame that caught an error.
+
+    It is known by how Python calls it, or, if it has let go of its arguments, by its code. The first
+    alone finds one that has put another in its place before it raised.
+    """
+    if traceback is None or traceback.tb_next is None:
+        return False
+    codes = {code for number in _SIGNALS for code in _codes(signal.getsignal(number))}
+    outer: list[FrameType] = []
+    for frame, _ in walk_tb(traceback):
+        if outer and (frame.f_code in codes or _is_given_one_of(outer, frame)):
+            return True
+        outer.append(frame)
+    return False
+
+
+def _is_given_one_of(outer: list[FrameType], frame: FrameType) -> bool:
+    """Return whether a call was given the number of a signal and the frame that it interrupted."""
+    code, values = frame.f_code, frame.f_locals
+    arguments = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & CO_VARARGS:
+        arguments += values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
+    return any(
+        type(number) is int and number in _SIGNALS and any(interrupted is one for one in outer)
+        for number, interrupted in pairwise(arguments)
+    )
+
+
+def _codes(handler: object, depth: int = 8) -> Iterator[CodeType]:
+    """Yield the code of a handler and of what it calls, without running any."""
+    if handler is None or type(handler) is signal.Handlers or not depth:
+        return
+    function = handler if type(handler) is FunctionType else getattr_static(type(handler), "__call__", None)
+    if type(function) is FunctionType:
+        yield function.__code__
+    for name in _INNER:
+        inner = getattr_static(handler, name, None)
+        if type(inner) in (MemberDescriptorType, GetSetDescriptorType):
+            inner = inner.__get__(handler)
+        yield from _codes(inner, depth - 1)

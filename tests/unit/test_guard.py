@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import signal
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pocketflow_otel.guard import PassThroughError, guard, logger, set_strict
+from pocketflow_otel.guard import PassThroughError, failed, guard, let_through, logger, quiet, set_strict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -148,3 +150,230 @@ def test_one_guard_serves_nesting_and_threads(caplog: pytest.LogCaptureFixture) 
     for thread in threads:
         thread.join()
     assert sorted(passed) == ["inner"] * 4 + ["outer"] * 4
+
+
+ALARM = signal.SIGUSR1
+
+
+class JobTimeout(Exception):
+    """As job queues have them: no subclass of anything else."""
+
+
+@pytest.fixture
+def handle() -> Iterator[Callable[[Any], None]]:
+    """Return what sets the handler of `ALARM`."""
+    before = signal.getsignal(ALARM)
+    yield lambda handler: signal.signal(ALARM, handler) and None
+    signal.signal(ALARM, before)
+
+
+def out_of_time(number: int, frame: object) -> None:
+    raise JobTimeout
+
+
+def without_arguments(number: int, frame: object) -> None:
+    del number, frame
+    raise JobTimeout
+
+
+def only_once(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise JobTimeout
+
+
+def in_a_helper(*arguments: object) -> None:
+    del arguments
+    raise_it()
+
+
+def raise_it() -> None:
+    raise JobTimeout
+
+
+@functools.wraps(without_arguments)
+def wrapped(*arguments: Any) -> None:
+    passed, arguments = arguments, ()
+    without_arguments(*passed)
+
+
+class Limit:
+    def method(self, number: int, frame: object) -> None:
+        del number, frame
+        raise JobTimeout
+
+    @classmethod
+    def of_class(cls, number: int, frame: object) -> None:
+        del number, frame
+        raise JobTimeout
+
+    def __call__(self, number: int, frame: object) -> None:
+        del number, frame
+        raise JobTimeout
+
+
+class Constructed:
+    def __init__(self, number: int, frame: object) -> None:
+        raise JobTimeout
+
+
+HANDLERS = {
+    "function": out_of_time,
+    "its arguments are gone": without_arguments,
+    "another is in its place": only_once,
+    "helper": in_a_helper,
+    "lambda": lambda *_: raise_it(),
+    "method": Limit().method,
+    "class method": Limit.of_class,
+    "callable": Limit(),
+    "class": Constructed,
+    "partial": functools.partial(without_arguments),
+    "partial with more": functools.partial(lambda more, number, frame: raise_it(), 1),
+    "partial of a method": functools.partial(Limit().method),
+    "cached": functools.lru_cache(without_arguments),
+    "wrapped": wrapped,
+}
+
+
+def interrupted() -> None:
+    signal.raise_signal(ALARM)
+
+
+def with_guard() -> None:
+    with guard("open a span"):
+        interrupted()
+
+
+def with_except() -> None:
+    try:
+        interrupted()
+    except Exception as error:
+        failed("open a span", error)
+
+
+def with_quiet() -> None:
+    with quiet():
+        interrupted()
+
+
+def with_known_error() -> None:
+    try:
+        interrupted()
+    except Exception as error:
+        let_through(error)
+
+
+WAYS = (with_guard, with_except, with_quiet, with_known_error)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_what_a_signal_handler_raises_passes(
+    kind: str, way: Callable[[], None], handle: Callable[[Any], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    handle(HANDLERS[kind])
+    with pytest.raises(JobTimeout):
+        way()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_handler_in_wrapt_passes(way: Callable[[], None], handle: Callable[[Any], None]) -> None:
+    wrapt = pytest.importorskip("wrapt")
+
+    @wrapt.decorator
+    def decorated(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    handle(decorated(without_arguments))
+    with pytest.raises(JobTimeout):
+        way()
+
+
+def test_it_passes_all_guards_around_it_as_it_is(handle: Callable[[Any], None]) -> None:
+    error = TimeoutError("the limit", 30)
+    error.add_note("a note")
+    cause = error.__cause__ = KeyError("cause")
+
+    def limit(number: int, frame: object) -> None:
+        raise error
+
+    handle(limit)
+    with pytest.raises(TimeoutError) as raised, guard("close"), guard("open"), quiet(OSError):
+        with_except()
+    seen = raised.value
+    assert (seen is error, seen.__cause__ is cause, seen.__context__, seen.__notes__) == (
+        True,
+        True,
+        None,
+        ["a note"],
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_error_while_a_handler_is_set_is_ours(
+    way: Callable[[], None], handle: Callable[[Any], None]
+) -> None:
+    """A mask's, say."""
+
+    def mask(key: str, value: object) -> object:
+        raise JobTimeout
+
+    handle(out_of_time)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "interrupted", lambda: mask("key", signal.SIGTERM))
+        way()
+
+
+def test_our_own_error_below_a_handler_is_swallowed(
+    handle: Callable[[Any], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A handler that runs a flow: what it is told is that flow's matter."""
+    handle(lambda *_: fail("open a span", ValueError()))
+    interrupted()
+    assert len(caplog.records) == 1
+
+
+def test_a_handler_that_forbids_to_be_looked_at_is_no_harm(handle: Callable[[Any], None]) -> None:
+    class Shy:
+        def __getattribute__(self, name: str) -> object:
+            raise OSError(name)
+
+        def __call__(self, *_: object) -> None:
+            """Do nothing."""
+
+    handle(Shy())
+    with guard("open a span"):
+        raise_it()
+
+
+def test_quiet_swallows_what_it_is_made_for(caplog: pytest.LogCaptureFixture) -> None:
+    with quiet(OSError):
+        raise FileNotFoundError
+    with quiet():
+        raise KeyError
+    with pytest.raises(KeyError), quiet(OSError, ValueError):
+        raise KeyError
+    for error in (KeyboardInterrupt(), PassThroughError()):
+        with pytest.raises(type(error)), quiet():
+            raise error
+    assert caplog.records == []
+
+
+def test_failed_reports_as_a_guard_does(caplog: pytest.LogCaptureFixture) -> None:
+    for error in (ValueError("one"), ValueError("two")):
+        try:
+            raise error
+        except ValueError as caught:
+            failed("open a span", caught)
+    assert [record.getMessage() for record in caplog.records] == [
+        "pocketflow-otel could not open a span; the flow goes on (reported once)"
+    ]
+
+
+def test_failed_raises_again_where_guards_do() -> None:
+    set_strict(True)
+    with pytest.raises(ValueError, match="ours"):
+        try:
+            raise ValueError("ours")
+        except ValueError as caught:
+            failed("open a span", caught)
