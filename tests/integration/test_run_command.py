@@ -7,7 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.processes import (
@@ -23,9 +24,6 @@ from tests.support.processes import (
     with_commands,
     write,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 REPORT = """
 import json, multiprocessing, os, sys
@@ -330,6 +328,31 @@ def test_exit_code_and_traceback_are_the_targets(folder: Path, ending: str, code
     assert (bare.returncode, traced.returncode) == (code, code)
     assert without_ours(traced.stderr) == (bare.stderr or "\n")
     assert traced.stdout == bare.stdout
+
+
+@pytest.mark.parametrize("target", ["named.py:{}", "named:{}"])
+@pytest.mark.parametrize(
+    ("program", "name", "ending"),
+    [
+        (FAILING + "flow = pocketflow.Flow(start=Fails())\n", "flow", "ValueError: no such thing"),
+        (FAILING + "def make():\n    raise KeyError('no model')\n", "make", "KeyError: 'no model'"),
+        ("import surely_not_there\n", "flow", "ModuleNotFoundError: No module named 'surely_not_there'"),
+        ("def make(:\n", "make", "SyntaxError: invalid syntax"),
+        (FLOW + "def make():\n    raise KeyboardInterrupt\n", "make", "KeyboardInterrupt"),
+    ],
+)
+def test_a_traceback_of_a_flow_named_begins_at_the_program(
+    folder: Path, program: str, name: str, ending: str, target: str
+) -> None:
+    write(folder / "named.py", program)
+    stderr = ours("run", target.format(name), cwd=folder).stderr
+    files = re.findall(r'^  File "([^"]*)"', stderr, flags=re.MULTILINE)
+    first = next(file for file in files if file != "<frozen runpy>")
+
+    assert stderr.splitlines()[-1] == ending
+    assert Path(first).name in ("named.py", "__init__.py")
+    assert Path(first).parent.name in (folder.name, "pocketflow")
+    assert not re.search("flow_runner|importlib", stderr)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,13 +6,17 @@ import asyncio
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+_LEADING: Final = re.compile("|".join(map(re.escape, (__file__, importlib.__file__, "<frozen importlib"))))
+"""The files that are on the way to the program: this one, and what imports it."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -145,10 +149,23 @@ def _import_from(folder: Path) -> None:
     sys.path.insert(0, str(folder))
 
 
+def _begin_at_program(error: BaseException) -> None:
+    """Take out of a traceback what led to the program's first frame: bare it would begin there."""
+    first = error.__traceback__
+    while first is not None and _LEADING.match(first.tb_frame.f_code.co_filename):
+        first = first.tb_next
+    if first is not None or isinstance(error, SyntaxError):  # Python shows no frame where it found that.
+        error.__traceback__ = first
+
+
 def _fail(problem: str) -> NoReturn:
     print(f"Error: {problem}", file=sys.stderr)  # noqa: T201 - this is a command
     raise SystemExit(2)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BaseException as error:
+        _begin_at_program(error)
+        raise
