@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from pocketflow_otel.guard import let_through
+
 PREFIX: Final = "POCKETFLOW_OTEL_"
 DEFAULT_DIRECTORY: Final = "~/.pflow/traces"
 
@@ -125,6 +127,7 @@ class Config:
                 value: Any = _PARSERS[field.name](text)
                 cls(**{field.name: value})
             except ValueError as error:
+                let_through(error)
                 problem = f"{PREFIX}{field.name.upper()}={text!r}: {_reason(error)}"
                 if report is None:
                     raise ValueError(problem) from None

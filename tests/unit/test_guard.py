@@ -335,7 +335,7 @@ def test_our_own_error_below_a_handler_is_swallowed(
 
 def test_a_handler_that_forbids_to_be_looked_at_is_no_harm(handle: Callable[[Any], None]) -> None:
     class Shy:
-        def __getattribute__(self, name: str) -> object:
+        def __getattr__(self, name: str) -> object:
             raise OSError(name)
 
         def __call__(self, *_: object) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import traceback
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.guard import quiet
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.user_code import own_place, place_name
 
@@ -34,7 +34,7 @@ def message_of(error: BaseException, *, masked: bool) -> str:
     if masked:
         return ""
     message = "<its __str__ raises>"
-    with suppress(Exception):
+    with quiet():
         message = str(error)
     return shorten(message, MAX_MESSAGE)
 

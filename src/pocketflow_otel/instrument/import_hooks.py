@@ -8,7 +8,7 @@ with a `stacklevel` would name.
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from importlib import _bootstrap
 from importlib.abc import MetaPathFinder
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from wrapt import ObjectProxy
 
+from pocketflow_otel.guard import guard, quiet
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
     from types import ModuleType
-
-    from pocketflow_otel.guard import guard
 
     Hook = Callable[[ModuleType], None]
 
@@ -44,7 +44,7 @@ class ImportHooks(MetaPathFinder):
             sys.meta_path.insert(0, self)
         with ExitStack() as stack:
             # Where two threads wait for each other's imports, Python itself goes on with half a module.
-            with suppress(AttributeError, RuntimeError):
+            with quiet(AttributeError, RuntimeError):
                 stack.enter_context(_bootstrap._ModuleLockManager(name))  # type: ignore[attr-defined]
             self._hooks.setdefault(name, []).append(hook)
             module = sys.modules.get(name)
@@ -108,7 +108,7 @@ class _Loader(ObjectProxy):  # type: ignore[type-arg]  # no class to subscript, 
     exec_module.__code__ = exec_module.__code__.replace(co_filename="<frozen importlib._bootstrap>")
 
     def _self_step_back(self, module: Any) -> None:
-        with suppress(AttributeError):  # A loader may make modules of its own kind.
+        with quiet(AttributeError):  # A loader may make modules of its own kind.
             if module.__spec__.loader is self:
                 module.__spec__.loader = self.__wrapped__
             if module.__loader__ is self:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from pocketflow_otel.guard import let_through
+
 _START: Final = "%Y%m%dT%H%M%SZ"
 _START_LENGTH: Final = len("20261122T193012Z")
 
@@ -32,7 +34,8 @@ def start_of(run_id: str) -> float:
     """
     try:
         return datetime.strptime(run_id[:_START_LENGTH], _START).replace(tzinfo=UTC).timestamp()
-    except ValueError:  # Digits, but no date
+    except ValueError as error:  # Digits, but no date
+        let_through(error)
         return 0.0
 
 

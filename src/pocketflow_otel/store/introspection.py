@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections import Counter, OrderedDict, defaultdict, deque
-from contextlib import suppress
 from types import GetSetDescriptorType, MappingProxyType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.guard import quiet
 from pocketflow_otel.store.redaction import shorten
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _attributes(shared: Any, kind: type) -> dict[Any, object] | None:
                     found = (found or {}) | {key: value for key, value in items if not _is_dunder(key)}
             elif type(member) is MemberDescriptorType and not _is_dunder(name):
                 found = found or {}
-                with suppress(AttributeError):
+                with quiet(AttributeError):
                     found[name] = member.__get__(shared)
     return found
 

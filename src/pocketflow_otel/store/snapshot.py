@@ -23,6 +23,7 @@ from json.encoder import encode_basestring
 from operator import is_not
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.guard import let_through
 from pocketflow_otel.store.introspection import (
     CONTAINERS,
     DICTS,
@@ -221,7 +222,8 @@ class _ContentFingerprint:
         self.mutable = type(value) is not tuple
         try:
             self._read(value)
-        except RuntimeError:
+        except RuntimeError as error:
+            let_through(error)
             # Changed by another thread while we read it: what was read so far is compared, and
             # the step says it was not all.
             self.bounded = True
@@ -279,7 +281,8 @@ def _joined(names: Iterable[Any]) -> str | None:
     names = list(names)
     try:
         joined = _SEPARATOR.join(names)
-    except TypeError:
+    except TypeError as error:
+        let_through(error)
         return None
     return joined if joined.count(_SEPARATOR) == len(names) - 1 else None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.fields import count, mapping
+from pocketflow_otel.guard import let_through
 from pocketflow_otel.traces import otlp_json
 from pocketflow_otel.traces.records import TraceError
 
@@ -95,7 +96,8 @@ def read_lines(path: Path, damaged: list[int] | None = None) -> Iterator[dict[st
         for number, line in enumerate(lines, 1):
             try:
                 content = json.loads(line)
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError) as error:
+                let_through(error)
                 content = None
                 if not line.endswith(b"\n"):
                     return

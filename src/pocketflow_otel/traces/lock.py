@@ -18,8 +18,9 @@ import errno
 import fcntl
 import os
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
+
+from pocketflow_otel.guard import let_through, quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,18 +41,26 @@ def hold(descriptor: int) -> None:
         OSError: Somebody keeps it locked.
     """
     _held.add(descriptor)  # First: a fork in another thread may come any time.
+    try:
+        _lock(descriptor)
+    except BaseException:
+        _held.discard(descriptor)
+        raise
+
+
+def _lock(descriptor: int) -> None:
     for attempt in range(_TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            let_through(error)
             if error.errno in _NO_LOCKS:
-                break
+                return
             if attempt == _TRIES - 1:
-                _held.discard(descriptor)
                 raise
             time.sleep(_PAUSE)
         else:
-            break
+            return
 
 
 def release(descriptor: int) -> None:
@@ -64,7 +73,7 @@ def release(descriptor: int) -> None:
 def _close_inherited() -> None:
     """In a forked child: the journals are the parent's."""
     while _held:
-        with suppress(OSError):
+        with quiet(OSError):
             os.close(_held.pop())
 
 
@@ -80,7 +89,8 @@ def is_running(path: Path) -> bool:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        let_through(error)
         return True
     finally:
         os.close(descriptor)

@@ -15,10 +15,10 @@ import math
 import os
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from pocketflow_otel.guard import let_through, quiet
 from pocketflow_otel.runtime.run_id import start_of
 from pocketflow_otel.traces import lock, run_files
 
@@ -126,7 +126,8 @@ def _scan(directory: Path) -> tuple[list[_Run], list[tuple[Path, float]]]:
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
-            except OSError:
+            except OSError as error:
+                let_through(error)
                 continue
             if name.is_draft:
                 drafts.append((path, status.st_mtime))
@@ -144,21 +145,21 @@ def _import_in(entry: os.DirEntry[str], path: Path) -> list[tuple[Path, float]]:
         return []
     try:
         return [(path, max(each.lstat().st_mtime for each in (path, *path.iterdir())))]
-    except OSError:  # It has gone, or nobody can tell.
+    except OSError as error:  # It has gone, or nobody can tell.
+        let_through(error)
         return []
 
 
 def _is_running(path: Path) -> bool:
     try:
         return run_files.is_journal(path) and lock.is_running(path)
-    except FileNotFoundError:
-        return False
-    except OSError:  # Nobody can tell.
-        return True
+    except OSError as error:  # It has gone, or nobody can tell.
+        let_through(error)
+        return not isinstance(error, FileNotFoundError)
 
 
 def _removed(path: Path) -> bool:
-    with suppress(OSError):
+    with quiet(OSError):
         if path.name.startswith(run_files.IMPORT_FOLDER):
             shutil.rmtree(path)
         else:

@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pocketflow_otel.guard import let_through
 from pocketflow_otel.runtime.run_id import start_text
 from pocketflow_otel.traces import lock, reader, run_files
 from pocketflow_otel.traces.records import TraceError
@@ -32,6 +33,7 @@ def run_paths(directory: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
+        let_through(error)
         raise TraceError(f"{directory} cannot be read: {error.strerror}") from None
     found: dict[str, str] = {}
     for name in sorted(names, reverse=True):  # A journal comes before its trace file, which wins.
@@ -49,7 +51,8 @@ def _changed(path: Path) -> int:
     """Return when a file was last written: the later of two runs that began in one second."""
     try:
         return path.stat().st_mtime_ns
-    except OSError:
+    except OSError as error:
+        let_through(error)
         return 0
 
 
@@ -71,7 +74,8 @@ def summaries(paths: Iterable[Path]) -> Iterator[RunSummary | TraceError]:
 def _is_new(path: Path) -> bool:
     try:
         return path.stat().st_size == 0
-    except OSError:
+    except OSError as error:
+        let_through(error)
         return False
 
 
@@ -112,6 +116,7 @@ def running(directory: Path) -> list[Path]:
         try:
             if run_files.is_journal(path) and lock.is_running(path):
                 found.append(path)
-        except OSError:  # It has ended just now.
+        except OSError as error:  # It has ended just now.
+            let_through(error)
             continue
     return found

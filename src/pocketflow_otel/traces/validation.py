@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.fields import text
+from pocketflow_otel.guard import let_through
 from pocketflow_otel.traces import otlp_json
 from pocketflow_otel.traces.records import EventRecord, ScopeRecord, SpanRecord, TraceError
 
@@ -63,7 +64,8 @@ def read_span(content: Any, scope: Any) -> SpanRecord:
     """
     try:
         span = otlp_json.decode_span(content, read_scope(scope))
-    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        let_through(error)
         raise TraceError("a span is damaged") from None
     names = span.trace_id, span.span_id, span.parent_id, span.name, span.status_message
     if not all(isinstance(name, str) for name in names) or not span.span_id:
@@ -119,7 +121,8 @@ def _fits(name: Any, value: Any) -> bool:
 def _is_object(name: str, value: str) -> bool:
     try:
         content = json.loads(value)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        let_through(error)
         return False
     if not isinstance(content, dict):
         return False

@@ -10,7 +10,6 @@ import re
 import sys
 import threading
 import tomllib
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, partial
@@ -18,6 +17,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from pocketflow_otel.guard import let_through, quiet
 from pocketflow_otel.usage.providers import is_tuned, maker_of, runs_locally, split_provider
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class _Table:
             self._in_vain = not self._loaded.wait(seconds)
 
     def _load(self) -> None:
-        with suppress(Exception):  # It fails again, in a guard, where a price is asked for.
+        with quiet():  # It fails again, in a guard, where a price is asked for.
             _ask("gpt-4o-mini", "openai", None, {"input_tokens": 1}, None, None)
         self._loaded.set()
 
@@ -240,7 +240,8 @@ def _ask(
             # What Anthropic calls a tier, genai-prices calls the way of processing, or the speed.
             price_context=dict.fromkeys(("service_tier", "processing", "speed"), tier) if tier else None,
         )
-    except (ImportError, LookupError, ValueError):
+    except (ImportError, LookupError, ValueError) as error:
+        let_through(error)
         return None
     return Decimal(result.total_price)
 

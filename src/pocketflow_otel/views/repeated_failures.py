@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from pocketflow_otel.guard import quiet
 from pocketflow_otel.views.wording import MAX_KEYS, more_than_shown, plural
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def message_pattern(message: str) -> str:
 
 def drain(queue: deque[T]) -> Iterator[T]:
     """Yield what is in a queue, each thing to one of the threads that empty it."""
-    with suppress(IndexError):
+    with quiet(IndexError):
         while True:
             yield queue.popleft()
 

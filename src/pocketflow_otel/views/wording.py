@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.guard import let_through
 from pocketflow_otel.traces.records import PFLOW_STATUSES
 from pocketflow_otel.views.styled_text import SEPARATOR, cut, escape
 
@@ -279,7 +280,8 @@ def short_path(path: Path) -> str:
     """Return a path with the home directory as `~`."""
     try:
         return f"~/{path.relative_to(Path.home())}"
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError) as error:
+        let_through(error)
         return str(path)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
 from threading import Timer
 from time import time_ns
 from typing import TYPE_CHECKING, ClassVar, Final, TextIO
@@ -15,7 +14,7 @@ from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export.console.heartbeat import Heartbeat
 from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.run_assembler import RunAssembler
-from pocketflow_otel.guard import guard
+from pocketflow_otel.guard import guard, quiet
 from pocketflow_otel.runtime.run_events import (
     ActionUnmatched,
     AttemptFailed,
@@ -179,12 +178,12 @@ class ConsoleView:
 def _command_to_show(path: Path) -> str:
     """Return what to type to see a run: `last` may be another, in another directory."""
     directory, run = path.parent, run_directory.LAST
-    with suppress(TraceError):
+    with quiet(TraceError):
         newest = next(iter(run_directory.run_paths(directory)), path)
         if run_files.run_id_of(newest) != run_files.run_id_of(path):
             run = digits_of(run_files.run_id_of(path))  # Which no other run has.
     command = f"pocketflow-otel show {run}"
-    with suppress(OSError, RuntimeError):  # No home, or no working directory.
+    with quiet(OSError, RuntimeError):  # No home, or no working directory.
         if directory == Config.from_env(report=no_report).dir.expanduser().absolute():
             return command
     quoted = shlex.quote(str(directory))

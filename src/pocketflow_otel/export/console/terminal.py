@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 from weakref import WeakKeyDictionary
 
+from pocketflow_otel.guard import let_through, quiet
 from pocketflow_otel.views.styled_text import WARN, Part, escape, fitted, render
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class LineStream:
     def columns(self) -> int | None:
         """The terminal's width in characters, as it is now; `None` for anything else."""
         if self._terminal and self._stream is not None:
-            with suppress(Exception):
+            with quiet():
                 return os.get_terminal_size(self._stream.fileno()).columns or None
         return None
 
@@ -73,7 +73,7 @@ class LineStream:
         columns = None if whole else self.columns
         parts = line if columns is None else fitted(line, columns)
         text = render(parts, colour=self._colour, ascii_only=self._ascii) + "\n"
-        with suppress(Exception), _writing:
+        with quiet(), _writing:
             self._stream.write(text if self._ends.whole else "\n" + text)
             self._stream.flush()
 
@@ -105,7 +105,7 @@ _ends: Final[WeakKeyDictionary[TextIO, Ends]] = WeakKeyDictionary()
 def ends_of(stream: TextIO | None) -> Ends:
     """Begin to watch how what is written to a stream ends, once a stream."""
     ends = None
-    with suppress(Exception):  # A stream that cannot be watched, or held weakly.
+    with quiet():  # A stream that cannot be watched, or held weakly.
         assert stream is not None
         ends = _ends.get(stream)
         if ends is None:
@@ -122,7 +122,7 @@ def end_lines() -> None:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    with suppress(Exception):
+    with quiet():
         return stream is not None and stream.isatty()
     return False
 
@@ -143,6 +143,7 @@ def can_encode(stream: TextIO | None) -> bool:
         return True
     try:
         _SYMBOLS.encode(encoding)
-    except (LookupError, UnicodeEncodeError):
+    except (LookupError, UnicodeEncodeError) as error:
+        let_through(error)
         return False
     return True

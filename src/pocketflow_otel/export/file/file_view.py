@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +15,7 @@ from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.file.journal_writer import JournalWriter
 from pocketflow_otel.export.run_assembler import RunAssembler
 from pocketflow_otel.export.run_processor import OpenRun
-from pocketflow_otel.guard import guard
+from pocketflow_otel.guard import guard, let_through, quiet
 from pocketflow_otel.runtime.run_id import make_run_id
 from pocketflow_otel.traces import finalize, journal, run_files
 from pocketflow_otel.traces.chronology import in_order
@@ -63,7 +62,7 @@ class FileView:
         self._keep = keep
         self._pruned = -math.inf
         self._directory = directory
-        with suppress(OSError, RuntimeError):  # No home, or no working directory: a run will say so.
+        with quiet(OSError, RuntimeError):  # No home, or no working directory: a run will say so.
             self._directory = directory.expanduser().absolute()
         self._stream = LineStream() if stream is None else stream
         self._journals: dict[OpenRun, JournalWriter] = {}
@@ -75,6 +74,7 @@ class FileView:
             self._journals[run] = opened = JournalWriter(self._directory.expanduser(), run)
             run.path = run_files.trace_path(opened.path)
         except (OSError, RuntimeError) as error:
+            let_through(error)
             self._warn(f"no trace file in {self._directory}", error)
 
     def span_started(self, run: OpenRun, span: SpanRecord) -> None:
@@ -120,6 +120,7 @@ class FileView:
         try:
             opened.write(line)
         except OSError as error:
+            let_through(error)
             # It stays open, and so locked: the run goes on, and readers shall see that it does.
             opened.broken = True
             self._warn(f"the trace of run {run.id} stops here", error)
@@ -128,6 +129,7 @@ class FileView:
         try:
             made = finalize.write_trace_file(opened.path)
         except (OSError, ValueError) as error:
+            let_through(error)
             self._warn(f"no trace file made of {opened.path.name}", error)
             made = None
         finally:
@@ -139,7 +141,8 @@ class FileView:
         thread = threading.Thread(target=self._finish, args=(opened,), name="pocketflow-otel")
         try:
             thread.start()
-        except RuntimeError:  # There is no room for one, or the interpreter is ending.
+        except RuntimeError as error:  # There is no room for one, or the interpreter is ending.
+            let_through(error)
             return False
         self._finishing = [*filter(threading.Thread.is_alive, self._finishing), thread]
         return True
@@ -149,7 +152,7 @@ class FileView:
         now = time.monotonic()
         if now - self._pruned >= _PAUSE:
             self._pruned = now
-            with suppress(OSError):
+            with quiet(OSError):
                 prune(self._directory, self._keep)
 
     def _warn(self, what: str, error: Exception) -> None:

@@ -48,7 +48,7 @@ class JournalWriter:
         )
         try:
             self.write(journal.header_line(header))
-        except OSError:
+        except BaseException:
             self.path.unlink(missing_ok=True)
             self.close()
             raise
@@ -80,7 +80,7 @@ def _create(directory: Path, name: str) -> tuple[Path, int]:
                 continue
             try:
                 lock.hold(descriptor)
-            except OSError:
+            except BaseException:
                 os.close(descriptor)
                 path.unlink(missing_ok=True)
                 raise
