@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import SpanProcessor
@@ -82,6 +82,14 @@ class View(Protocol):
     def shutdown(self) -> None: ...
 
 
+class _OpenSpan(NamedTuple):
+    """A span that is open, its run, and the scope it is the span of: `None` for spans of others."""
+
+    run: Run
+    open_run: OpenRun
+    own_scope: Scope | None
+
+
 class RunProcessor(SpanProcessor):
     """Groups spans by run, and hands runs to views."""
 
@@ -95,20 +103,21 @@ class RunProcessor(SpanProcessor):
         """Forget open runs: after a fork they are the parent's."""
         self._lock = threading.RLock()
         self._runs: dict[Run, OpenRun] = {}
-        self._by_span: dict[int, tuple[Run, OpenRun]] = {}
+        self._by_span: dict[int, _OpenSpan] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         with _STARTING:
             context = get_current() if parent_context is None else parent_context
+            maker = span.instrumentation_scope
+            is_ours = maker is not None and maker.name == SCOPE_NAME
             given = user_attributes(context)
-            scope_of_span = span.instrumentation_scope
-            if given and (scope_of_span is None or scope_of_span.name != SCOPE_NAME):
+            if given and not is_ours:
                 span.set_attributes(given)  # Ours have them already.
             scope = scope_of(context)
             if scope is not None:
-                self._started(span, scope.run)
+                self._started(span, scope.run, scope if is_ours else None)
 
-    def _started(self, span: Span, run: Run) -> None:
+    def _started(self, span: Span, run: Run, own_scope: Scope | None) -> None:
         span_id = span.get_span_context().span_id
         with self._lock:
             open_run = self._runs.get(run)
@@ -121,8 +130,8 @@ class RunProcessor(SpanProcessor):
                     with _STARTING:
                         view.run_started(open_run)
             open_run.spans.add(span_id)
-            self._by_span[span_id] = run, open_run
-            record = record_of(span)
+            self._by_span[span_id] = _OpenSpan(run, open_run, own_scope)
+            record = record_of(span, own_scope)
             for view in open_run.views:
                 with _STARTING:
                     view.span_started(open_run, record)
@@ -143,7 +152,7 @@ class RunProcessor(SpanProcessor):
             context = span.get_span_context()
             found = self._by_span.pop(context.span_id, None) if context is not None else None
             if found is not None:
-                self._ended(record_of(span), *found)
+                self._ended(record_of(span, found.own_scope), found.run, found.open_run)
 
     def _ended(self, record: SpanRecord, run: Run, open_run: OpenRun) -> None:
         open_run.spans.discard(int(record.span_id, 16))

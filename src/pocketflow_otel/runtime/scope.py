@@ -8,7 +8,9 @@ a mutable scope: each has its own, and adds itself to its parent when it closes.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final, Literal
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from opentelemetry.context import create_key, get_current
 from opentelemetry.trace import INVALID_SPAN
@@ -19,7 +21,7 @@ from pocketflow_otel.usage.scope_usage import ScopeUsage
 from pocketflow_otel.usage.totals import UsageTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
@@ -33,6 +35,17 @@ if TYPE_CHECKING:
 SCOPE_KEY: Final = create_key("pocketflow-otel-scope")
 
 Kind = Literal["flow", "node", "item"]
+
+MAX_EVENTS: Final = 128
+"""Events that a scope remembers, the newest: as many as a span has by default."""
+
+
+class RecordedEvent(NamedTuple):
+    """An event as it was recorded; `time` in nanoseconds since the epoch."""
+
+    name: str
+    time: int
+    attributes: Mapping[str, AttributeValue]
 
 
 class Scope:
@@ -49,11 +62,14 @@ class Scope:
         flows: Flows executed below it so far.
         usage: Usage of its calls; `None` while there is none.
         closed: Whether its usage has been added to its parent's: late usage is its parent's too.
+        attributes: All that were recorded. The span may have lost some: what a user adds to it, or a
+            small limit, puts out the oldest first.
+        events: The same of events, up to `MAX_EVENTS`.
     """
 
     __slots__ = (
-        "_progressed", "closed", "flows", "kind", "observation", "owner", "parent", "run", "shared", "span",
-        "steps", "usage",
+        "_progressed", "attributes", "closed", "events", "flows", "kind", "observation", "owner", "parent",
+        "run", "shared", "span", "steps", "usage",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, owner: Any, shared: object, parent: Scope | None, run: Run) -> None:
@@ -68,11 +84,32 @@ class Scope:
         self.flows = 0
         self.usage: ScopeUsage | None = None
         self.closed = False
+        self.attributes: dict[str, AttributeValue] = {}
+        self.events: deque[RecordedEvent] = deque(maxlen=MAX_EVENTS)
         self._progressed = 0
 
     def is_super_call(self, method: object) -> bool:
         """Return whether a call of the owner's `method` goes on with this scope: `super()._run`."""
         return False
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Record attributes, and put them on the span."""
+        self.attributes.update(attributes)
+        self.span.set_attributes(attributes)
+
+    def add_event(
+        self, name: str, attributes: Mapping[str, AttributeValue] | None = None, when: int | None = None
+    ) -> None:
+        """Record an event, and put it on the span.
+
+        Args:
+            name: Its name.
+            attributes: Its attributes.
+            when: Nanoseconds since the epoch; by default now.
+        """
+        event = RecordedEvent(name, time.time_ns() if when is None else when, attributes or {})
+        self.events.append(event)
+        self.span.add_event(name, event.attributes, event.time)
 
     def progress(self, done: float, total: float | None) -> None:
         """Publish the progress, and record it on the span: of much, some."""
@@ -83,7 +120,7 @@ class Scope:
             attributes: dict[str, AttributeValue] = {PROGRESS_DONE: done}
             if total is not None:
                 attributes[PROGRESS_TOTAL] = total
-            self.span.add_event(PROGRESS, attributes)
+            self.add_event(PROGRESS, attributes)
 
     def record(self, calls: Iterable[Call]) -> None:
         """Count calls that the user's code reported: `record_usage`."""
