@@ -6,9 +6,11 @@ import dataclasses
 import importlib
 import math
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, Literal, get_args
 
 from pocketflow_otel.guard import let_through
@@ -25,6 +27,8 @@ Children = Literal["hide", "trace"]
 Mask = Callable[[str, object], object]
 
 _LIMIT: Final = "a number of at least 0, or all"
+_MODULES: Final = "give modules, by name as in `import mypkg.pocketflow`"
+_MODULE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(?<!\.py)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +55,8 @@ class Config:
             `openinference`, `langfuse`.
         pflow_details: What spans of pflow's workflows say beyond names and types: the texts of
             failures (`errors`), which hold data; the whole path of the workflow's file (`paths`).
+        modules: Modules, or names of some that may be imported later, that have a PocketFlow of their
+            own: the program's copies under other names than `pocketflow`.
         children: What the processes started by a pflow shell step see of the tracing: nothing
             (`hide`), or the trace, which they then continue (`trace`).
         keep_runs: How many runs, the newest, stay in `dir` after a run; `None` is no limit, as is
@@ -74,6 +80,7 @@ class Config:
     max_batch_items: int = 200
     compat: tuple[str, ...] = ()
     pflow_details: tuple[str, ...] = ()
+    modules: tuple[str | ModuleType, ...] = ()
     children: Children = "hide"
     keep_runs: int | None = 200
     keep_days: float | None = 30
@@ -90,6 +97,8 @@ class Config:
             raise ValueError(f"capture_values={names!r}: give a tuple of names")
         _some_of("compat", self.compat, COMPAT)
         _some_of("pflow_details", self.pflow_details, PFLOW_DETAILS)
+        if type(self.modules) is not tuple or not all(map(_is_module, self.modules)):
+            raise ValueError(f"modules={self.modules!r}: {_MODULES}")
         _one_of("children", self.children, get_args(Children))
         if self.mask is not None and not callable(self.mask):
             raise ValueError(f"mask={self.mask!r}: give a function")
@@ -142,6 +151,21 @@ class Config:
 def _reason(error: ValueError) -> str:
     """Keep what follows the field's name and value, which the variable's name replaces."""
     return str(error).rpartition(": ")[2]
+
+
+def modules_of(given: str | ModuleType | Iterable[str | ModuleType]) -> tuple[str | ModuleType, ...]:
+    """Return what was given for `Config.modules`: one, or several.
+
+    Raises:
+        ValueError: Something among it is no module and no name of one.
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        given = (given,)
+    return Config(modules=tuple(given)).modules
+
+
+def _is_module(given: object) -> bool:
+    return isinstance(given, ModuleType) or (type(given) is str and _MODULE.fullmatch(given) is not None)
 
 
 def _one_of(field: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -234,6 +258,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     "max_cost_action": str.lower,
     "compat": _names,
     "pflow_details": _names,
+    "modules": _names,
     "children": str.lower,
     "max_batch_items": _number,
     "keep_runs": _limit,

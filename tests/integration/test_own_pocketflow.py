@@ -9,6 +9,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.own_copies import COPY
 from tests.support.processes import BIN, PYTHON, environment, ours, run, write
 
 if TYPE_CHECKING:
@@ -16,48 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.integration
-
-OWN = '''
-"""A PocketFlow as people keep it in their repositories: sync only; `run` returns the number of steps."""
-import copy
-
-class BaseNode:
-    def __init__(self):
-        self.params, self.successors = {}, {}
-
-    def __rshift__(self, other):
-        self.successors["default"] = other
-        return other
-
-    def prep(self, shared): ...
-    def exec(self, prep_res): ...
-    def post(self, shared, prep_res, exec_res): ...
-
-    def _exec(self, prep_res):
-        return self.exec(prep_res)
-
-    def _run(self, shared):
-        prepared = self.prep(shared)
-        return self.post(shared, prepared, self._exec(prepared))
-
-    def run(self, shared):
-        return self._run(shared)
-
-class Node(BaseNode):
-    pass
-
-class Flow(BaseNode):
-    def __init__(self, start=None):
-        super().__init__()
-        self.start_node = start
-
-    def _run(self, shared):
-        node, steps = copy.copy(self.start_node), 0
-        while node is not None:
-            action = node._run(shared) or "default"
-            node, steps = copy.copy(node.successors.get(action)), steps + 1
-        return steps
-'''
 
 STEPS = """
 import importlib, importlib.util, inspect, os, sys
@@ -92,7 +51,7 @@ print(found is spec, isinstance(found.loader, importlib.machinery.SourceFileLoad
 """Says what a program can see of how its PocketFlow was imported."""
 
 
-def own(folder: Path, *, single: bool = False, text: str = OWN) -> Path:
+def own(folder: Path, *, single: bool = False, text: str = COPY) -> Path:
     return write(folder / ("pocketflow.py" if single else "pocketflow/__init__.py"), text)
 
 
@@ -209,7 +168,7 @@ def test_a_program_may_change_the_path_before_it_imports(tmp_path: Path, folder:
 def test_a_program_may_be_a_zip_file(tmp_path: Path, traces: Path) -> None:
     with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
         archive.writestr("__main__.py", STEPS + MAIN)
-        archive.writestr("pocketflow/__init__.py", OWN)
+        archive.writestr("pocketflow/__init__.py", COPY)
     bare = run(PYTHON, "app.pyz", cwd=tmp_path)
 
     assert_same(bare, ours("run", PYTHON, "app.pyz", cwd=tmp_path), traces)
@@ -291,7 +250,7 @@ def test_a_pocketflow_that_is_imported_again_is_traced_again(folder: Path, trace
     ["raise ValueError('no')", "import nothing_of_the_kind", "def broken(:", "raise SystemExit(3)"],
 )
 def test_a_pocketflow_that_cannot_be_imported_fails_as_it_does_without_us(folder: Path, body: str) -> None:
-    own(folder, text=OWN + body + "\n")
+    own(folder, text=COPY + body + "\n")
     bare, traced = run(PYTHON, "app.py", cwd=folder), ours("run", "app.py", cwd=folder)
 
     assert bare.returncode != 0
@@ -299,7 +258,7 @@ def test_a_pocketflow_that_cannot_be_imported_fails_as_it_does_without_us(folder
 
 
 def test_a_warning_of_a_pocketflow_names_the_line_that_imports_it(folder: Path) -> None:
-    own(folder, text=OWN + "import warnings\nwarnings.warn('an old copy', stacklevel=2)\n")
+    own(folder, text=COPY + "import warnings\nwarnings.warn('an old copy', stacklevel=2)\n")
     bare, traced = run(PYTHON, "app.py", cwd=folder), ours("run", "app.py", cwd=folder)
 
     assert "app.py:3: UserWarning: an old copy" in bare.stderr

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from importlib.machinery import ModuleSpec
 
 _LEADING: Final = re.compile("|".join(map(re.escape, (__file__, importlib.__file__, "<frozen importlib"))))
 """The files that are on the way to the program: this one, and what imports it."""
@@ -132,12 +133,22 @@ def _module(where: str) -> Any:
     if not path.is_file():
         _fail(f"there is no file {where}")
     _import_from(path.resolve().parent)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
+    spec = _spec(path)
     assert spec.loader is not None
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _spec(path: Path) -> ModuleSpec:
+    """Return the spec of a file's module: the one that an import would find, if it is the same file."""
+    if path.stem not in sys.modules:
+        found = importlib.util.find_spec(path.stem) if "." not in path.stem else None
+        if found is not None and found.has_location and path.samefile(str(found.origin)):
+            return found
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    return spec
 
 
 def _import_from(folder: Path) -> None:

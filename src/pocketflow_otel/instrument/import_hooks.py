@@ -32,10 +32,12 @@ class ImportHooks(MetaPathFinder):
 
     Args:
         failing: Keeps what a hook raises out of the import.
+        elsewhere: Called when another module is looked for.
     """
 
-    def __init__(self, failing: guard) -> None:
+    def __init__(self, failing: guard, *, elsewhere: Callable[[], None] | None = None) -> None:
         self._failing = failing
+        self._elsewhere = elsewhere
         self._hooks: dict[str, list[Hook]] = {}
 
     def add(self, name: str, hook: Hook) -> None:
@@ -62,6 +64,9 @@ class ImportHooks(MetaPathFinder):
     ) -> ModuleSpec | None:
         """Return the spec that the finders behind this one find; its loader calls the hooks in the end."""
         if fullname not in self._hooks:
+            if self._elsewhere is not None:
+                with self._failing:
+                    self._elsewhere()
             return None
         for find in self._others():
             spec = find(fullname, path, target)

@@ -10,7 +10,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
-from pocketflow_otel.config import Config
+from pocketflow_otel.config import Config, modules_of
 from pocketflow_otel.export.otlp import exporters
 from pocketflow_otel.export.otlp.endpoints import changed_environment
 from pocketflow_otel.guard import guard
@@ -21,7 +21,8 @@ from pocketflow_otel.sdk.provider import prepare_provider
 from pocketflow_otel.sdk.resource import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from types import ModuleType
 
     from pocketflow_otel.config import ConsoleMode, FileMode
 
@@ -35,6 +36,7 @@ def configure(
     directory: Path | str | None = None,
     service_name: str | None = None,
     capture_values: Sequence[str] = (),
+    modules: str | ModuleType | Iterable[str | ModuleType] = (),
 ) -> TracerProvider:
     """Trace PocketFlow and pflow from here on: set up an SDK provider if there is none, views, and spans.
 
@@ -42,9 +44,9 @@ def configure(
 
         pocketflow_otel.configure()
 
-    May be called again, to change the views. Nothing of pflow is imported before the program does.
-    The environment's `POCKETFLOW_OTEL_*` variables give what is not given here, and its
-    `OTEL_EXPORTER_OTLP_*` variables add OTLP exporters.
+    May be called again, to change the views or to name more modules. Nothing of pflow is imported
+    before the program does. The environment's `POCKETFLOW_OTEL_*` variables give what is not given
+    here, and its `OTEL_EXPORTER_OTLP_*` variables add OTLP exporters.
 
     Args:
         console: What stderr shows: see `Config.console`; `live` by default.
@@ -52,6 +54,8 @@ def configure(
         directory: Where trace files go, `~/.pflow/traces` by default.
         service_name: The resource's `service.name`, by default the program's name.
         capture_values: Names or patterns of the store keys whose values may be recorded.
+        modules: Modules, by name or as they are, that have a PocketFlow of their own under another
+            name than `pocketflow`; those that the variable names are traced too.
 
     Returns:
         The provider, for further processors.
@@ -70,6 +74,7 @@ def configure(
         file=file or given.file or "all",
         dir=given.dir if directory is None else Path(directory),
         capture_values=tuple(capture_values) or given.capture_values,
+        modules=(*given.modules, *modules_of(modules)),
     )
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
@@ -82,6 +87,8 @@ def configure(
     instrumentor = PocketFlowInstrumentor()
     if not instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.instrument(config=config)
+    elif config.modules:
+        instrumentor.instrument(module=config.modules)
     with _INSTRUMENTING_PFLOW:
         _instrument_pflow(config)
     return provider

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pocketflow
@@ -13,6 +14,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from tests.support.outputs import shown
+from tests.support.own_copies import COPY
 from tests.support.processes import write
 from tests.support.steps import Step, named
 
@@ -56,6 +58,27 @@ def test_configure_again_changes_the_views(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "one").exists()
     assert list((tmp_path / "other").iterdir()) == []
     assert re.fullmatch(r"ok  .* · 1 step\n", capsys.readouterr().err)
+
+
+def test_configure_has_copies_under_other_names_traced_and_may_be_told_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = []
+    for name in ("one", "two", "three"):
+        copies.append(module := ModuleType(f"{name}_copy"))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(COPY, vars(module))
+    monkeypatch.setenv("POCKETFLOW_OTEL_MODULES", "one_copy")
+    configure(console="off", directory=tmp_path, modules="two_copy")
+    configure(console="off", directory=tmp_path, modules=[copies[2]])
+    for module in copies:
+        type(f"Of{module.__name__}", (module.Node,), {})().run({})
+
+    assert {run["events"][0]["name"] for run in saved(tmp_path)} == {
+        "Ofone_copy",
+        "Oftwo_copy",
+        "Ofthree_copy",
+    }
 
 
 def test_configure_in_the_middle_of_a_run_changes_the_next_one(
@@ -102,6 +125,10 @@ def test_configure_with_everything_off_traces_for_other_exporters_alone(
     [
         ({"console": "loud"}, "console='loud': choose one of live, summary, saved, off"),
         ({"file": "some"}, "file='some': choose one of all, failed, off"),
+        (
+            {"modules": "my pkg"},
+            r"modules=\('my pkg',\): give modules, by name as in `import mypkg.pocketflow`",
+        ),
     ],
 )
 def test_a_bad_argument_is_a_value_error_that_says_what_is_allowed(
