@@ -69,6 +69,7 @@ snapshots: environments ## renew what tests compare screens and trees with: look
 
 bench: $(VENV)/.test $(VENV)/pflow/newest/.installed ## what tracing costs
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.instructions
 
 lint: $(VENV)/.test ## style and types
 	$(BIN)/ruff check
