@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from difflib import get_close_matches
 from importlib import metadata, util
 from importlib.machinery import PathFinder
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
+from pocketflow_otel.cli.finding import Finding
+from pocketflow_otel.cli.limits_diagnosis import bad_limits, check_limits
 from pocketflow_otel.cli.virtualenvs import has_ours, remedy
 from pocketflow_otel.config import PREFIX, VARIABLES, Config, no_report
 from pocketflow_otel.export.otlp.endpoints import (
@@ -39,18 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pocketflow_otel.export.otlp.endpoints import Endpoint
-
-
-Level = Literal["ok", "note", "problem"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found, and what to type where something is wrong."""
-
-    level: Level
-    what: str
-    fix: str = ""
 
 
 @click.command()
@@ -247,10 +237,11 @@ def check_exporters() -> Iterator[Finding]:
         yield Finding("ok", "no OTLP endpoint is set: nothing leaves this machine")
     yield from _check_headers()
     signals: tuple[Literal["traces", "metrics"], ...] = ("traces", "metrics")
-    for signal in signals:
-        for name in exporter_names(signal):
-            if (finding := _check_exporter(signal, name)) is not None:
-                yield finding
+    with changed_environment(dict.fromkeys(bad_limits())):  # By which the SDK cannot even be imported.
+        for signal in signals:
+            for name in exporter_names(signal):
+                if (finding := _check_exporter(signal, name)) is not None:
+                    yield finding
 
 
 _TRACES_EXPORTER: Final = exporter_variable("traces")
@@ -391,6 +382,7 @@ CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     check_pflow,
     check_auto_instrumentation,
     check_sdk,
+    check_limits,
     check_exporters,
     check_variables,
     check_directory,

@@ -24,7 +24,7 @@ from pocketflow_otel.export.otlp import exporters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pocketflow_otel.cli.doctor import Finding
+    from pocketflow_otel.cli.finding import Finding
 
 
 @pytest.fixture(autouse=True)
