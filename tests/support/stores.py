@@ -26,7 +26,7 @@ def removed(*keys: object) -> Diff:
     return Diff(removed=keys)
 
 
-def diff(shared: Any, mutate: Callable[[Any], object]) -> Diff:
+def diff(shared: Any, mutate: Callable[[Any], object]) -> Diff | None:
     snapshot = Snapshot.take(shared)
     assert snapshot is not None
     mutate(shared)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from pocketflow_otel.store.introspection import store_of
+from pocketflow_otel.store.listing import store_of
 from pocketflow_otel.store.snapshot import Diff, Snapshot
 
 if TYPE_CHECKING:

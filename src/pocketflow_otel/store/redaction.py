@@ -29,6 +29,20 @@ _SECRET_TEXT: Final = re.compile(
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+|\bBearer\s+[\w.~+/-]{8,}=*",
 )
 _PASSWORD_IN_URL: Final = re.compile(r"(://[^\s:/@]*:)[^\s/@]+@")
+_name_of: Final = type.__dict__["__name__"].__get__
+_OPENED: Final = frozenset(map(id, (list, tuple, set, frozenset, dict)))
+"""By id: a metaclass may define `__eq__`."""
+
+
+def name_of(kind: type) -> str:
+    """Return the name of a type, without asking a metaclass or a subclass of `str`."""
+    return str.__str__(_name_of(kind))
+
+
+def int_text(number: int) -> str:
+    """Return the digits of an `int`; of a very long one, which Python refuses to print, its size."""
+    bits = number.bit_length()
+    return repr(number) if bits <= MAX_BITS else f"<int of {bits} bits>"
 
 
 def shorten(text: str, limit: int) -> str:
@@ -65,21 +79,21 @@ def _plain(value: Any, depth: int) -> Any:  # noqa: PLR0911 - one per type
     kind = type(value)
     if value is None or kind is bool:
         return value
-    if kind is int:  # Python refuses to print very long ones.
-        return value if value.bit_length() <= MAX_BITS else f"<int of {value.bit_length()} bits>"
+    if kind is int:
+        return value if value.bit_length() <= MAX_BITS else int_text(value)
     if kind is float:
         return value if value - value == 0 else str(value)  # JSON has no infinity
     if kind is str:
         text = _PASSWORD_IN_URL.sub(rf"\1{MASKED}@", value[: 4 * MAX_TEXT])
         return shorten(_SECRET_TEXT.sub(MASKED, text), MAX_TEXT)
-    if kind in (list, tuple, set, frozenset, dict) and depth == 0:
-        return f"<{kind.__name__} of {len(value)}>"
+    if id(kind) not in _OPENED:
+        return f"<{shorten(name_of(kind), MAX_TEXT)}>"
+    if depth == 0:
+        return f"<{name_of(kind)} of {len(value)}>"
     if kind is dict:
         named = ((str(_plain(key, 0)), child) for key, child in islice(value.items(), MAX_ITEMS))
         return {
             name: MASKED if _SECRET_NAME.search(name) else _plain(child, depth - 1) for name, child in named
         } | ({"…": f"{len(value) - MAX_ITEMS} more"} if len(value) > MAX_ITEMS else {})
-    if kind in (list, tuple, set, frozenset):
-        shown = [_plain(child, depth - 1) for child in islice(value, MAX_ITEMS)]
-        return shown + ([f"… {len(value) - MAX_ITEMS} more"] if len(value) > MAX_ITEMS else [])
-    return f"<{kind.__name__}>"
+    shown = [_plain(child, depth - 1) for child in islice(value, MAX_ITEMS)]
+    return shown + ([f"… {len(value) - MAX_ITEMS} more"] if len(value) > MAX_ITEMS else [])

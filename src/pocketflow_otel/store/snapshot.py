@@ -30,10 +30,10 @@ from pocketflow_otel.store.introspection import (
     SCALARS,
     equal_scalars,
     kinds,
-    list_items,
     name_text,
     type_text,
 )
+from pocketflow_otel.store.listing import list_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,9 +72,9 @@ class Snapshot:
 
     __slots__ = ("_cost", "_fingerprints", "_fragments", "_names", "_schema", "_skipped", "items")
 
-    def __init__(self, items: dict[Any, object]) -> None:
+    def __init__(self, items: dict[Any, object], shared: object) -> None:
         self.items = items
-        self._names = _joined(items)
+        self._names = _own_names(items, shared)
         self._schema: str | None = None
         self._fingerprints: dict[Any, _ContentFingerprint] = {}
         self._fragments: dict[Any, str] = {}
@@ -87,10 +87,10 @@ class Snapshot:
     def take(cls, shared: object) -> Snapshot | None:
         """Return a snapshot of `shared`; `None` when it is nothing whose keys can be listed."""
         items = list_items(shared)
-        return None if items is None else cls(items)
+        return None if items is None else cls(items, shared)
 
-    def update(self, shared: object) -> Diff:
-        """Bring the snapshot up to date, and return what has changed in the store."""
+    def update(self, shared: object) -> Diff | None:
+        """Bring the snapshot up to date, and return what changed; `None` if it can no longer be listed."""
         was, size = self.items, len(self.items)
         now = self._with_new_names(shared)
         removed: list[object] = []
@@ -103,9 +103,9 @@ class Snapshot:
         else:
             now = list_items(shared)
             if now is None:
-                return Diff()
+                return None
             added, rebound, removed = _compare_keys(was, now)
-            self._names = _joined(now)
+            self._names = _own_names(now, shared)
         self.items = now
         gone = {*rebound, *removed}
         mutated = self._compare_contents(gone) if self._fingerprints else []
@@ -255,7 +255,7 @@ class _ContentFingerprint:
             whole = size <= MAX_ELEMENTS
             self.bounded |= not whole
             self.cost += size if whole else 2 * _SAMPLE
-            if kind in DICTS:
+            if id(kind) in DICTS:
                 leaves += value if whole else _ends(value)
                 children = list(value.values()) if whole else _ends(value.values())
             elif kind is bytearray:
@@ -274,6 +274,14 @@ class _ContentFingerprint:
             if nested:
                 self.mutable = True
                 to_read += nested
+
+
+def _own_names(items: dict[Any, object], shared: object) -> str | None:
+    """Return the names of a store as one text, if they are the very keys of a dict."""
+    # Of a subclass of `str`, whose `__hash__` is user code, `items` has a plain copy.
+    if type(shared) is not dict or any(map(is_not, items, shared.copy())):
+        return None
+    return _joined(items)
 
 
 def _joined(names: Iterable[Any]) -> str | None:

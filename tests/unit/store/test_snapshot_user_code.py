@@ -155,7 +155,11 @@ def test_a_mapping_is_read_past_its_own_methods() -> None:
         def __init__(self) -> None:
             self.data = {"a": [1]}
 
-        __getitem__ = __iter__ = __len__ = keys = items = explodes("mapping")
+        def __getitem__(self, key: str) -> Any:
+            explodes("mapping")()
+            return self.data[key]
+
+        __iter__ = __len__ = keys = items = explodes("mapping")
 
     wrapper = Wrapper()
     assert diff(wrapper, lambda s: s.data["a"].append(2)) == modified("a")
@@ -190,6 +194,30 @@ def test_keys_with_code_of_their_own_are_told_apart_by_identity() -> None:
         "Diff(added=(<Key>,), modified=(<Key>,), removed=(<Key>,), bounded=False)",
         """{"<Key>":"list[1]","('row', <Key>)":"int","<Key>":"int"}""",
     )
+
+
+def test_a_name_of_a_subclass_of_str_stays_unasked_when_another_changes() -> None:
+    class Text(str):
+        explosive = False
+
+        def __hash__(self) -> int:
+            if Text.explosive:
+                explodes("hash")()
+            return str.__hash__(self)
+
+        def __eq__(self, other: object) -> bool:
+            if Text.explosive:
+                explodes("eq")()
+            return str.__eq__(self, other)
+
+    shared: dict[str, Any] = {Text("a"): 1, "b": 2}
+    snapshot = Snapshot.take(shared)
+    assert snapshot is not None
+    for value in (3, 4):
+        shared["b"] = value
+        Text.explosive = True
+        assert snapshot.update(shared) == modified("b")
+        Text.explosive = False
 
 
 def test_an_enum_key_is_shown_by_its_type() -> None:

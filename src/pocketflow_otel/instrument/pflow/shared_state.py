@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pocketflow_otel import pflow_names, semconv
 from pocketflow_otel.fields import mapping
-from pocketflow_otel.store.introspection import StoreProxy, list_items, store_of
+from pocketflow_otel.store.listing import StoreProxy, list_items, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

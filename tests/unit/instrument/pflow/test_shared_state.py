@@ -14,7 +14,7 @@ from pocketflow_otel.instrument.pflow.shared_state import (
     category_of,
     output_of,
 )
-from pocketflow_otel.store.introspection import StoreProxy, list_items, store_of
+from pocketflow_otel.store.listing import StoreProxy, list_items, store_of
 
 STORE: dict[str, Any] = {
     "name": "ada",
