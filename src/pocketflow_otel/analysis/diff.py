@@ -36,7 +36,7 @@ class StepPair:
         left, right = self.left, self.right
         if left is None or right is None:
             return []
-        return [name for name in COMPARED if left[name] != right[name]]
+        return [name for name in COMPARED if _differs(left[name], right[name])]
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints of it."""
@@ -45,6 +45,13 @@ class StepPair:
             "right": self.right,
             "changed": self.changed,
         }
+
+
+def _differs(one: Any, other: Any) -> bool:
+    """Return whether two cells differ; keys that are not known in one run differ from none in the other."""
+    if {type(one), type(other)} == {list, type(None)}:
+        return False
+    return bool(one != other)
 
 
 def pairs(left: Trace, right: Trace) -> list[StepPair]:

@@ -38,7 +38,7 @@ def rows(trace: Trace) -> Iterator[dict[str, Any]]:
 
 def _row(step: SpanNode, first: int, parent: float) -> dict[str, Any]:
     span, attributes = step.span, step.span.attributes
-    values = attributes.get(semconv.SHARED_VALUES)
+    values, changes = attributes.get(semconv.SHARED_VALUES), span.changes or {}
     action = attributes.get(semconv.NODE_ACTION, attributes.get(semconv.FLOW_ACTION))
     return {
         "depth": step.depth,
@@ -57,9 +57,9 @@ def _row(step: SpanNode, first: int, parent: float) -> dict[str, Any]:
         "failed_inside": step.failed_inside or None,
         "action": action,
         "next": attributes.get(semconv.NODE_NEXT),
-        "added": list(attributes.get(semconv.SHARED_ADDED_KEYS, ())),
-        "modified": list(attributes.get(semconv.SHARED_MODIFIED_KEYS, ())),
-        "removed": list(attributes.get(semconv.SHARED_REMOVED_KEYS, ())),
+        "added": changes.get("added"),
+        "modified": changes.get("modified"),
+        "removed": changes.get("removed"),
         "llm_calls": attributes.get(semconv.SUM_CALLS),
         "input_tokens": attributes.get(semconv.SUM_INPUT_TOKENS, attributes.get(semconv.USAGE_INPUT_TOKENS)),
         "output_tokens": attributes.get(

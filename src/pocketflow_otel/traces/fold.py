@@ -147,8 +147,9 @@ class RunAccumulator:
             return []
         event = self._event(f"{span.role}_start", span, span.start, depth)
         if span.role == "node":
-            types = json.loads(span.attributes.get(semconv.SHARED_SCHEMA, "{}"))
-            event |= {"shared_keys": list(types), "shared_types": types}
+            if semconv.SHARED_SCHEMA in span.attributes:
+                types = json.loads(span.attributes[semconv.SHARED_SCHEMA])
+                event |= {"shared_keys": list(types), "shared_types": types}
             event["visit"] = span.attributes.get(semconv.NODE_VISIT, 1)
         elif semconv.FLOW_VISIT in span.attributes:
             event["visit"] = span.attributes[semconv.FLOW_VISIT]
@@ -184,11 +185,7 @@ class RunAccumulator:
             event["attempts"] = attributes.get(semconv.NODE_ATTEMPTS)
             event["fallback"] = attributes.get(semconv.NODE_FALLBACK)
             event["item_fallbacks"] = attributes.get(semconv.BATCH_FALLBACKS)
-            event["changes"] = {
-                "added": list(attributes.get(semconv.SHARED_ADDED_KEYS, ())),
-                "modified": list(attributes.get(semconv.SHARED_MODIFIED_KEYS, ())),
-                "removed": list(attributes.get(semconv.SHARED_REMOVED_KEYS, ())),
-            }
+            event["changes"] = span.changes
         event |= _usage(attributes)
         if entry is not None and entry.failed_inside and not span.failed:
             event["failed_inside"] = entry.failed_inside

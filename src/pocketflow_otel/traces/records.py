@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.user_code import own_place_in
 
 Attributes = Mapping[str, Any]
+
+_CHANGES: Final = {
+    "added": semconv.SHARED_ADDED_KEYS,
+    "modified": semconv.SHARED_MODIFIED_KEYS,
+    "removed": semconv.SHARED_REMOVED_KEYS,
+}
 
 UNSET, OK, ERROR = 0, 1, 2
 """Codes of a span's status, as in OTLP."""
@@ -146,6 +152,19 @@ class SpanRecord:
         if self.role == "flow":
             return flow_name(self.title, str(self.attributes.get(semconv.FLOW_START_NODE, "")))
         return self.title
+
+    @property
+    def changes(self) -> dict[str, list[str]] | None:
+        """The keys of the store that were `added`, `modified` and `removed`; `None` if that is not known.
+
+        It is where the store was listed at the start and compared at the end, or changes are told.
+        """
+        attributes = self.attributes
+        if semconv.INTERRUPTED in attributes:
+            return None
+        if attributes.keys().isdisjoint((semconv.SHARED_SCHEMA, *_CHANGES.values())):
+            return None
+        return {kind: list(attributes.get(name, ())) for kind, name in _CHANGES.items()}
 
     @property
     def outcome(self) -> str:
