@@ -27,7 +27,7 @@ class RunAssembler:
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, deque[SpanRecord]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, spans: Iterable[ReadableSpan]) -> Iterator[tuple[ReadableSpan, list[SpanRecord]]]:
         """Take spans, and yield each run that is now complete: its root, and all its spans."""
@@ -45,12 +45,13 @@ class RunAssembler:
                 self._waiting.popitem(last=False)
             if semconv.RUN_ID not in span.attributes or semconv.FLOW_NESTED in span.attributes:
                 return []
+            # Taken out first: whoever interrupts the rest, in this thread too, may add to what waits.
+            del self._waiting[span.trace_id]
             inside = _below(span.span_id, waiting)
             others = [other for other in waiting if other.span_id not in inside]
             if others:
-                self._waiting[span.trace_id] = deque(others, maxlen=_MAX_SPANS)
-            else:
-                del self._waiting[span.trace_id]
+                later = self._waiting.setdefault(span.trace_id, deque(maxlen=_MAX_SPANS))
+                later.extendleft(reversed(others))
             return [member for member in waiting if member.span_id in inside]
 
     def clear(self) -> None:

@@ -10,8 +10,9 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import SpanProcessor
@@ -24,6 +25,7 @@ from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.semconv import SCOPE_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from opentelemetry.context import Context
@@ -90,8 +92,30 @@ class _OpenSpan(NamedTuple):
     own_scope: Scope | None
 
 
+class _Root(NamedTuple):
+    """The root of a run that is open, and the scope it is the span of."""
+
+    span: Span
+    open_run: OpenRun
+    own_scope: Scope | None
+
+
+class _Call(NamedTuple):
+    """A call of a view that is due. One that is `repeated` is made again when it was interrupted."""
+
+    place: guard
+    call: Callable[..., None]
+    arguments: tuple[Any, ...]
+    repeated: bool = False
+
+
 class RunProcessor(SpanProcessor):
-    """Groups spans by run, and hands runs to views."""
+    """Groups spans by run, and hands runs to views.
+
+    What happens amid a call of a view, in the same thread, comes after it: a signal handler may run a
+    flow, and the garbage collector end a step. What an interrupt leaves is made up for when a run
+    starts, or at the end.
+    """
 
     def __init__(self) -> None:
         self.views: tuple[View, ...] = ()
@@ -102,8 +126,10 @@ class RunProcessor(SpanProcessor):
     def _reset(self) -> None:
         """Forget open runs: after a fork they are the parent's."""
         self._lock = threading.RLock()
-        self._runs: dict[Run, OpenRun] = {}
+        self._runs: dict[Run, _Root] = {}
         self._by_span: dict[int, _OpenSpan] = {}
+        self._due: deque[_Call] = deque()
+        self._calling = False
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         with _STARTING:
@@ -115,57 +141,95 @@ class RunProcessor(SpanProcessor):
                 span.set_attributes(given)  # Ours have them already.
             scope = scope_of(context)
             if scope is not None:
-                self._started(span, scope.run, scope if is_ours else None)
+                try:
+                    self._started(span, scope.run, scope if is_ours else None)
+                except BaseException:
+                    span.end()  # Who starts it will not get it, and cannot end it.
+                    raise
 
     def _started(self, span: Span, run: Run, own_scope: Scope | None) -> None:
         span_id = span.get_span_context().span_id
         with self._lock:
-            open_run = self._runs.get(run)
-            if open_run is None:
-                if run.id or not self.views:
-                    return  # It started before us, or has ended: its file could not be whole.
-                open_run = self._runs[run] = _open_run(span, self.views)
+            root = self._runs.get(run)
+            if root is not None:
+                open_run = root.open_run
+            elif run.id or not self.views:
+                return  # It started before us, or has ended: its file could not be whole.
+            else:
+                self._finish_interrupted()
+                open_run = _open_run(span, self.views)
+                self._runs[run] = _Root(span, open_run, own_scope)
                 run.observe(self._event_occurred)
-                for view in open_run.views:
-                    with _STARTING:
-                        view.run_started(open_run)
+                self._due.extend(_Call(_STARTING, view.run_started, (open_run,)) for view in open_run.views)
             open_run.spans.add(span_id)
             self._by_span[span_id] = _OpenSpan(run, open_run, own_scope)
             record = record_of(span, own_scope)
-            for view in open_run.views:
-                with _STARTING:
-                    view.span_started(open_run, record)
+            self._due.extend(
+                _Call(_STARTING, view.span_started, (open_run, record)) for view in open_run.views
+            )
+            self._call_views()
 
     def _event_occurred(self, scope: Scope, event: Event) -> None:
         with _SHOWING_EVENT, self._lock:
-            open_run = self._runs.get(scope.run)
-            if open_run is not None:
+            root = self._runs.get(scope.run)
+            if root is not None:
                 while scope.parent is not None and not scope.span.is_recording():
                     scope = scope.parent  # An item without a span: its batch speaks for it.
                 span_id = f"{scope.span.get_span_context().span_id:016x}"
-                for view in open_run.views:
-                    with _SHOWING_EVENT:
-                        view.event_occurred(open_run, span_id, time.time_ns(), event)
+                given = (root.open_run, span_id, time.time_ns(), event)
+                self._due.extend(
+                    _Call(_SHOWING_EVENT, view.event_occurred, given) for view in root.open_run.views
+                )
+                self._call_views()
 
     def on_end(self, span: ReadableSpan) -> None:
         with _ENDING, self._lock:
             context = span.get_span_context()
-            found = self._by_span.pop(context.span_id, None) if context is not None else None
+            found = self._by_span.get(context.span_id) if context is not None else None
             if found is not None:
                 self._ended(record_of(span, found.own_scope), found.run, found.open_run)
+                self._call_views()
 
     def _ended(self, record: SpanRecord, run: Run, open_run: OpenRun) -> None:
-        open_run.spans.discard(int(record.span_id, 16))
-        for view in open_run.views:
-            with _ENDING:
-                view.span_ended(open_run, record)
+        span_id = int(record.span_id, 16)
+        open_run.spans.discard(span_id)
+        calls = [_Call(_ENDING, view.span_ended, (open_run, record)) for view in open_run.views]
         if record.span_id == open_run.root_id:
-            del self._runs[run]
-            for late in open_run.spans:
-                del self._by_span[late]
-            for view in open_run.views:
-                with _ENDING:
-                    view.run_ended(open_run, record)
+            calls += (_Call(_ENDING, view.run_ended, (open_run, record), True) for view in open_run.views)
+            calls.append(_Call(_ENDING, self._forget, (run, open_run), True))
+        self._due.extend(calls)  # All or none, if an interrupt comes.
+        self._by_span.pop(span_id, None)
+
+    def _forget(self, run: Run, open_run: OpenRun) -> None:
+        self._runs.pop(run, None)
+        for late in open_run.spans:
+            self._by_span.pop(late, None)
+
+    def _call_views(self) -> None:
+        if self._calling:
+            return  # Amid a call, which goes on to what is due.
+        self._calling = True
+        try:
+            while self._due:
+                due = self._due[0]
+                if not due.repeated:
+                    self._due.popleft()
+                with due.place:
+                    due.call(*due.arguments)
+                if due.repeated:
+                    self._due.popleft()
+        finally:
+            self._calling = False
+
+    def _finish_interrupted(self) -> None:
+        """End the runs whose root has ended without our seeing it to the end."""
+        self._call_views()
+        if self._calling:
+            return
+        for run, root in list(self._runs.items()):
+            if root.span.end_time is not None:
+                self._ended(record_of(root.span, root.own_scope), run, root.open_run)
+        self._call_views()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait for what views do in the background."""
@@ -177,6 +241,8 @@ class RunProcessor(SpanProcessor):
         return done
 
     def shutdown(self) -> None:
+        with _ENDING, self._lock:
+            self._finish_interrupted()
         for view in self.views:
             with _ENDING:
                 view.shutdown()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.sdk.trace import TracerProvider
 
 from pocketflow_otel.export.otlp.batch_processor import skipping_unresponsive
-from pocketflow_otel.guard import guard
+from pocketflow_otel.guard import failed, guard
 from pocketflow_otel.sdk.provider import state_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ def flush(provider: trace.TracerProvider | None) -> None:
     if state.late_flush is not None and state.late_flush.is_alive():
         return
     thread = threading.Thread(target=_flush, args=(provider,), name="pocketflow-otel-flush", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:  # There is no room for a thread, or the interpreter is ending.
+        failed(_FLUSHING.place, error)
+        return
     thread.join(FLUSH_SECONDS)
     state.late_flush = thread if thread.is_alive() else None
 

@@ -61,8 +61,10 @@ class StoreObservation:
         self._sequencer = sequencer
         self.parent = parent
         self.concurrent = False
-        self.snapshot = self._open()
+        self.snapshot: Snapshot | None = None
+        self._store: _Store | None = None
         try:
+            self.snapshot = self._open()
             if self.snapshot is None:  # Outside the lock: a large store takes a while.
                 self.snapshot = Snapshot.take(shared)
         except BaseException:
@@ -87,8 +89,9 @@ class StoreObservation:
             if store is None:
                 store = _stores[id(self._holder)] = _Store()
             self._store = store
+            store.open.add(self)  # First: a step that opens and closes amid the rest is not the last one.
             around = {outer for outer in self._ancestors() if outer in store.open}
-            if len(store.open) > len(around):
+            if len(store.open) > len(around) + 1:
                 self.concurrent = True
                 for other in store.undisturbed - around:
                     other.concurrent = True
@@ -98,17 +101,19 @@ class StoreObservation:
                 if store.handover_to is self._sequencer:
                     handover = store.handover
             store.handover = store.handover_to = None
-            store.open.add(self)
         return handover
 
     def _leave(self) -> None:
-        """Leave them, and the snapshot to the neighbour that follows."""
+        """Leave them, and the snapshot to the neighbour that follows; may be repeated."""
         with _lock:
             store = self._store
+            if store is None:
+                return
             store.open.discard(self)
             store.undisturbed.discard(self)
             if not store.open:
-                _stores.pop(id(self._holder), None)
+                if _stores.get(id(self._holder)) is store:
+                    del _stores[id(self._holder)]
             elif self._sequencer is not None and not self.concurrent:
                 store.handover, store.handover_to = self.snapshot, self._sequencer
             if self.snapshot is None:  # The span has nothing about the store, so nobody disturbed it.

@@ -66,8 +66,10 @@ def _lock(descriptor: int) -> None:
 def release(descriptor: int) -> None:
     """Close a journal, and so let go of its lock."""
     if descriptor in _held:  # Not so in a forked child, which has closed it.
-        _held.discard(descriptor)
-        os.close(descriptor)
+        try:
+            _held.discard(descriptor)
+        finally:  # Once it is not in there, nobody else will.
+            os.close(descriptor)
 
 
 def _close_inherited() -> None:

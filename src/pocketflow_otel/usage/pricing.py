@@ -160,7 +160,8 @@ class _Table:
         self._loaded = threading.Event()
         self._thread: threading.Thread | None = None
         self._in_vain = False
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may run a flow, and a collection end a step, while a thread starts.
+        self._lock = threading.RLock()
 
     @property
     def ready(self) -> bool:
@@ -168,14 +169,18 @@ class _Table:
         return self._loaded.is_set()
 
     def start(self) -> None:
-        """Begin to load, if nobody has, or a fork has taken the thread away."""
+        """Begin to load, if nobody has, or a fork has taken the thread away.
+
+        Where no thread can start, the first price that is asked for loads it, in the thread that asks.
+        """
         if not self._loading():
             with self._lock:
                 if not self._loading():
                     self._thread = threading.Thread(
                         target=self._load, name="pocketflow-otel-prices", daemon=True
                     )
-                    self._thread.start()
+                    with quiet(RuntimeError):
+                        self._thread.start()
 
     def _loading(self) -> bool:
         return self.ready or (self._thread is not None and self._thread.is_alive())
@@ -183,7 +188,7 @@ class _Table:
     def wait(self, seconds: float) -> None:
         """Wait until it is loaded, at most so long, and only if that has never been in vain."""
         self.start()
-        if not self._in_vain:
+        if self._loading() and not self._in_vain:
             self._in_vain = not self._loaded.wait(seconds)
 
     def _load(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pocketflow
 import pytest
 from opentelemetry import trace
-from opentelemetry.context import attach, detach, get_current
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from tests.support.outputs import show
@@ -18,6 +18,7 @@ from tests.support.steps import Step, named
 from tests.support.views import console_output, viewed
 
 from pocketflow_otel import Config, PocketFlowInstrumentor, using
+from pocketflow_otel.export import run_processor
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.guard import set_strict
@@ -272,3 +273,91 @@ def test_an_error_of_the_processor_does_not_reach_other_tracers(caplog: pytest.L
 
     assert captured.tree() == "invoke_node A\n  chat"
     assert len(caplog.records) == 1
+
+
+# Amid a call of a view, and after an interrupt
+
+
+def test_what_happens_amid_a_call_of_a_view_comes_after_it() -> None:
+    """A run of its own, by a signal handler that comes just then, say."""
+
+    class Interrupted(Told):
+        within = False
+
+        def span_started(self, run: Any, span: Any) -> None:
+            assert not self.within
+            self.within = True
+            if span.name == "invoke_node A":
+                before = attach(Context())
+                flow("inner", Step("B")).run({})
+                detach(before)
+            self.within = False
+            super().span_started(run, span)
+
+    view, other = Interrupted(), Told()
+    with viewed(view, other):
+        flow("f", Step("A")).run({})
+
+    assert view.story == other.story
+    assert view.story == [
+        "run started",
+        "invoke_workflow f started",
+        "invoke_node A started",
+        "run started",
+        "invoke_workflow inner started",
+        "invoke_node B started",
+        "invoke_node B ended",
+        "invoke_workflow inner ended",
+        "run ended",
+        "invoke_node A ended",
+        "invoke_workflow f ended",
+        "run ended",
+    ]
+
+
+def processor_of(captured: Any) -> Any:
+    (found,) = (
+        each
+        for each in captured.provider._active_span_processor._span_processors
+        if isinstance(each, RunProcessor)
+    )
+    return found
+
+
+@pytest.mark.parametrize("method", ["run_started", "span_started", "span_ended", "run_ended"])
+def test_a_run_that_was_interrupted_in_a_view_ends_before_the_next_begins(method: str) -> None:
+    interrupts = [KeyboardInterrupt]
+
+    def interrupted(self: Told, *given: Any) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        getattr(Told, method)(self, *given)
+
+    view, other = type("Interrupted", (Told,), {method: interrupted})(), Told()
+    with viewed(view, other) as captured:
+        with pytest.raises(KeyboardInterrupt):
+            flow("f", Step("A")).run({})
+        flow("next", Step("B")).run({})
+        processor = processor_of(captured)
+        assert (processor._runs, processor._by_span, [*processor._due]) == ({}, {}, [])
+
+    for each in (view, other):
+        first = each.story[: each.story.index("invoke_workflow next started")]
+        assert [line for line in first if line.startswith("run")][-2:] == ["run ended", "run started"]
+
+
+def test_a_run_whose_end_was_interrupted_before_a_view_heard_of_it_ends_with_the_provider(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    view = Told()
+    with viewed(view) as captured:
+        with monkeypatch.context() as patch:
+            step = Step("A", 0, lambda shared: patch.setattr(run_processor, "record_of", interrupted))
+            with pytest.raises(KeyboardInterrupt):
+                flow("f", step).run({})
+        captured.provider.shutdown()
+
+    assert view.story[-3:] == ["invoke_workflow f ended", "run ended", "shut down"]

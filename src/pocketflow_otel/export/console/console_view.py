@@ -14,7 +14,7 @@ from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export.console.heartbeat import Heartbeat
 from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.run_assembler import RunAssembler
-from pocketflow_otel.guard import guard, quiet
+from pocketflow_otel.guard import failed, guard, quiet
 from pocketflow_otel.runtime.run_events import (
     ActionUnmatched,
     AttemptFailed,
@@ -112,10 +112,21 @@ class ConsoleView:
         self._show(run, self._renderers[run].ended(span))
 
     def run_ended(self, run: OpenRun, root: SpanRecord) -> None:
-        path = run.path
+        try:
+            self._sum_up(run, root)
+        finally:
+            self._renderers.pop(run, None)
+            self._marked.discard(run)
+            if not self._renderers:
+                self._heartbeat.stop()
+
+    def _sum_up(self, run: OpenRun, root: SpanRecord) -> None:
+        path, renderer = run.path, self._renderers.get(run)
+        if renderer is None:
+            return  # An interrupt came while this was done before.
         if self.mode in ("live", "summary"):
             late = len(run.spans) if path is not None else 0
-            self._write(run, self._renderers[run].summary(root, late=late), foldable=True)
+            self._write(run, renderer.summary(root, late=late), foldable=True)
         if path is not None:
             saved = (Part(f"Trace saved: {escape(short_path(path))}"),)
             lines = [saved if self.mode == "saved" else path_line(path)]
@@ -123,10 +134,6 @@ class ConsoleView:
                 ConsoleView.hinted = True
                 lines.append((Part("show it: ", DIM), Part(_command_to_show(path))))
             self._write(run, lines, whole=True)  # Nobody can type a path that was cut.
-        del self._renderers[run]
-        self._marked.discard(run)
-        if not self._renderers:
-            self._heartbeat.stop()
 
     def flush(self, seconds: float) -> bool:
         """Do nothing: lines are written at once."""
@@ -159,7 +166,10 @@ class ConsoleView:
         if self._timer is None or not self._timer.is_alive():
             self._timer = Timer(MIN_INTERVAL, self._show_pending)
             self._timer.daemon = True
-            self._timer.start()
+            try:
+                self._timer.start()
+            except RuntimeError as error:  # There is no room for a thread: the next event shows them.
+                failed(_PENDING.place, error)
 
     def _show_pending(self) -> None:
         with _PENDING:

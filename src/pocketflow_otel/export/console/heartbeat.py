@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from pocketflow_otel.guard import guard
+from pocketflow_otel.guard import failed, guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,27 +31,40 @@ class Heartbeat:
         self._silence = silence
         self._last = 0.0
         self._calls = 0
+        self._wanted = False
         self._stopped: threading.Event | None = None
 
     def start(self) -> None:
         """Begin to watch, if that is not being done."""
+        self._wanted = True
         self.beat()
-        if self._stopped is None:
-            self._stopped = threading.Event()
-            threading.Thread(
-                target=self._watch, args=(self._stopped,), name="pocketflow-otel-heartbeat", daemon=True
-            ).start()
 
     def beat(self) -> None:
         """Begin the silence anew: a line was written."""
         self._last = time.monotonic()
         self._calls = 0
+        if self._wanted and self._stopped is None:
+            self._start_thread()
 
     def stop(self) -> None:
         """Stop to watch."""
+        self._wanted = False
         if self._stopped is not None:
             self._stopped.set()
             self._stopped = None
+
+    def _start_thread(self) -> None:
+        stopped = self._stopped = threading.Event()
+        try:
+            threading.Thread(
+                target=self._watch, args=(stopped,), name="pocketflow-otel-heartbeat", daemon=True
+            ).start()
+        except BaseException as error:
+            stopped.set()  # An interrupt may come when the thread has started.
+            self._stopped = None
+            if not isinstance(error, RuntimeError):
+                raise
+            failed(_GUARD.place, error)  # There is no room for a thread; the next line tries again.
 
     def _watch(self, stopped: threading.Event) -> None:
         while not stopped.wait(max(self._due() - time.monotonic(), 0.01)):

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 _SYMBOLS: Final = "→✓✗⚠↻−×·…Σ≥"
 
-_writing = threading.Lock()
+# Reentrant: a stream's `write` may be Python, where a signal handler, or a coroutine that is collected,
+# ends a step and so writes a line of its own.
+_writing = threading.RLock()
 
 
 def _renew_lock() -> None:
     """In a forked child: a thread that held the lock is not there to let go of it."""
     global _writing
-    _writing = threading.Lock()
+    _writing = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)

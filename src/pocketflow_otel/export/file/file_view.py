@@ -66,7 +66,7 @@ class FileView:
             self._directory = directory.expanduser().absolute()
         self._stream = LineStream() if stream is None else stream
         self._journals: dict[OpenRun, JournalWriter] = {}
-        self._finishing: list[threading.Thread] = []
+        self._finishing: set[threading.Thread] = set()
         self._warned = False
 
     def run_started(self, run: OpenRun) -> None:
@@ -89,10 +89,11 @@ class FileView:
     def run_ended(self, run: OpenRun, root: SpanRecord) -> None:
         if run.spans:
             self._write(run, journal.late_line(len(run.spans)))
-        opened = self._journals.pop(run, None)
+        opened = self._journals.get(run)
         if opened is None:
             run.path = None
-        elif opened.broken:
+            return
+        if opened.broken:
             opened.close()
             run.path = None
         elif self.mode == "failed" and not root.failed:
@@ -101,16 +102,18 @@ class FileView:
             run.path = None
         elif opened.size <= _LONG or not self._finish_in_background(opened):
             run.path = self._finish(opened)
+        self._journals.pop(run, None)  # Last: after an interrupt this is called again.
 
     def flush(self, seconds: float) -> bool:
         """Wait for trace files that are being made; tell whether all of them are there."""
         deadline = time.monotonic() + seconds
-        for thread in self._finishing:
+        finishing = list(self._finishing)
+        for thread in finishing:
             thread.join(max(deadline - time.monotonic(), 0.0))
-        return not any(thread.is_alive() for thread in self._finishing)
+        return not any(thread.is_alive() for thread in finishing)
 
     def shutdown(self) -> None:
-        for thread in self._finishing:
+        for thread in list(self._finishing):
             thread.join()
 
     def _write(self, run: OpenRun, line: bytes) -> None:
@@ -126,8 +129,12 @@ class FileView:
             self._warn(f"the trace of run {run.id} stops here", error)
 
     def _finish(self, opened: JournalWriter) -> Path | None:
+        made: Path | None = run_files.trace_path(opened.path)
         try:
-            made = finalize.write_trace_file(opened.path)
+            if made is not None and made.exists():  # An interrupt came when it had been made.
+                opened.path.unlink(missing_ok=True)
+            else:
+                made = finalize.write_trace_file(opened.path)
         except (OSError, ValueError) as error:
             let_through(error)
             self._warn(f"no trace file made of {opened.path.name}", error)
@@ -138,13 +145,20 @@ class FileView:
         return made
 
     def _finish_in_background(self, opened: JournalWriter) -> bool:
-        thread = threading.Thread(target=self._finish, args=(opened,), name="pocketflow-otel")
+        def finish() -> None:
+            try:
+                self._finish(opened)
+            finally:
+                self._finishing.discard(threading.current_thread())
+
+        thread = threading.Thread(target=finish, name="pocketflow-otel")
+        self._finishing.add(thread)
         try:
             thread.start()
         except RuntimeError as error:  # There is no room for one, or the interpreter is ending.
             let_through(error)
+            self._finishing.discard(thread)
             return False
-        self._finishing = [*filter(threading.Thread.is_alive, self._finishing), thread]
         return True
 
     def _prune(self) -> None:

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 
 from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.otlp.log_capture import captured_logs
-from pocketflow_otel.guard import guard, logger
+from pocketflow_otel.guard import guard, let_through, logger
 from pocketflow_otel.store.redaction import shorten
 
 if TYPE_CHECKING:
@@ -135,8 +135,10 @@ class SafeBatchProcessor(SpanProcessor):
 
     def _reset(self) -> None:
         """Start empty: the spans of a process are sent, and counted, by that process."""
-        # Its lock is reentrant: a generator that is collected while we hold it may end a span.
-        self._changed = threading.Condition()
+        # Reentrant: a generator that is collected while we hold it may end a span. And taken by itself:
+        # the condition's own `__enter__` is Python, where a signal handler that raises would leave it locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._queue: deque[ReadableSpan] = deque(maxlen=self._limits.queue)
         self._worker: threading.Thread | None = None
         self._ended = self._delivered = self._in_flight = self._flushes = 0
@@ -154,41 +156,56 @@ class SafeBatchProcessor(SpanProcessor):
             context = span.get_span_context()
             if context is None or not context.trace_flags.sampled or self._closed:
                 return
-            with self._changed:
+            with self._lock:
                 self._ended += 1
                 self._queue.append(span)  # A full deque lets go of its oldest.
-                if self._worker is None:
-                    self._start_worker()
+                has_worker = self._has_worker()
                 # Of any other length the worker would go on waiting: a flow is not to pay for waking it.
                 if len(self._queue) in (1, self._limits.batch):
                     self._changed.notify_all()
+            if not has_worker:
+                self._warn_once()
 
-    def _start_worker(self) -> None:
-        self._worker = threading.Thread(target=self._work, name="pocketflow-otel-otlp", daemon=True)
-        self._worker.start()
+    def _has_worker(self) -> bool:
+        """Start the thread that sends, unless it lives; tell whether it does, for there may be no room."""
+        worker = self._worker
+        # One that is just being started has no `ident` yet: we are called amid that, by a signal handler.
+        if worker is None or (worker.ident is not None and not worker.is_alive()):
+            self._in_flight = 0
+            self._worker = threading.Thread(target=self._work, name="pocketflow-otel-otlp", daemon=True)
+            try:
+                self._worker.start()
+            except BaseException as error:
+                self._worker = None  # After an interrupt it may run: it ends as soon as it sees this.
+                if not isinstance(error, RuntimeError):
+                    raise
+                let_through(error)
+                self._reason = str(error)
+        return self._worker is not None
+
+    def _warn_once(self) -> None:
+        if not self._warned and not self._closed:
+            self._warned = True
+            self._stream.warn(f"spans do not reach {self._target}: {_short(self._reason)}; the flow goes on")
 
     def _work(self) -> None:
         while batch := self._next_batch():
             delivered = self._send(batch)
-            with self._changed:
+            with self._lock:
                 self._in_flight, self._waited = 0, 0.0
                 self._refused = not delivered
                 self._delivered += len(batch) if delivered else 0
                 self._changed.notify_all()
             if not delivered:
                 self._reason = self._messages[0] if self._messages else "the exporter does not say why"
-                if not self._warned and not self._closed:
-                    self._warned = True
-                    self._stream.warn(
-                        f"spans do not reach {self._target}: {_short(self._reason)}; the flow goes on"
-                    )
+                self._warn_once()
 
     def _next_batch(self) -> list[ReadableSpan]:
         """Wait for the next batch; an empty one is the end."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._queue or self._closed)
             self._changed.wait_for(self._is_due, self._limits.delay)
-            if self._abandoned:
+            if self._abandoned or self._worker is not threading.current_thread():
                 return []
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._limits.batch))]
             self._in_flight, self._sent_at = len(batch), time.monotonic()
@@ -218,9 +235,11 @@ class SafeBatchProcessor(SpanProcessor):
         Returns:
             Whether nothing waits any more; what failed does not.
         """
-        with self._changed:
+        with self._lock:
             if _skips_unresponsive.get() and (self._refused or self._waited):
                 return True  # After a `False` the SDK leaves out the processors behind this one.
+            if self._queue and not self._has_worker():
+                return False
             began = time.monotonic()
             self._flushes += 1
             self._changed.notify_all()
@@ -238,14 +257,16 @@ class SafeBatchProcessor(SpanProcessor):
         Of that time goes what a flush has waited in vain for the batch in flight.
         """
         with _CLOSING:
-            with self._changed:
+            with self._lock:
                 if self._closed:
                     return
+                if self._queue:
+                    self._has_worker()
                 self._closed = True
                 self._changed.notify_all()
             if self._worker is not None:
                 self._wait_for(self._worker)
-            with self._changed:
+            with self._lock:
                 self._abandoned = True
                 self._report_losses()
             with captured_logs():
@@ -255,7 +276,7 @@ class SafeBatchProcessor(SpanProcessor):
 
     def _wait_for(self, worker: threading.Thread) -> None:
         if self._waited:  # First for that one batch alone: if it does not come, nothing behind it will.
-            with self._changed:
+            with self._lock:
                 seconds = max(exit_seconds_left() - self._waited, MIN_EXIT_SECONDS)
                 if not self._changed.wait_for(lambda: not self._waited, seconds):
                     return

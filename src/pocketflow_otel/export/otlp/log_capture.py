@@ -46,8 +46,8 @@ def captured_logs() -> Iterator[list[str]]:
         if name.startswith(_LOGGERS) and isinstance(logger, logging.Logger):
             logger.addFilter(_filter)  # Once: adding it again does nothing.
     messages: list[str] = []
-    _thread.messages = messages
+    before, _thread.messages = _thread.messages, messages
     try:
         yield messages
     finally:
-        _thread.messages = None
+        _thread.messages = before

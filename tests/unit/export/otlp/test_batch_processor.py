@@ -90,8 +90,8 @@ def exit_seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 class Watched(threading.Condition):
     """Notes the seconds that flushes and the end are ready to wait, and does what it is told to then."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, lock: Any) -> None:
+        super().__init__(lock)
         self.seconds: list[float] = []
         self.then: Callable[[], object] = lambda: None
 
@@ -112,7 +112,7 @@ class Sending:
         self.processor = SafeBatchProcessor(
             exporter, "http://example:4318", limits, stream=LineStream(self._stream), **options
         )
-        self.waits = self.processor._changed = Watched()
+        self.waits = self.processor._changed = Watched(self.processor._lock)
         self.provider = TracerProvider(shutdown_on_exit=False, sampler=sampler)
         self.provider.add_span_processor(self.processor)
         self._tracer = self.provider.get_tracer("test")
@@ -181,7 +181,7 @@ def test_spans_wait_for_others_but_not_longer_than_the_delay() -> None:
             return super().wait_for(lambda: is_over or predicate())
 
     with sending(Memory(), Limits(batch=100, delay=0.15)) as sent:
-        sent.processor._changed = delay = Delay()
+        sent.processor._changed = delay = Delay(sent.processor._lock)
         sent.make("a", "b", "c")
         assert sent.exporter.batches == []
         with delay:
