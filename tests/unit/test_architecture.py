@@ -38,6 +38,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "store": ((), ()),
     "usage": (("semconv", "pflow_names"), ()),
     "pflow_names": ((), ()),
+    "pocketflow_names": ((), ()),
     "runtime": (("semconv", "store", "usage", *API), ()),
     "api": (("semconv", "runtime", "usage", *API), ()),
     "startup_variables": (("config",), ()),
@@ -47,6 +48,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "config",
             "user_code",
             "pflow_names",
+            "pocketflow_names",
             *STEP,
             "startup_variables",
             "wrapt",
@@ -72,6 +74,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "config",
             "export",
+            "pocketflow_names",
             "record_usage",
             "runtime",
             "startup_variables",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import sys
 from dataclasses import asdict
 from difflib import get_close_matches
 from importlib import metadata, util
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -19,6 +17,7 @@ import click
 
 from pocketflow_otel.cli.finding import Finding
 from pocketflow_otel.cli.limits_diagnosis import bad_limits, check_limits
+from pocketflow_otel.cli.pocketflow_diagnosis import check_copies, check_pocketflow
 from pocketflow_otel.cli.virtualenvs import has_ours, remedy
 from pocketflow_otel.config import PREFIX, VARIABLES, Config, no_report
 from pocketflow_otel.export.otlp.endpoints import (
@@ -48,9 +47,9 @@ if TYPE_CHECKING:
 def doctor(*, as_json: bool) -> None:
     """Say why nothing is to be seen, and what to type.
 
-    Looks at what is installed, which distro and exporters win, the variables that switch tracing,
-    the trace directory, and whether the endpoint takes an empty request. Exits with 1 when
-    something is wrong.
+    Looks at what is installed, which PocketFlow counts in this folder and which copies lie in it,
+    which distro and exporters win, the variables that switch tracing, the trace directory, and
+    whether the endpoint takes an empty request. Exits with 1 when something is wrong.
     """
     findings = [finding for check in CHECKS for finding in check()]
     if as_json:
@@ -85,41 +84,6 @@ def check_installation() -> Iterator[Finding]:
             f"{spec.origin} hides the rest of the opentelemetry namespace",
             f"rm {spec.origin}",
         )
-
-
-def check_pocketflow() -> Iterator[Finding]:
-    """Which PocketFlow a program in this folder would import: PyPI's, or a copy of its own."""
-    spec = PathFinder.find_spec("pocketflow", [str(Path.cwd()), *sys.path])
-    if spec is None or spec.origin is None:
-        yield Finding(
-            "problem", "pocketflow is not installed here", f"{sys.executable} -m pip install pocketflow"
-        )
-    elif not _defines(Path(spec.origin), "Flow", "Node"):
-        yield Finding(
-            "problem",
-            f"{spec.origin} is not the framework: it has no Flow and no Node",
-            "look for a file of your own named pocketflow.py, and rename it",
-        )
-    elif Path(spec.origin).is_relative_to(Path.cwd()) and "site-packages" not in spec.origin:
-        yield Finding("note", f"programs in this folder have a pocketflow of their own: {spec.origin}")
-    else:
-        yield Finding("ok", f"pocketflow {metadata.version('pocketflow')}")
-
-
-def _defines(source: Path, *names: str) -> bool:
-    """Return whether a module has one of these names, or may have; it is read, not run."""
-    try:
-        body = ast.parse(source.read_bytes()).body
-    except (OSError, SyntaxError, ValueError):
-        return True
-    found = {node.name for node in body if isinstance(node, ast.ClassDef)}
-    found |= {
-        alias.asname or alias.name
-        for node in body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    return not found.isdisjoint({*names, "*"})
 
 
 def check_pflow() -> Iterator[Finding]:
@@ -379,6 +343,7 @@ def _nearest(name: str, known: set[str]) -> str:
 CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     check_installation,
     check_pocketflow,
+    check_copies,
     check_pflow,
     check_auto_instrumentation,
     check_sdk,

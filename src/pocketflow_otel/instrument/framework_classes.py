@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from pocketflow_otel.pocketflow_names import FLOWS, NAMES, NODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
-
-NODES: Final = ("BaseNode", "Node", "BatchNode", "AsyncNode", "AsyncBatchNode", "AsyncParallelBatchNode")
-FLOWS: Final = ("Flow", "BatchFlow", "AsyncFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow")
-NAMES: Final = frozenset((*NODES, *FLOWS))
 
 
 def framework_classes(module: ModuleType) -> dict[str, type]:

@@ -10,7 +10,6 @@ from weakref import WeakSet
 
 from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.instrument.framework_classes import (
-    NAMES,
     builds_on,
     framework_classes,
     is_whole,
@@ -20,6 +19,7 @@ from pocketflow_otel.instrument.framework_classes import (
 from pocketflow_otel.instrument.import_hooks import ImportHooks
 from pocketflow_otel.instrument.main_classes import MAIN, MainClasses
 from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
+from pocketflow_otel.pocketflow_names import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
