@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.guard import quiet
+from pocketflow_otel.guard import guard, quiet
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.user_code import own_place, place_name
 
@@ -25,6 +25,8 @@ _MESSAGE_OF_GROUP: Final = BaseExceptionGroup.__dict__["message"].__get__
 _CODE_OF_EXIT: Final = SystemExit.__dict__["code"].__get__
 _SAYS_NOTHING: Final = ("unhandled errors in a TaskGroup", "Exceptions from Trio nursery")
 """Messages of groups that a library made."""
+
+_CHAINING: Final = guard("tell the causes of an error")
 
 _PACKAGE: Final = f"{os.sep}pocketflow_otel{os.sep}"
 _OURS: Final = (f"{_PACKAGE}instrument{os.sep}", f"{_PACKAGE}runtime{os.sep}")
@@ -108,7 +110,7 @@ def exception_attributes(error: BaseException, *, masked: bool) -> dict[str, Att
     lines: Iterable[str] = ()
     if not masked:
         attributes[semconv.EXCEPTION_MESSAGE] = message_of(error, masked=False)
-        with quiet():  # Its cause, its notes and its `__str__` are the user's.
+        with _CHAINING:  # Its cause and its notes are the user's, and may raise.
             lines = list(_own_traceback(error).format())
     lines = lines or _without_ours(traceback.extract_tb(error.__traceback__)).format()
     stacktrace = shorten("".join(lines)[-MAX_STACKTRACE:], MAX_STACKTRACE)
