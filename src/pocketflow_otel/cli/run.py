@@ -111,13 +111,13 @@ def _command(target: str, args: Sequence[str]) -> list[str]:
             _fail(f"there is no file {target}")
         return [python, target, *args]
     if os.sep in target and path.is_file():
-        return [python, target, *args] if _is_source(path) else _script(path, args)
+        return [python, target, *args] if _is_source(path) else _script(target, args)
     if _FLOW.fullmatch(target) is not None:
         return [python, "-m", "pocketflow_otel.cli.flow_runner", target, *args]
     found = shutil.which(target)
     if found is None:
         _fail(f"{target} is no file and no command on PATH; for a module say -m {target}")
-    return _script(Path(found), args)
+    return _script(found, args)
 
 
 def _is_module(name: str) -> bool:
@@ -135,15 +135,16 @@ def _is_source(path: Path) -> bool:
     return not head.startswith(b"#!") and b"\0" not in head
 
 
-def _script(path: Path, args: Sequence[str]) -> list[str]:
+def _script(file: str, args: Sequence[str]) -> list[str]:
     """Return how to execute a console script, or an interpreter, of this environment."""
+    path = Path(file)
     if _PYTHON.fullmatch(path.name):
-        interpreter, command = path, [str(path), *args]
+        interpreter, command = path, [file, *args]
     else:
         found = _interpreter(path)
         if found is None:
             _fail(f"{path} is no Python program; only those can be traced")
-        interpreter, command = found, [sys.executable, str(path), *args]
+        interpreter, command = found, [sys.executable, file, *args]
     # Not resolved itself: the interpreter of a venv is a link to the one it was made from.
     if interpreter.parent.resolve() != Path(sys.executable).parent.resolve():
         home = interpreter.parent.parent

@@ -155,7 +155,7 @@ def test_a_script_can_be_named_by_its_path_with_or_without_a_first_line(
     monkeypatch.chdir(tmp_path)
     CliRunner().invoke(main, ["run", target])
 
-    assert executed == [[PYTHON, target.removeprefix("./")]]
+    assert executed == [[PYTHON, target]]
 
 
 @pytest.mark.parametrize("python", ["python", PYTHON])
