@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel.pocketflow_names import FLOWS, NAMES, NODES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import ModuleType
 
 
 def framework_classes(module: ModuleType) -> dict[str, type]:
@@ -33,6 +33,17 @@ def framework_classes(module: ModuleType) -> dict[str, type]:
             if issubclass(type(cls), type) and runs(cls):
                 _add(found, name, cls)
     return found
+
+
+def defined_classes(module: ModuleType) -> dict[str, type]:
+    """Return those of PocketFlow's classes that a module itself defines."""
+    own = module.__dict__ if issubclass(type(module), ModuleType) else {}
+    classes = ((name, own[name]) for name in NAMES & own.keys())
+    return {
+        name: cls
+        for name, cls in classes
+        if issubclass(type(cls), type) and cls.__module__ == own.get("__name__") and runs(cls)
+    }
 
 
 def _add(found: dict[str, type], name: str, cls: type) -> None:

@@ -11,6 +11,7 @@ from weakref import WeakSet
 from pocketflow_otel.guard import guard, logger
 from pocketflow_otel.instrument.framework_classes import (
     builds_on,
+    defined_classes,
     framework_classes,
     is_whole,
     newly_defined,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pocketflow_otel.instrument.tracer import FlowTracer
 
 NAME: Final = "pocketflow"
+
+_TRACED_OTHERWISE: Final = frozenset({"pflow", "pocketflow_otel"})
+"""What has a changed copy of its own, and what looks like one."""
 
 _INSTRUMENTING: Final = guard("instrument pocketflow")
 
@@ -69,6 +73,21 @@ class Copies:
         for module in modules:
             self._modules[module] = None
             self._await(module)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a PocketFlow that is traced."""
+        return bool(self._copies)
+
+    def untraced(self) -> list[str]:
+        """Return the modules that have been imported and define PocketFlow's classes, and are not traced."""
+        found = []
+        for name, module in list(sys.modules.items()):
+            own = defined_classes(module) if name.partition(".")[0] not in _TRACED_OTHERWISE else {}
+            known = (builds_on(cls, copy.classes) for copy in list(self._copies) for cls in own.values())
+            if is_whole(own) and not any(known):
+                found.append(name)
+        return found
 
     def _await(self, module: str | ModuleType) -> None:
         name = module.__name__ if isinstance(module, ModuleType) else module

@@ -12,6 +12,7 @@ from opentelemetry import trace
 from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export.otlp.endpoints import changed_environment, variables_for
 from pocketflow_otel.sdk.distro import PocketFlowConfigurator, PocketFlowDistro
+from pocketflow_otel.sdk.exit_notice import notice_at_exit
 from pocketflow_otel.sdk.provider import prepare_provider
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ def launch(
     """
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         _auto_instrument(endpoint)
+    config = Config.from_env(report=no_report)  # The instrumentor reports bad ones.
+    shown = console or config.console
+    if shown != "off":
+        notice_at_exit(asked=shown in ("live", "summary"))
     if console or directory:
-        config = Config.from_env(report=no_report)  # The instrumentor reports bad ones.
         config = replace(
             config,
             console=console,
