@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 VARIANTS := 0.0.1 0.0.2 0.0.3
 PFLOW := 0.8.1 0.10.0 0.11.0 newest
-WORLD := clients servers stores
+WORLD := clients queues servers stores
 
 OTEL_CHOICES := oldest newest prerelease
 ifneq ($(filter-out $(OTEL_CHOICES),$(OTEL)),)
