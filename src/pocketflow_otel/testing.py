@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from unittest.mock import patch
 
 from opentelemetry.sdk.trace import TracerProvider
@@ -117,17 +117,16 @@ def capture_spans(
     from pocketflow_otel.instrument.pocketflow import PocketFlowPatcher
     from pocketflow_otel.instrument.pocketflow_copies import Copies
     from pocketflow_otel.instrument.tracer import FlowTracer
+    from pocketflow_otel.runtime.clock import RunClock
     from pocketflow_otel.sdk.provider import count_client_usage
 
     exporter = InMemorySpanExporter()
     provider = TracerProvider(id_generator=SequentialIds() if fixed else None, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     count_client_usage(provider)
-    ticks = count(START, TICK)
-    clocks: dict[str, Any] = {}
-    if fixed:
-        clocks = {"now": lambda: next(ticks) / 1e9, "time_ns": lambda: next(ticks)}
-    flow_tracer = FlowTracer(config or Config(), provider, **clocks)
+    ticks = count(0, TICK)
+    clock = RunClock(lambda: START, lambda: next(ticks))
+    flow_tracer = FlowTracer(config or Config(), provider, new_clock=(lambda: clock) if fixed else RunClock)
     flows = Copies(flow_tracer) if module is None else PocketFlowPatcher(module, flow_tracer)
     outer = PocketFlowInstrumentor.copies
     if outer is not None:
@@ -135,7 +134,7 @@ def capture_spans(
     try:
         flows.patch()
         if fixed:
-            with patch("opentelemetry.sdk.trace.time_ns", lambda: next(ticks)):
+            with patch("opentelemetry.sdk.trace.time_ns", clock.now):
                 yield CapturedSpans(provider, exporter)
         else:
             yield CapturedSpans(provider, exporter)

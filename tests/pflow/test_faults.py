@@ -72,7 +72,7 @@ LATE: Final = {
     "late pflow.patcher.PflowPatcher._after_run",
     "late pflow.pflow_scope.PflowScope.fail",
     "late pflow.step_scope.StepScope.describe_end",
-    "late pflow.step_scope.PflowItemScope.end",
+    "late pflow.step_scope.PflowItemScope.see_end",
     "late pflow.shared_state.WorkflowStore.items",
     "late pflow.workflow_scope.WorkflowScope.close",
     "late scopes.batch.BatchItem.open",

@@ -14,6 +14,7 @@ from tests.support.steps import clock
 from pocketflow_otel.export.console.console_view import ConsoleView
 from pocketflow_otel.export.run_processor import RunProcessor
 from pocketflow_otel.instrument.tracer import FlowTracer
+from pocketflow_otel.runtime.clock import RunClock
 from pocketflow_otel.testing import START, capture_spans
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def _by_our_clock(config: Config, provider: TracerProvider, **clocks: object) -> FlowTracer:
-    return FlowTracer(config, provider, now=lambda: clock.now / 1e9, time_ns=clock)
+    return FlowTracer(config, provider, new_clock=lambda: RunClock(lambda: clock.now, clock))
 
 
 @contextmanager

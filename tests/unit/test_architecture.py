@@ -68,7 +68,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("semconv", "config", *STEP, "traces", "views", *API, *INSTRUMENTATION, *SDK),
         (),
     ),
-    "testing": (("config", "instrument", "sdk", *API, *SDK), ()),
+    "testing": (("config", "instrument", "runtime", "sdk", *API, *SDK), ()),
     "cli": (
         # The demo's flow says `from pocketflow_otel import record_usage`, as a user's would.
         (

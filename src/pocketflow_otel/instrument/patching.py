@@ -3,12 +3,18 @@
 Classes are held weakly, and what stood there before is kept on the replacement itself, so neither
 classes nor functions live longer because they were patched. A replacement that somebody else has
 wrapped since cannot be taken out; it then only passes calls on.
+
+On a class of the user's the replacement is a descriptor that shows itself to calls alone: the class
+gives the original, and so does a pickle of the class, as cloudpickle makes one of what is in `__main__`.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
-from types import FunctionType
+import inspect
+from itertools import count
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -23,18 +29,72 @@ _PATCHING: Final = guard("instrument a class")
 
 _REPLACES: Final = "__pocketflow_otel_replaces__"
 
+_ids: Final = count()
 
-def _replaced(value: object) -> tuple[object, Patches | None]:
-    """Return what a replacement of ours stands for and who made it; anything else as it is.
 
-    `functools.wraps` copies attributes, so a wrapper around ours carries our mark too: the mark
-    names its bearer.
+class HiddenMethod:
+    """A method's replacement that the calls of instances find, and nobody else.
+
+    Who takes it from the class's own dict to wrap it has what looks and is called like the function.
+
+    Args:
+        original: What the class defines.
+        replacement: What is called instead.
+        patches: The id of the `Patches` that it belongs to.
     """
-    if type(value) in (FunctionType, classmethod):  # Others answer for attributes as they please.
-        bearer, original, patches = getattr(value, _REPLACES, (None, None, None))
-        if bearer is value:
+
+    def __init__(self, original: Any, replacement: Callable[..., Any], patches: int) -> None:
+        functools.update_wrapper(self, original)
+        self.original = original
+        self.replacement = replacement
+        self.patches = patches
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self.original if instance is None else MethodType(self.replacement, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.replacement(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["original"], name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copy.copy, (self.original,)  # A copy of a function is the function.
+
+
+class HiddenHook(classmethod):  # type: ignore[type-arg]
+    """A classmethod that is replaced or added, and is pickled as what would be there without us."""
+
+    def __init__(self, function: Callable[..., Any], original: object, patches: int) -> None:
+        super().__init__(function)
+        self.original = original
+        self.patches = patches
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if isinstance(self.original, classmethod):
+            return classmethod, (self.original.__func__,)
+        return getattr, (object, "__init_subclass__")
+
+
+def _replaced(value: object) -> tuple[object, int | None]:
+    """Return what a replacement of ours stands for and whose it is; anything else as it is.
+
+    `functools.wraps` copies attributes, so a wrapper around ours carries our mark too: but it wraps
+    another function than the mark names.
+    """
+    kind = type(value)
+    if kind is HiddenMethod or kind is HiddenHook:
+        return value.original, value.patches  # type: ignore[attr-defined]
+    if kind is FunctionType:  # Others answer for attributes as they please.
+        original, patches = getattr(value, _REPLACES, (None, None))
+        if original is not None and original is getattr(value, "__wrapped__", None):
             return original, patches
     return value, None
+
+
+def original_of(function: object) -> object:
+    """Return the function that a replacement of ours stands for; any other function as it is."""
+    return _replaced(function)[0]
 
 
 class Patches:
@@ -46,35 +106,68 @@ class Patches:
 
     def __init__(self) -> None:
         self.active = True
+        self._id = next(_ids)
         self._classes: WeakSet[type | ModuleType] = WeakSet()
         self._added: list[tuple[type, str, object]] = []
         self._swapped: list[tuple[ModuleType, str, object, object]] = []
 
-    def replace(self, cls: type | ModuleType, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+    def replace(
+        self,
+        cls: type | ModuleType,
+        name: str,
+        make: Callable[[Any], Callable[..., Any]],
+        *,
+        hidden: bool = False,
+    ) -> None:
         """Replace the plain function `name` that `cls` itself defines by `make(function)`.
 
         Anything else (inherited, static, a descriptor, a mock, replaced before) stays as it is.
+
+        Args:
+            cls: The class, or a module.
+            name: The name of the method or function.
+            make: Makes the replacement.
+            hidden: Whether instances alone find it: not the class, and not a pickle of the class.
         """
         found, patches = _replaced(cls.__dict__.get(name))
         if type(found) is not FunctionType:
             return
         self._classes.add(cls)
-        if patches is self:
+        if patches == self._id:
             return  # a class built from another's dict, as dataclass(slots=True) does
         # Of other patches only what somebody put back after they were undone is ever met.
-        self._put(cls, name, found, functools.wraps(found)(make(found)))
+        replacement = functools.wraps(found)(make(found))
+        if hidden:
+            setattr(cls, name, HiddenMethod(found, replacement, self._id))
+            return
+        self._mark(replacement, found)
+        setattr(cls, name, replacement)
+
+    def _mark(self, replacement: Callable[..., Any], original: Callable[..., Any]) -> None:
+        setattr(replacement, _REPLACES, (original, self._id))
+        replacement.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # for `getfullargspec`
+
+    def override(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+        """Replace the function `name` that `cls` defines or inherits, for it and its subclasses alone."""
+        function = getattr(cls, name, None)
+        if name in cls.__dict__:
+            self.replace(cls, name, make)
+        elif type(function) is FunctionType and original_of(function) is function:
+            replacement = functools.wraps(function)(make(function))
+            self._mark(replacement, function)
+            self.add(cls, name, replacement)
 
     def replace_hook(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
         """Replace the classmethod `name` that `cls` itself defines by one of `make(function)`."""
         found, patches = _replaced(cls.__dict__.get(name))
-        if type(found) is classmethod and patches is not self:
+        if type(found) is classmethod and patches != self._id:
             self._classes.add(cls)
             function = found.__func__
-            self._put(cls, name, found, classmethod(functools.wraps(function)(make(function))))
+            setattr(cls, name, HiddenHook(functools.wraps(function)(make(function)), found, self._id))
 
-    def _put(self, cls: type | ModuleType, name: str, original: object, replacement: object) -> None:
-        setattr(replacement, _REPLACES, (replacement, original, self))
-        setattr(cls, name, replacement)
+    def add_hook(self, cls: type, name: str, function: Callable[..., Any]) -> None:
+        """Give `cls` a classmethod it does not have itself."""
+        self.add(cls, name, HiddenHook(function, None, self._id))
 
     def add(self, cls: type, name: str, value: object) -> None:
         """Give `cls` an attribute it does not have itself."""
@@ -89,14 +182,14 @@ class Patches:
     def undo(self) -> None:
         """Put back everything that is still ours."""
         self.active = False
+        for added, name, value in self._added:
+            if added.__dict__.get(name) is value:
+                delattr(added, name)
         for cls in list(self._classes):
             for name, value in list(cls.__dict__.items()):
                 original, patches = _replaced(value)
-                if patches is not None:
+                if patches is not None and original is not None:
                     setattr(cls, name, original)
-        for cls, name, value in self._added:
-            if cls.__dict__.get(name) is value:
-                delattr(cls, name)
         for module, name, original, value in self._swapped:
             if module.__dict__.get(name) is value:
                 setattr(module, name, original)
@@ -128,7 +221,7 @@ class SubclassPatcher:
         if "__init_subclass__" in self._root.__dict__:
             self._patches.replace_hook(self._root, "__init_subclass__", self._hook)
         else:
-            self._patches.add(self._root, "__init_subclass__", classmethod(self._subclassed))
+            self._patches.add_hook(self._root, "__init_subclass__", self._subclassed)
 
     def _patch(self, cls: type) -> None:
         if not self._patches.active:

@@ -1,9 +1,12 @@
 """Which methods of PocketFlow are replaced, and by what.
 
-Classes are patched, never instances: flows run copies. `_run*` and `exec*` are replaced on every
-class that defines them, the user's included, so that an override without `super()` gives a span,
-and each attempt is seen; `_exec` and `_orch*` on PocketFlow's own classes. The wrappers are plain
-functions (bound methods must pickle), and sync and async differ by one `await`.
+Classes are patched, never instances: flows run copies. `_run*` is replaced on PocketFlow's own classes,
+and from there a stand-in for `self` sees the rest: see `scopes.stand_in`. What PocketFlow calls on the
+node itself is replaced, too: `_exec`, which runs the items of a batch, and `_orch*` of batch flows.
+
+Of the user's classes those methods alone are replaced by which they take PocketFlow's place: `_run*`, so
+that an override without `super()` gives a span, and one with it gives no second; `_exec`, and then what
+that calls. There the replacement is hidden.
 """
 
 from __future__ import annotations
@@ -17,12 +20,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.naming import TITLE
-from pocketflow_otel.instrument.patching import Patches, SubclassPatcher
-from pocketflow_otel.instrument.scopes.attempts import open_attempt, open_fallback
+from pocketflow_otel.instrument.patching import Patches, SubclassPatcher, original_of
+from pocketflow_otel.instrument.scopes.attempts import Pass, open_attempt, open_fallback
 from pocketflow_otel.instrument.scopes.flow import FlowScope, open_prep, open_round
 from pocketflow_otel.instrument.scopes.node import NodeScope, open_batch, open_exec
+from pocketflow_otel.instrument.scopes.stand_in import real
+from pocketflow_otel.instrument.self_use import uses_self_for_attributes
+from pocketflow_otel.instrument.span_scope import Continuation
 from pocketflow_otel.instrument.titles import says_nothing, title_when_built
 from pocketflow_otel.instrument.wrapping import call_wrapper
+from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,10 +121,10 @@ class PocketFlowPatcher:
         for cls in self._flows:
             self._patches.replace(cls, "__init__", self._title_wrapper)
         for cls in self._own:
-            items = issubclass(cls, self._batch_nodes)
-            self._patches.replace(cls, "_exec", call_wrapper(open_batch if items else open_exec))
-            for name in ("_orch", "_orch_async"):
-                self._patches.replace(cls, name, call_wrapper(open_round))
+            self._patches.replace(cls, "_exec", _exec_wrapper(issubclass(cls, self._batch_nodes)))
+            if issubclass(cls, self._batch_flows):
+                for name in ("_orch", "_orch_async"):
+                    self._patches.override(cls, name, call_wrapper(open_round))
         for patcher in self._patchers:
             patcher.patch()
 
@@ -127,22 +134,35 @@ class PocketFlowPatcher:
         self._patches.undo()
 
     def _patch_class(self, cls: type) -> None:
-        prepares = issubclass(cls, self._batch_flows)
+        # Where `_exec` is the user's, no stand-in is asked for `exec`; where `_run` is, none for `prep`.
+        own_exec = self._is_overridden(cls, "_exec")
+        own_prep = issubclass(cls, self._batch_flows) and (
+            self._is_overridden(cls, "_run") or self._is_overridden(cls, "_run_async")
+        )
         for base in cls.__mro__:  # mixins define methods too
-            self._replace(base, "_run", self._step_wrapper)
-            self._replace(base, "exec", call_wrapper(open_attempt))
             if base in self._own:
-                continue  # Its `_exec` is replaced already, and its `exec_fallback` only raises.
-            self._replace(base, "_exec", call_wrapper(open_batch))
-            self._replace(base, "exec_fallback", call_wrapper(open_fallback))
-            if prepares:
-                self._replace(base, "prep", call_wrapper(open_prep))
+                self._replace(base, "_run", self._step_wrapper)
+                continue
+            self._replace(base, "_run", self._own_step_wrapper, hidden=True)
+            self._replace(base, "_exec", call_wrapper(open_batch), hidden=True)
+            if own_prep:
+                self._replace(base, "prep", call_wrapper(open_prep), hidden=True)
+            if own_exec:
+                self._replace(base, "exec", call_wrapper(open_attempt), hidden=True)
+                self._replace(base, "exec_fallback", call_wrapper(open_fallback), hidden=True)
 
-    def _replace(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+    def _is_overridden(self, cls: type, name: str) -> bool:
+        """Return whether a class has a method from elsewhere than PocketFlow itself."""
+        home = next((base for base in cls.__mro__ if name in base.__dict__), None)
+        return home is not None and home not in self._own
+
+    def _replace(
+        self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]], *, hidden: bool = False
+    ) -> None:
         """Replace a method and its async counterpart, if that really is async."""
-        self._patches.replace(cls, name, make)
-        if iscoroutinefunction(cls.__dict__.get(f"{name}_async")):
-            self._patches.replace(cls, f"{name}_async", make)
+        self._patches.replace(cls, name, make, hidden=hidden)
+        if iscoroutinefunction(original_of(cls.__dict__.get(f"{name}_async"))):
+            self._patches.replace(cls, f"{name}_async", make, hidden=hidden)
 
     def _title_wrapper(self, function: Callable[..., None]) -> Callable[..., None]:
         def wrapper(flow: Any, *args: Any, **kwargs: Any) -> None:
@@ -156,15 +176,21 @@ class PocketFlowPatcher:
         return wrapper
 
     def _step_wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        stand_in = uses_self_for_attributes(function)
+        return call_wrapper(partial(self._open_step, function), takes_stand_in=stand_in)(function)
+
+    def _own_step_wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return call_wrapper(partial(self._open_step, function))(function)
 
-    def _open_step(self, function: object, node: Any, args: Args, kwargs: Kwargs) -> CallHandler | None:
+    def _open_step(self, function: object, args: Args, kwargs: Kwargs) -> CallHandler | None:
+        node = real(args[0]) if args else None
         if not isinstance(node, self._nodes):
             return None
         # By position from PocketFlow's releases, by name from the head of its repository.
-        shared = args[0] if args else kwargs.get("shared")
+        shared = args[1] if len(args) > 1 else kwargs.get("shared")
         make = partial(self._make_scope, function, node, shared)
-        return self._flow_tracer.open_below(node, function, make, self._open_scope)
+        opened = self._flow_tracer.open_below(node, function, make, self._open_scope)
+        return _open_super_call(function, node) if opened is None else opened
 
     def _make_scope(
         self, method: object, node: Any, shared: object, parent: Scope | None
@@ -184,6 +210,7 @@ class PocketFlowPatcher:
             context,
             is_framework_class=cls in self._own,
             framework_loop_only=all(self._is_as_released(cls, name) for name in _ORCHESTRATION),
+            framework_routing=self._is_as_released(cls, "get_next_node"),
             parallel=self._parallel_mode(node, self._batch_flows),
         )
 
@@ -193,6 +220,24 @@ class PocketFlowPatcher:
     def _is_as_released(self, cls: type, name: str) -> bool:
         """Return whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""
         return next((base in self._non_writing for base in cls.__mro__ if name in base.__dict__), True)
+
+
+def _open_super_call(function: object, node: object) -> CallHandler | None:
+    """Open what a call of `super()._run` goes on with: the open scope of its node or flow."""
+    scope = scope_of()
+    if isinstance(scope, FlowScope | NodeScope) and scope.owner is node and scope.is_super_call(function):
+        return Pass(scope) if isinstance(scope, NodeScope) else Continuation(scope)
+    return None
+
+
+def _exec_wrapper(items: bool) -> Callable[[Any], Callable[..., Any]]:
+    """Return what wraps PocketFlow's own `_exec`, of a batch node or of one item."""
+
+    def make(function: Callable[..., Any]) -> Callable[..., Any]:
+        open_ = open_batch if items else open_exec
+        return call_wrapper(open_, takes_stand_in=uses_self_for_attributes(function))(function)
+
+    return make
 
 
 def _has(cls: type, name: str) -> bool:

@@ -1,30 +1,31 @@
-"""The one context manager that makes a flow, node or item span.
+"""The one call handler that makes a flow, node or item span.
 
-A `TracedScope` is opened by a wrapper around the user's call, entered with `with`, and closed when
-the call ends, however it ends. Everything in here that could fail runs inside a `guard`.
+A `TracedScope` is opened by a wrapper around the user's call, entered just before it, and ended when
+the call is over, however it went. It ends part by part: one that fails costs no other, and one that
+was interrupted is done once more.
 """
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, Final
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from opentelemetry.context import attach, get_current, set_value
+from opentelemetry.context import set_value
 from opentelemetry.trace import StatusCode, set_span_in_context
 
 from pocketflow_otel import semconv
 from pocketflow_otel.api import user_attributes
-from pocketflow_otel.guard import guard
+from pocketflow_otel.guard import failed, guard, let_through
 from pocketflow_otel.instrument import backend_attributes
 from pocketflow_otel.instrument.exceptions import error_text, exception_attributes, place_of, type_name
-from pocketflow_otel.instrument.wrapping import CallHandler, leave
+from pocketflow_otel.instrument.wrapping import CallHandler, Watcher, end_interrupted, interrupted
+from pocketflow_otel.runtime.context import current_context, make_current
 from pocketflow_otel.runtime.run_id import make_run_id
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Kind, Scope
 from pocketflow_otel.usage import span_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
@@ -35,32 +36,25 @@ if TYPE_CHECKING:
 MAX_ERRORS: Final = 16
 """Errors from below that a scope remembers: kept alive, they would keep frames and stores."""
 
-_ADDING: Final = guard("add a step to its flow")
-_COUNTING: Final = guard("add up usage and cost")
-_DESCRIBING: Final = guard("describe how a step ended")
-_FAILING: Final = guard("record an error")
-_CLOSING: Final = guard("let go of a step")
-_ENDING: Final = guard("end a span")
-_ENTERING: Final = guard("enter a span's context")
-_DETACHING: Final = guard("leave a span's context")
-_MEASURING: Final = guard("record metrics")
+S = TypeVar("S", bound="TracedScope")
+
 _TRANSLATING: Final = guard("add attributes for other back ends")
 
 
 class TracedScope(Scope, CallHandler):
-    """A scope with a span, from `open_span` to the end of its `with` block.
+    """A scope with a span, from `open_span` to the last part of `end`.
 
     Attributes:
         method: The user's method that opened it.
-        started: When, by `FlowTracer.now`.
+        started, ended: When the user's call began and when it was over, by the run's clock; 0 until then.
         name: The name of the flow or node, as its span has it.
         last: The name of the node that started in it last.
         failure: The `error.type` of a failure that is returned, not raised; empty without one.
     """
 
     __slots__ = (
-        "_context", "_errors", "_token", "failure", "flow_tracer", "last", "method", "name", "result",
-        "started",
+        "_context", "_errors", "_outer", "_part", "_total", "ended", "error", "failure", "flow_tracer",
+        "last", "method", "name", "result", "started",
     )  # fmt: skip
 
     def __init__(
@@ -70,23 +64,26 @@ class TracedScope(Scope, CallHandler):
         self.flow_tracer = flow_tracer
         self.method: object = None
         self.result: object = None
-        self.started = 0.0
+        self.error: BaseException | None = None
+        self.started = self.ended = 0
         self.name = self.last = self.failure = ""
         self._context: Any = None
-        self._token: Any = None
+        self._outer: Context | None = None
         self._errors: list[BaseException] = []
+        self._total: UsageTotals | None = None
+        self._part = 0
 
     def open_span(
         self, name: str, attributes: dict[str, AttributeValue], context: Context | None = None
     ) -> None:
         """Start the span, which becomes the current one when the scope is entered."""
-        self.start_span(name, attributes, context)
-        here = get_current() if context is None else context
-        recorded = self.span.is_recording()
-        if recorded and self.parent is None:
-            self._name_run()
-        scope = self if recorded else UNTRACED
-        self._context = set_span_in_context(self.span, set_value(SCOPE_KEY, scope, here))
+        here = self.start_span(name, attributes, context)
+        if self.span.is_recording():
+            if self.parent is None:
+                self._name_run()
+        else:
+            here = set_value(SCOPE_KEY, UNTRACED, here)
+        self._context = set_span_in_context(self.span, here)
 
     def open_without_span(self, context: Context | None = None) -> None:
         """Have no span: what is in it lies below the span that is current."""
@@ -98,9 +95,9 @@ class TracedScope(Scope, CallHandler):
         attributes: dict[str, AttributeValue],
         context: Context | None = None,
         start_time: int | None = None,
-    ) -> None:
-        """Start the span; span processors find this scope in the context they are given."""
-        here = get_current() if context is None else context
+    ) -> Context:
+        """Start the span; span processors find this scope in the context they are given, and returned."""
+        here = current_context() if context is None else context
         attributes.update(user_attributes(here))
         self.name = str(
             attributes.get(semconv.NODE_NAME) or attributes.get(semconv.GEN_AI_WORKFLOW_NAME) or ""
@@ -109,9 +106,11 @@ class TracedScope(Scope, CallHandler):
             with _TRANSLATING:
                 self._translate(attributes)
         assert self.flow_tracer.tracer is not None
-        self.span = self.flow_tracer.tracer.start_span(
-            name, set_value(SCOPE_KEY, self, here), attributes=attributes, start_time=start_time
-        )
+        here = set_value(SCOPE_KEY, self, here)
+        self.attributes = attributes
+        when = self.run.clock.now() if start_time is None else start_time
+        self.span = self.flow_tracer.tracer.start_span(name, here, attributes=attributes, start_time=when)
+        return here
 
     def _translate(self, attributes: dict[str, AttributeValue]) -> None:
         """Add the attributes under which other back ends look for the same."""
@@ -132,80 +131,104 @@ class TracedScope(Scope, CallHandler):
             self.parent.last = self.name
 
     def _name_run(self) -> None:
-        started = getattr(self.span, "start_time", None) or time.time_ns()
+        started = getattr(self.span, "start_time", None) or self.run.clock.now()
         self.run.id = make_run_id(started, self.span.get_span_context().span_id)
-        self.span.set_attribute(semconv.RUN_ID, self.run.id)
+        self.set_attributes({semconv.RUN_ID: self.run.id})
 
-    def __enter__(self) -> None:
-        # The last thing before the user's call: whatever fails before leaves no context behind.
-        with _ENTERING:
-            self._token = attach(self._context)
-            self.started = self.flow_tracer.now()  # Not before: what views do at a start is not `prep`.
+    def enter(self) -> object | None:
+        # Last before the user's call: whatever fails before leaves no context behind.
+        self._outer = current_context()
+        make_current(self._context)
+        self.started = self.run.clock.now()  # Not before: what views do at a start is not `prep`.
+        return self.stand_in()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
+    def stand_in(self) -> object | None:
+        """Return what PocketFlow's own methods get for `self`; `None` for the user's object itself."""
+        return None
+
+    def end(self) -> None:
+        if not self.ended:
+            self.ended = self.run.clock.now()
+        while self._part < len(_PARTS):
+            place, part = _PARTS[self._part]
+            try:
+                part(self)
+            except RecursionError as error:
+                let_through(error)
+                interrupted.append(self)  # It goes on farther from the limit.
+                return
+            except Exception as error:
+                failed(place, error)
+            self._part += 1
+
+    def _leave(self) -> None:
+        """Make current again what was before.
+
+        A coroutine that is closed from elsewhere runs in the context of who closes it, and what was
+        interrupted may be ended from anywhere: those contexts are left alone.
+        """
+        if self._outer is not None:
+            here = not isinstance(self.error, GeneratorExit) and not interrupted
+            if here or current_context() is self._context:
+                make_current(self._outer)
+            self._outer = None
+
+    def _end_others(self) -> None:
+        """End what was interrupted in the run, before its root ends."""
+        if self.parent is None and self not in interrupted:
+            end_interrupted()
+
+    def add_event(
+        self, name: str, attributes: Mapping[str, AttributeValue] | None = None, when: int | None = None
     ) -> None:
-        # The order matters. First comes what the span is to have, for an ended span takes nothing: its
-        # description (which counts the usage found in the store), then the usage, which that closes
-        # (what a client reports later goes to the parent), the metrics and the error. The context is
-        # left before the span ends: what span processors do then is no part of the step. Each part
-        # has a guard of its own, since the rest is due whatever fails: a context that stayed would
-        # put the next step below this one, and a span that did not end would never be exported.
-        with _DESCRIBING:
-            self.end(error)
-        total = None
-        with _COUNTING:
-            total = self._describe_usage()
-        metrics = self.flow_tracer.metrics
-        if metrics is not None:
-            with _MEASURING:
-                seconds = self.flow_tracer.now() - self.started
-                metrics.record(self, seconds, self._error_type(error), total)
-        if error is not None:
-            with _FAILING:
-                if self.fails_by(error):
-                    self.record_error(error)
-        with _DETACHING:
-            leave(self._context, self._token, error)
-        with _ADDING:
-            self.add_to_parent()
-        with _ENDING:
-            self.finish()
-        # A thread or task that was started in here keeps its context, and by that this scope, maybe for
-        # long: the user's objects are let go, to die when they would without us.
-        self._errors.clear()
-        self._context = self._token = self.method = self.result = None
-        self.owner = self.shared = self.observation = None
+        super().add_event(name, attributes, when or self.ended or None)
 
-    def end(self, error: BaseException | None) -> None:
+    def _see_end(self) -> None:
+        self.see_end(self.error)
+
+    def see_end(self, error: BaseException | None) -> None:
+        """Take note of how the call ended."""
         if self.span.is_recording():
             self.describe_end(error)
 
-    def finish(self) -> None:
-        """Let go of what it holds, and end the span; also that of a call that could not begin."""
-        with _CLOSING:
-            self.close()
-        self.span.end()
+    def _measure(self) -> None:
+        metrics = self.flow_tracer.metrics
+        if metrics is not None:
+            seconds = (self.ended - self.started) / 1e9
+            metrics.record(self, seconds, self._error_type(self.error), self._total)
+
+    def _record_failure(self) -> None:
+        if self.error is not None and self.fails_by(self.error):
+            self.record_error(self.error)
+
+    def _end_span(self) -> None:
+        self.span.end(self.ended)
+
+    def _let_go(self) -> None:
+        """Let go of the user's objects, to die when they would without us.
+
+        A thread or task that was started in here keeps its context, and by that this scope, maybe for
+        long.
+        """
+        self._errors.clear()
+        self._context = self._total = self.method = self.result = self.error = None
+        self.owner = self.shared = self.observation = None
 
     def close(self) -> None:
         """Let go of what it holds: its span ends next."""
 
-    def _describe_usage(self) -> UsageTotals | None:
+    def _describe_usage(self) -> None:
         """Close the usage of the calls in this scope, and set its attributes."""
-        total = self.close_usage()
+        self._total = total = self.close_usage()
         if total is None or self.usage is None or not total.models:
-            return total
+            return
         attributes = span_attributes.sums(total, by_model=self.parent is None)
         if self.usage.has_no_client_span:
             attributes |= span_attributes.of_calls(self.usage.explicit, self.run.prices)
             attributes |= backend_attributes.of_calls(self.flow_tracer.config.compat)
         elif not self.usage.explicit:
             attributes |= span_attributes.without_own_span(self.usage.without_own_span)
-        self.span.set_attributes(attributes)
-        return total
+        self.set_attributes(attributes)
 
     def describe_end(self, error: BaseException | None) -> None:
         """Set the attributes known at the end. Each kind of scope has its own."""
@@ -227,12 +250,46 @@ class TracedScope(Scope, CallHandler):
         if not self.span.is_recording():
             return
         masked = self.flow_tracer.config.mask_errors
-        span = self.span
-        span.set_attributes(self.describe_error(error))
-        span.set_status(StatusCode.ERROR, error_text(error, masked=masked))
+        self.set_attributes(self.describe_error(error))
+        self.span.set_status(StatusCode.ERROR, error_text(error, masked=masked))
         if all(error is not known for known in self._errors):
-            span.add_event(semconv.EXCEPTION_EVENT, exception_attributes(error, masked=masked))
-            span.set_attribute(semconv.ERROR_PLACE, place_of(error))
+            self.add_event(semconv.EXCEPTION_EVENT, exception_attributes(error, masked=masked), self.ended)
+            self.set_attributes({semconv.ERROR_PLACE: place_of(error)})
         if isinstance(self.parent, TracedScope):
             self.parent._errors.append(error)
             del self.parent._errors[:-MAX_ERRORS]
+
+
+class Continuation(Watcher, Generic[S]):
+    """A call that goes on with an open scope: `super()._exec`, or `_run` of a flow.
+
+    Args:
+        scope: The scope, whose stand-in the call gets.
+    """
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: S) -> None:
+        super().__init__()
+        self._scope = scope
+
+    def enter(self) -> object | None:
+        return self._scope.stand_in()
+
+
+# The order matters. First the context is left: what comes next is no part of the step. Then comes what
+# the span is to have, for an ended span takes nothing: its description (which counts the usage found in
+# the store), then the usage, which that closes (what a client reports later goes to the parent), the
+# metrics and the error.
+_PARTS: Final[tuple[tuple[str, Callable[[Any], None]], ...]] = (
+    ("leave a span's context", methodcaller("_leave")),
+    ("end what was interrupted", methodcaller("_end_others")),
+    ("describe how a step ended", methodcaller("_see_end")),
+    ("add up usage and cost", methodcaller("_describe_usage")),
+    ("record metrics", methodcaller("_measure")),
+    ("record an error", methodcaller("_record_failure")),
+    ("add a step to its flow", methodcaller("add_to_parent")),
+    ("let go of a step", methodcaller("close")),
+    ("end a span", methodcaller("_end_span")),
+    ("let go of what a step held", methodcaller("_let_go")),
+)

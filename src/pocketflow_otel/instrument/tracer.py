@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from opentelemetry.context import attach, get_current, set_value
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.context import set_value
 from opentelemetry.propagate import extract, get_global_textmap
 from opentelemetry.trace import (
     NoOpTracerProvider,
@@ -23,8 +21,10 @@ from pocketflow_otel import __version__, semconv
 from pocketflow_otel.api import variable_of
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
-from pocketflow_otel.instrument.wrapping import CallHandler, leave
+from pocketflow_otel.instrument.wrapping import CallHandler, Watcher, end_interrupted, interrupted
 from pocketflow_otel.runtime.budget import Budget
+from pocketflow_otel.runtime.clock import RunClock
+from pocketflow_otel.runtime.context import current_context, is_suppressed, make_current
 from pocketflow_otel.runtime.run import Run
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Scope, scope_of
 from pocketflow_otel.usage.pricing import PriceBook, read_prices
@@ -38,18 +38,9 @@ if TYPE_CHECKING:
     from pocketflow_otel.config import Config
 
 
-class _HasSpan(Protocol):
-    """A call handler with a span."""
+S = TypeVar("S", bound=CallHandler)
 
-    def finish(self) -> None:
-        """End the span."""
-
-
-S = TypeVar("S", bound=_HasSpan)
-
-_ENTERING: Final = guard("enter a context without spans")
 _MEASURING: Final = guard("set up metrics")
-_ENDING: Final = guard("end a span that could not begin")
 _PREPARING: Final = guard("set up the tracer provider")
 
 
@@ -61,8 +52,7 @@ class FlowTracer:
         provider: Where spans come from; by default the global provider, whenever it is set.
         meter_provider: Where metrics go; by default the global one, whenever it is set.
         prepare: Called with each provider before its first run.
-        now: The clock of phases, in seconds.
-        time_ns: The clock of spans, in nanoseconds since the epoch.
+        new_clock: Makes the clock of a run.
 
     Attributes:
         after_run: Called when a run of pflow has ended, its root span too.
@@ -75,13 +65,11 @@ class FlowTracer:
         *,
         meter_provider: MeterProvider | None = None,
         prepare: Callable[[TracerProvider], None] | None = None,
-        now: Callable[[], float] = time.perf_counter,
-        time_ns: Callable[[], int] = time.time_ns,
+        new_clock: Callable[[], RunClock] = RunClock,
     ) -> None:
         self.config = config
         self.enabled = True
-        self.now = now
-        self.time_ns = time_ns
+        self._new_clock = new_clock
         self._given = provider
         self._prepare = prepare
         self.after_run: Callable[[], None] | None = None
@@ -119,7 +107,7 @@ class FlowTracer:
                 self.metrics = metrics_of(self._meter_provider)
         most, action = self.config.max_cost, self.config.max_cost_action
         budget = None if most is None else Budget(Decimal(str(most)), stop=action == "stop")
-        return Run(self._prices, budget)
+        return Run(self._prices, budget, self._new_clock())
 
     def parent_of(self, owner: Any, method: object) -> Scope | Context | None:
         """Decide whether a call of `method` on `owner` opens a span, and below what.
@@ -128,9 +116,9 @@ class FlowTracer:
             The scope it runs in, the context in which it is a run of its own, or `None` when it
             opens none: switched off, suppressed, or a `super()` call of a step that is open.
         """
-        if not self.enabled or not is_instrumentation_enabled():
+        context = current_context()
+        if not self.enabled or is_suppressed(context):
             return None
-        context = get_current()
         scope = scope_of(context)
         if scope is None:
             return context
@@ -154,6 +142,8 @@ class FlowTracer:
         Raises:
             BudgetExceeded: See `Budget.check`.
         """
+        if interrupted:
+            end_interrupted()
         below = self.parent_of(owner, method)
         if below is None:
             return None
@@ -186,24 +176,25 @@ def _begin(scope: S, begin: Callable[[S, Context | None], None], context: Contex
     try:
         begin(scope, context)
     except BaseException:
-        with _ENDING:
-            scope.finish()
+        interrupted.append(scope)
+        end_interrupted()
         raise
     return scope
 
 
-class UntracedCall(CallHandler):
+class UntracedCall(Watcher):
     """Runs a call, and all below it, without spans: there is no SDK yet."""
 
-    __slots__ = ("_context", "_token", "result")
+    __slots__ = ("_context", "_outer")
 
     def __init__(self, context: Context) -> None:
+        super().__init__()
         self._context = set_value(SCOPE_KEY, UNTRACED, context)
-        self._token: Any = None
+        self._outer = context
 
-    def __enter__(self) -> None:
-        with _ENTERING:
-            self._token = attach(self._context)
+    def enter(self) -> None:
+        make_current(self._context)
 
-    def end(self, error: BaseException | None) -> None:
-        leave(self._context, self._token, error)
+    def see_end(self, error: BaseException | None) -> None:
+        if not isinstance(error, GeneratorExit) or current_context() is self._context:
+            make_current(self._outer)

@@ -1,104 +1,194 @@
-"""Wrappers around the user's calls, and the handlers that see how each call ends."""
+"""Wrappers around the calls of a flow, and the handlers that see how each call ends.
+
+A wrapper is the one frame of ours between two calls of the program's. What stands around the call is
+a `CallHandler`: opened and entered before it, ended after it, however it ends. Nothing of ours is
+raised into the flow, and what comes amid our code all the same (an interrupt, the exception of a
+signal handler) passes, once the handler has ended.
+"""
 
 from __future__ import annotations
 
+import atexit
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import detach, get_current
-
-from pocketflow_otel.guard import guard
+from pocketflow_otel.guard import failed, quiet
+from pocketflow_otel.instrument.tracebacks import clear_traceback
+from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
-    from opentelemetry.context import Context
-
-_OPENING: Final = guard("open a span")
-_CLOSING: Final = guard("see how a call ended")
+_OPENING: Final = "open a span"
+_CLOSING: Final = "see how a call ended"
+_BARE: Final = "__pocketflow_otel_bare__"
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 
 class CallHandler:
-    """A context manager around one call of the user's, which sees how it ended.
+    """What stands around one call of the program's.
 
     Attributes:
         result: What the call returned, once it did.
+        error: What it raised, if it did.
     """
 
     __slots__ = ()
 
     result: object
+    error: BaseException | None
 
-    def __enter__(self) -> None:
+    def enter(self) -> object | None:
+        """Begin, just before the call; return what PocketFlow's own methods get for `self`, if anything."""
         return None
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        with _CLOSING:
-            self.end(error)
+    def end(self) -> None:
+        """Take note of how the call ended; called again where something came amid it."""
+        raise NotImplementedError
 
-    def end(self, error: BaseException | None) -> None:
+
+class Watcher(CallHandler):
+    """A handler without a span of its own: it only looks at how a call ends."""
+
+    __slots__ = ("_seen", "error", "result")
+
+    def __init__(self) -> None:
+        self.result: object = None
+        self.error: BaseException | None = None
+        self._seen = False
+
+    def end(self) -> None:
+        if not self._seen:
+            try:
+                self.see_end(self.error)
+            except Exception as error:
+                failed(_CLOSING, error)
+            self._seen = True
+            self.error = self.result = None
+
+    def see_end(self, error: BaseException | None) -> None:
         """Take note of how the call ended."""
 
 
-def call_wrapper(
-    open_: Callable[[Any, Args, Kwargs], CallHandler | None],
+interrupted: Final[list[CallHandler]] = []
+"""Handlers that something came amid the end of. They end at once, or if that is interrupted, too, later."""
+
+
+def end_interrupted() -> None:
+    """End what was interrupted: at once, before the next call opens, and when the program ends."""
+    for call in interrupted[:]:
+        try:
+            call.end()
+        except Exception as error:
+            failed(_CLOSING, error)
+        with quiet(ValueError):  # Another thread was here.
+            interrupted.remove(call)
+
+
+atexit.register(end_interrupted)
+
+
+def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame each
+    open_: Callable[[Args, Kwargs], CallHandler | None], *, takes_stand_in: bool = False
 ) -> Callable[[Any], Callable[..., Any]]:
-    """Return a decorator of methods: its wrappers put the handler that `open_` returns around each call.
+    """Return a decorator of functions: its wrappers put the handler that `open_` returns around each call.
 
     Inside a run that is not recorded nothing is opened at all.
 
     Args:
-        open_: Called with the object, the arguments and the keyword arguments of a call; `None` lets
-            the call pass.
+        open_: Called with the arguments of a call; `None` lets the call pass.
+        takes_stand_in: Whether the function may get another `self`, where the handler has one.
     """
 
-    def make(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if get_current().get(SCOPE_KEY) is UNTRACED:
-                if len(args) == 1 and not kwargs:  # PocketFlow's own calls: spreading costs more than we do.
-                    return function(self, args[0])
-                return function(self, *args, **kwargs)
-            opened = None
-            with _OPENING:
-                opened = open_(self, args, kwargs)
-            if opened is None:
-                return function(self, *args, **kwargs)
-            with opened:
-                result = opened.result = function(self, *args, **kwargs)  # type: ignore[misc]  # a slot
-                return result
+    # Two functions that differ by `await`, and whose names stand in tracebacks. On the good path a
+    # `try` costs nothing; whatever else stands here is paid for at each step.
+    def make(function: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901, PLR0915
+        def traced_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:  # noqa: C901
+            __tracebackhide__ = True
+            if current_context().get(SCOPE_KEY) is UNTRACED:
+                return function(*args, **kwargs)
+            call = None
+            try:
+                try:
+                    call = open_(args, kwargs)
+                    if call is not None:
+                        stand_in = call.enter()
+                        if takes_stand_in and stand_in is not None:
+                            args = (stand_in, *args[1:])
+                except Exception as error:
+                    failed(_OPENING, error)
+                result = function(*args, **kwargs)
+                if call is not None:
+                    call.result = result  # type: ignore[misc]  # a slot of each handler
+                return result  # noqa: TRY300 - as near to the call as can be
+            except BaseException as error:
+                if call is not None:
+                    call.error = error  # type: ignore[misc]
+                clear_traceback(error)
+                raise
+            finally:
+                if call is not None:
+                    try:
+                        call.end()
+                    except BaseException as error:
+                        interrupted.append(call)
+                        end_interrupted()
+                        clear_traceback(error)
+                        if not isinstance(error, Exception):
+                            raise
+                        failed(_CLOSING, error)
 
-        async def async_wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if get_current().get(SCOPE_KEY) is UNTRACED:
-                return await function(self, *args, **kwargs)
-            opened = None
-            with _OPENING:
-                opened = open_(self, args, kwargs)
-            if opened is None:
-                return await function(self, *args, **kwargs)
-            with opened:
-                result = opened.result = await function(self, *args, **kwargs)  # type: ignore[misc]
-                return result
+        async def awaited_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:  # noqa: C901
+            __tracebackhide__ = True
+            if current_context().get(SCOPE_KEY) is UNTRACED:
+                return await function(*args, **kwargs)
+            call = None
+            try:
+                try:
+                    call = open_(args, kwargs)
+                    if call is not None:
+                        stand_in = call.enter()
+                        if takes_stand_in and stand_in is not None:
+                            args = (stand_in, *args[1:])
+                except Exception as error:
+                    failed(_OPENING, error)
+                result = await function(*args, **kwargs)
+                if call is not None:
+                    call.result = result  # type: ignore[misc]  # a slot of each handler
+                return result  # noqa: TRY300 - as near to the call as can be
+            except BaseException as error:
+                if call is not None:
+                    call.error = error  # type: ignore[misc]
+                clear_traceback(error)
+                raise
+            finally:
+                if call is not None:
+                    try:
+                        call.end()
+                    except BaseException as error:
+                        interrupted.append(call)
+                        end_interrupted()
+                        clear_traceback(error)
+                        if not isinstance(error, Exception):
+                            raise
+                        failed(_CLOSING, error)
 
-        return async_wrapper if iscoroutinefunction(function) else wrapper
+        wrapper = awaited_by_pocketflow_otel if iscoroutinefunction(function) else traced_by_pocketflow_otel
+        if takes_stand_in:
+            wrapper.__dict__[_BARE] = function
+        return wrapper
 
     return make
 
 
-def leave(context: Context, token: Any, error: BaseException | None) -> None:
-    """Leave a context that was entered, if this is still it.
+def bare(wrapper: Any) -> Any | None:
+    """Return the function that a wrapper is around, where another `self` may be given to it without us.
 
-    A coroutine that is closed from elsewhere runs in the context of who closes it: to detach there
-    would change that one, or log an error.
+    Not of what others have wrapped around ours: `functools.wraps` gives that our attributes.
     """
-    if token is not None and (not isinstance(error, GeneratorExit) or get_current() is context):
-        detach(token)
+    attributes = getattr(wrapper, "__dict__", {})
+    function = attributes.get(_BARE)
+    return function if function is not None and attributes.get("__wrapped__") is function else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from pocketflow_otel.runtime.clock import RunClock
 from pocketflow_otel.usage.store_usage import CountedUsages
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Run:
     Args:
         prices: What calls are priced by.
         budget: What the run may cost, if that is limited; of this run alone.
+        clock: What its spans are timed by.
 
     Attributes:
         id: See `make_run_id`; empty until the root's span has started.
@@ -26,13 +28,16 @@ class Run:
         counted_usages: Which usages in stores have been counted.
     """
 
-    __slots__ = ("_observers", "budget", "counted_usages", "id", "lock", "prices")
+    __slots__ = ("_observers", "budget", "clock", "counted_usages", "id", "lock", "prices")
 
-    def __init__(self, prices: PriceBook, budget: Budget | None = None) -> None:
+    def __init__(
+        self, prices: PriceBook, budget: Budget | None = None, clock: RunClock | None = None
+    ) -> None:
         self.id = ""
         self.lock = threading.RLock()
         self.counted_usages = CountedUsages()
         self.prices = prices
+        self.clock = clock or RunClock()
         self.budget = budget
         self._observers: tuple[Observer, ...] = ()
 

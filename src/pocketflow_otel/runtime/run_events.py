@@ -11,8 +11,9 @@ from typing import Any
 class AttemptFailed:
     """An attempt failed and another, or the fallback, follows.
 
-    `wait` is in seconds; `place` is where it was raised: `nodes.py:42`; `item` is the index of the
-    batch item it was an attempt of.
+    `max` is how many there may be; 0 where nobody knows. `wait` is in seconds; `place` is where it was
+    raised: `nodes.py:42`; `item` is the index of the batch item it was an attempt of; `phase` is `exec`,
+    but where the node repeats the whole of itself.
     """
 
     attempt: int
@@ -22,6 +23,7 @@ class AttemptFailed:
     wait: float
     place: str = ""
     item: int | None = None
+    phase: str = "exec"
 
 
 @dataclass(frozen=True, slots=True)

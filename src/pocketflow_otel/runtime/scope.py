@@ -8,13 +8,13 @@ a mutable scope: each has its own, and adds itself to its parent when it closes.
 from __future__ import annotations
 
 import sys
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from opentelemetry.context import create_key, get_current
+from opentelemetry.context import create_key
 from opentelemetry.trace import INVALID_SPAN
 
+from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.run_events import Progress
 from pocketflow_otel.semconv import PROGRESS, PROGRESS_DONE, PROGRESS_TOTAL
 from pocketflow_otel.usage.scope_usage import ScopeUsage
@@ -107,7 +107,7 @@ class Scope:
             attributes: Its attributes.
             when: Nanoseconds since the epoch; by default now.
         """
-        event = RecordedEvent(name, time.time_ns() if when is None else when, attributes or {})
+        event = RecordedEvent(name, self.run.clock.now() if when is None else when, attributes or {})
         self.events.append(event)
         self.span.add_event(name, event.attributes, event.time)
 
@@ -191,7 +191,7 @@ class Scope:
         priced yet waits in the parent's usage.
         """
         usage = self.usage
-        if usage is None:
+        if usage is None or self.closed:
             self.closed = True
             return None
         prices = self.run.prices
@@ -246,5 +246,5 @@ UNTRACED: Final = Untraced()
 
 def scope_of(context: Context | None = None) -> Scope | None:
     """Return the innermost open scope of a context, by default the current one."""
-    scope = (get_current() if context is None else context).get(SCOPE_KEY)
+    scope = (current_context() if context is None else context).get(SCOPE_KEY)
     return scope if isinstance(scope, Scope) else None

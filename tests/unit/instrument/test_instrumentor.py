@@ -72,14 +72,14 @@ def test_every_class_is_put_back_as_it_was(instrumentor: PocketFlowInstrumentor,
 
 
 def test_classes_defined_meanwhile_are_put_back_too(instrumentor: PocketFlowInstrumentor) -> None:
-    def exec_(self: Node, prep_res: object) -> int:
+    def run(self: Node, shared: Store) -> int:
         return 1
 
     instrumentor.instrument(tracer_provider=Spans().provider, config=Config())
-    cls = type("Meanwhile", (Node,), {"exec": exec_})
-    replaced = cls.__dict__["exec"]
+    cls = type("Meanwhile", (Node,), {"_run": run})
+    replaced = cls.__dict__["_run"]
     instrumentor.uninstrument()
-    assert (replaced is exec_, cls.__dict__["exec"] is exec_) == (False, True)
+    assert (replaced is run, cls.__dict__["_run"] is run) == (False, True)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -212,7 +212,7 @@ def test_tracing_that_cannot_be_switched_on_is_switched_off_whole() -> None:
     before = attributes_of_every_class(module.BaseNode)
 
     class Stubborn(module.Node, metaclass=Frozen):  # type: ignore[misc, name-defined]
-        def exec(self, prep_res: object) -> int:
+        def _run(self, shared: Store) -> int:
             return 1
 
     with pytest.raises(AttributeError, match="frozen"), capture_spans(module=module):

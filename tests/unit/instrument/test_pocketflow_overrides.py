@@ -251,10 +251,13 @@ def test_a_class_that_cannot_be_changed_is_no_harm(caplog: pytest.LogCaptureFixt
     module = load("0.0.3", "_pocketflow_stubborn")  # Its classes can be put back by nobody.
 
     class Stubborn(module.Node, metaclass=Frozen):  # type: ignore[misc, name-defined]
-        def exec(self, prep_res: object) -> int:
-            return 1
+        def _exec(self, prep_res: object) -> object:
+            return self.exec(prep_res)
 
     class Willing(module.Node):  # type: ignore[misc, name-defined]
+        def _exec(self, prep_res: object) -> object:
+            return self.exec(prep_res)
+
         def exec(self, prep_res: object) -> int:
             return 1
 

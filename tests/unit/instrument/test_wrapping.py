@@ -66,15 +66,19 @@ def test_a_bound_async_method_can_be_pickled_and_copied(method: str) -> None:
 def test_wrapped_methods_look_like_the_bare_ones() -> None:
     def looks() -> list[object]:
         methods = [
-            (cls, name)
+            getattr(cls, name)
             for cls in (BaseNode, Flow, Ask, AskLater, AsyncFlow, BatchFlow)
             for name in ("_run", "_exec", "exec", "exec_async", "_orch", "_orch_async", "__init__")
-            if name in vars(cls)
+            if hasattr(cls, name)
         ]
         return [
-            (name, inspect.signature(method), inspect.iscoroutinefunction(method), method.__qualname__)
-            for cls, name in methods
-            for method in [vars(cls)[name]]
+            (
+                inspect.signature(method),
+                inspect.getfullargspec(method),
+                inspect.iscoroutinefunction(method),
+                method.__qualname__,
+            )
+            for method in methods
         ]
 
     bare = looks()
@@ -122,7 +126,7 @@ def test_a_warning_of_pocketflow_comes_from_its_own_line_and_as_often() -> None:
     assert {file for _, file, _ in bare} == {pocketflow.__file__}
 
 
-def test_an_error_passes_one_frame_of_ours_a_call() -> None:
+def test_an_error_shows_one_frame_of_ours() -> None:
     class Fails(Node):
         def exec(self, prep_res: object) -> None:
             raise ValueError("broken")
@@ -135,5 +139,4 @@ def test_an_error_passes_one_frame_of_ours_a_call() -> None:
     bare = frames()
     with capture_spans():
         traced = frames()
-    calls = ["Flow._run", "Flow._orch", "Fails._run", "Fails._exec", "Fails.exec"]
-    assert traced - bare == len(calls)
+    assert traced - bare == 1

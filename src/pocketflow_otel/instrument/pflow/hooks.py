@@ -6,9 +6,9 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import get_current
-
 from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument.wrapping import call_wrapper
+from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
 
 if TYPE_CHECKING:
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pocketflow_otel.instrument.patching import Patches
-    from pocketflow_otel.instrument.wrapping import CallHandler
+    from pocketflow_otel.instrument.wrapping import Args, CallHandler, Kwargs
 
-_OPENING: Final = guard("open a span")
 _CHANGING: Final = guard("change the arguments of a call")
 
 
@@ -85,26 +84,27 @@ class Hook:
 
     def _wrap(self, function: Callable[..., Any], positions: dict[str, int]) -> Callable[..., Any]:
         open_, change = self.open, self.change
+        if change is not None:
+            return _changing(function, change, positions)
 
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if get_current().get(SCOPE_KEY) is UNTRACED:
-                return function(*args, **kwargs)
-            opened = None
-            if open_ is not None:
-                with _OPENING:
-                    opened = open_(Arguments(positions, args, kwargs))
-            if change is not None:
-                with _CHANGING:
-                    call = Arguments(positions, args, kwargs)
-                    change(call)
-                    args, kwargs = call.args, call.kwargs
-            if opened is None:
-                return function(*args, **kwargs)
-            with opened:
-                result = opened.result = function(*args, **kwargs)  # type: ignore[misc]  # a slot
-                return result
+        def open_call(args: Args, kwargs: Kwargs) -> CallHandler | None:
+            return open_(Arguments(positions, args, kwargs)) if open_ is not None else None
 
-        return wrapper
+        return call_wrapper(open_call)(function)
+
+
+def _changing(
+    function: Callable[..., Any], change: Callable[[Arguments], None], positions: dict[str, int]
+) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if current_context().get(SCOPE_KEY) is not UNTRACED:
+            with _CHANGING:
+                call = Arguments(positions, args, kwargs)
+                change(call)
+                args, kwargs = call.args, call.kwargs
+        return function(*args, **kwargs)
+
+    return wrapper
 
 
 def install_all(module: ModuleType, hooks: Sequence[Hook], patches: Patches) -> list[str]:

@@ -17,7 +17,7 @@ from pocketflow_otel.instrument.pflow.context_propagation import propagating_exe
 from pocketflow_otel.instrument.pflow.engine_0_8 import Engine08Adapter
 from pocketflow_otel.instrument.pflow.engine_0_11 import Engine011Adapter
 from pocketflow_otel.instrument.pflow.hooks import install_all
-from pocketflow_otel.instrument.scopes.attempts import open_attempt
+from pocketflow_otel.instrument.scopes.attempts import open_pass
 from pocketflow_otel.instrument.scopes.node import open_exec
 from pocketflow_otel.instrument.sdk_services import sdk_services
 from pocketflow_otel.instrument.wrapping import call_wrapper
@@ -124,14 +124,16 @@ class PflowPatcher:
         if not isinstance(node, type):
             self._add_missing([f"{module.__name__}.Node"])
             return
-        self._patches.replace(node, "_exec", call_wrapper(open_exec))
-        SubclassPatcher(node, self._patches, self._patch_node).patch()
+        for cls in node.__mro__:
+            self._patches.replace(cls, "_run", call_wrapper(open_pass, takes_stand_in=True))
+            self._patches.replace(cls, "_exec", call_wrapper(open_exec, takes_stand_in=True))
+        if self._flow_tracer.config.children == "trace":
+            SubclassPatcher(node, self._patches, self._patch_node).patch()
 
     def _patch_node(self, cls: type) -> None:
-        traced = self._flow_tracer.config.children == "trace"
         for base in cls.__mro__:
-            shell = traced and base.__module__ == _SHELL
-            self._patches.replace(base, "exec", _traced_shell if shell else _attempt_wrapper)
+            if base.__module__ == _SHELL:
+                self._patches.replace(base, "exec", _traced_shell)
 
     def _install_pool(self, required: bool, module: ModuleType) -> None:
         pool = module.__dict__.get(_POOL)
@@ -225,18 +227,14 @@ def _adds_details(fields: Mapping[str, Any]) -> bool:
     return bool(passed_over or fields.get("smart_handled"))
 
 
-_attempt_wrapper: Final = call_wrapper(open_attempt)
-
-
 def _traced_shell(exec_: Callable[..., Any]) -> Callable[..., Any]:
     """Have the processes that a shell step starts continue its trace."""
-    attempt = _attempt_wrapper(exec_)
 
     def wrapper(node: Any, prep_res: Any) -> Any:
         if isinstance(prep_res, dict):
             with _HANDING_ON:
                 prep_res = subprocesses.with_trace_environment(prep_res)
-        return attempt(node, prep_res)
+        return exec_(node, prep_res)
 
     return wrapper
 

@@ -64,14 +64,14 @@ class PflowScope(TracedScope):
             event: Whether to add an `exception` event: not where a span below has it.
         """
         self.failure = kind
-        self.span.set_attribute(semconv.ERROR_TYPE, kind)
+        self.set_attributes({semconv.ERROR_TYPE: kind})
         shown = "" if self.flow_tracer.config.mask_errors else shorten(text, MAX_MESSAGE)
         self.span.set_status(StatusCode.ERROR, shown or kind)
         if event:
             attributes: dict[str, AttributeValue] = {semconv.EXCEPTION_TYPE: kind}
             if shown:
                 attributes[semconv.EXCEPTION_MESSAGE] = shown
-            self.span.add_event(semconv.EXCEPTION_EVENT, attributes)
+            self.add_event(semconv.EXCEPTION_EVENT, attributes)
         self.propagate_failure(kind)
 
     def propagate_failure(self, kind: str) -> None:
@@ -104,4 +104,4 @@ class PflowScope(TracedScope):
             attributes[semconv.WARNING_NODE] = node_id
         if found.text and not self.flow_tracer.config.mask_errors:
             attributes[semconv.WARNING_MESSAGE] = shorten(found.text, MAX_MESSAGE)
-        self.span.add_event(semconv.WARNING, attributes)
+        self.add_event(semconv.WARNING, attributes)

@@ -17,7 +17,7 @@ from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowScope
 from pocketflow_otel.instrument.scopes.attempts import Attempts
 from pocketflow_otel.instrument.scopes.batch import BatchState, ItemScope
 from pocketflow_otel.instrument.scopes.node import NodeScope
-from pocketflow_otel.instrument.wrapping import CallHandler
+from pocketflow_otel.instrument.wrapping import Watcher
 from pocketflow_otel.runtime.run_events import ActionUnmatched
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.usage.pflow_usage import read_pflow_usage
@@ -126,6 +126,9 @@ class StepScope(NodeScope, PflowScope):
         self.take_snapshot(attributes)
         self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
 
+    def pass_failed(self, error: Exception) -> None:
+        self.attempt_failed(error)  # What fails elsewhere pflow does not try again.
+
     def _count_visit(self) -> int:
         within = self.parent
         if not isinstance(within, WorkflowScope):
@@ -160,7 +163,7 @@ class StepScope(NodeScope, PflowScope):
             self._record_warnings(after)
         self._describe_phases(attributes)
         self.record_changes(attributes)
-        self.span.set_attributes(attributes)
+        self.set_attributes(attributes)
 
     def _describe_gate(self, error: BaseException | None, attributes: dict[str, AttributeValue]) -> None:
         outcome = (error is not None and gate_outcome(error)) or self.answer
@@ -178,7 +181,7 @@ class StepScope(NodeScope, PflowScope):
             attributes[semconv.NODE_NEXT] = str(following.__dict__.get("node_id", ""))
         elif name != END and not is_error(name) and any(other != ERROR for other in successors):
             known = tuple(naming.action_name(other) for other in successors)
-            self.span.add_event(
+            self.add_event(
                 semconv.ACTION_UNMATCHED, {semconv.UNMATCHED_ACTION: action, semconv.UNMATCHED_KNOWN: known}
             )
             self.run.publish(self, ActionUnmatched(action, known))
@@ -238,7 +241,7 @@ class StepScope(NodeScope, PflowScope):
         del self._info, self._before
 
 
-class Gate(CallHandler):
+class Gate(Watcher):
     """A question that pflow asks somebody about a step; it returns with an answer, or raises.
 
     Args:
@@ -246,13 +249,14 @@ class Gate(CallHandler):
         answer: What it means that it returns.
     """
 
-    __slots__ = ("_answer", "_step", "result")
+    __slots__ = ("_answer", "_step")
 
     def __init__(self, step: StepScope, answer: str) -> None:
+        super().__init__()
         self._step = step
         self._answer = answer
 
-    def end(self, error: BaseException | None) -> None:
+    def see_end(self, error: BaseException | None) -> None:
         if error is None:
             self._step.answer = self._answer
 
@@ -289,7 +293,7 @@ class PflowItemScope(ItemScope, PflowScope):
         cause = None if problem is None else self.attempts.error
         attributes: dict[str, AttributeValue] = {}
         self.attempts.describe(self, attributes, raised or cause)
-        self.span.set_attributes(attributes)
+        self.set_attributes(attributes)
         if isinstance(raised, BaseException) and error is None:
             self.record_error(raised)
             self.failure = type_name(type(raised))
@@ -302,8 +306,8 @@ class PflowItemScope(ItemScope, PflowScope):
         super().record_error(error)
         self.propagate_failure(type_name(type(error)))
 
-    def end(self, error: BaseException | None) -> None:
-        super().end(error)
+    def see_end(self, error: BaseException | None) -> None:
+        super().see_end(error)
         found = self.result if error is None and self._cls != pflow_names.SUB_WORKFLOW else None
         if isinstance(found, tuple) and found and isinstance(found[0], dict):
             self.report(calls_in(found[0].get(semconv.LLM_USAGE)))

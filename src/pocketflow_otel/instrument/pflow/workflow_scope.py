@@ -13,12 +13,11 @@ from pocketflow_otel.instrument.pflow import shared_state
 from pocketflow_otel.instrument.pflow.pflow_scope import PflowScope, is_error
 from pocketflow_otel.instrument.pflow.shared_state import WarningInfo, WorkflowStore
 from pocketflow_otel.instrument.scopes.store_scope import StoreScope
-from pocketflow_otel.instrument.wrapping import CallHandler
+from pocketflow_otel.instrument.wrapping import Watcher
 from pocketflow_otel.store.redaction import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
@@ -109,7 +108,7 @@ class WorkflowScope(StoreScope, PflowScope):
     def start_engine(self, shared: object, start: str | None, only: str | None) -> None:
         """Set what the engine begins with: the snapshot of the store, and the first node."""
         if self.awaits_engine:
-            self.span.add_event(semconv.ENGINE_BEGAN)
+            self.add_event(semconv.ENGINE_BEGAN, {})
         self.awaits_engine = False
         self.engine_runs = True
         self.shared = WorkflowStore(shared)
@@ -121,7 +120,7 @@ class WorkflowScope(StoreScope, PflowScope):
         if only is not None:
             attributes[semconv.FLOW_ONLY_NODE] = only
         self.take_snapshot(attributes)
-        self.span.set_attributes(attributes)
+        self.set_attributes(attributes)
         self._reported_warnings = dict(shared_state.engine_records(shared, shared_state.WARNINGS))
 
     def mark_reported(self, node_id: str, warning: object) -> None:
@@ -150,7 +149,7 @@ class WorkflowScope(StoreScope, PflowScope):
                     if not self.is_reported(node_id, warning):
                         self.add_warning(warning, str(node_id))
         self.record_changes(attributes)
-        self.span.set_attributes(attributes)
+        self.set_attributes(attributes)
 
     def _count_usage(self, items: Mapping[Any, object]) -> None:
         """Count nothing: an output may be called `llm_usage`, and is that of a step."""
@@ -163,19 +162,19 @@ class WorkflowScope(StoreScope, PflowScope):
         if error is not None:
             self.propagate_failure(type_name(type(error)))
         elif isinstance(result, str) or result is None:
-            self.span.set_attribute(semconv.FLOW_ACTION, self.action_text(result))
+            self.set_attributes({semconv.FLOW_ACTION: self.action_text(result)})
             if is_error(result):
                 self._fail(shared_state.category_of(self.shared, "", ""), "")
         else:
             self._describe_result(result.__dict__)
         if self.execution_id is not None:
-            self.span.set_attribute(semconv.EXECUTION_ID, str(self.execution_id))
+            self.set_attributes({semconv.EXECUTION_ID: str(self.execution_id)})
 
     def _describe_result(self, result: Mapping[str, Any]) -> None:
         """Set the status a runner returned, whatever the status of the steps."""
         status = getattr(result.get("status"), "value", None)
         if isinstance(status, str):
-            self.span.set_attribute(semconv.FLOW_STATUS, status)
+            self.set_attributes({semconv.FLOW_STATUS: status})
         trace = getattr(result.get("trace"), "__dict__", {})
         self.execution_id = trace.get("execution_id", self.execution_id)
         if status == _FAILED:
@@ -197,13 +196,8 @@ class WorkflowScope(StoreScope, PflowScope):
         self.engine_error = None
         self._reported_warnings = {}
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        super().__exit__(exc_type, error, tb)
+    def end(self) -> None:
+        super().end()
         if self.parent is None and self.flow_tracer.after_run is not None:
             with _LEAVING:
                 self.flow_tracer.after_run()
@@ -219,17 +213,18 @@ def _first_problem(result: Mapping[str, Any]) -> tuple[str, str]:
     return _FAILED, ""
 
 
-class EngineCall(CallHandler):
+class EngineCall(Watcher):
     """The engine's call, in a workflow that its runner has opened."""
 
-    __slots__ = ("_workflow", "result")
+    __slots__ = ("_workflow",)
 
     def __init__(self, workflow: WorkflowScope) -> None:
+        super().__init__()
         self._workflow = workflow
 
-    def end(self, error: BaseException | None) -> None:
+    def see_end(self, error: BaseException | None) -> None:
         workflow = self._workflow
         workflow.engine_error = error
         workflow.end_engine()
         if error is None:
-            workflow.span.set_attribute(semconv.FLOW_ACTION, workflow.action_text(self.result))
+            workflow.set_attributes({semconv.FLOW_ACTION: workflow.action_text(self.result)})

@@ -2,17 +2,21 @@
 
 PocketFlow swallows the exceptions of attempts it repeats, and its async nodes keep no number. Nor is
 the last attempt known by counting: at the repository's head the items of a parallel batch share
-one number. So a failed attempt becomes an event once it is known not to be the error of the step.
+one number, and a node may repeat the whole of itself. So a failed attempt becomes an event once it is
+known not to be the error of the step.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.instrument.exceptions import message_of, place_of, type_name
-from pocketflow_otel.instrument.span_scope import TracedScope
-from pocketflow_otel.instrument.wrapping import CallHandler
+from pocketflow_otel.instrument.scopes.stand_in import NodeStandIn, real
+from pocketflow_otel.instrument.span_scope import Continuation, TracedScope
+from pocketflow_otel.instrument.wrapping import Watcher, bare
 from pocketflow_otel.runtime.run_events import AttemptFailed
 from pocketflow_otel.runtime.scope import scope_of
 
@@ -32,18 +36,21 @@ class Attempts:
         count: How many were begun.
         open: Whether one is under way.
         fallback: Whether `exec_fallback` gave the result in the end.
+        falling_back: Whether it has been asked for one.
         failed: Failures with their times.
+        untold: Whether the views have not heard of the last one: it seemed to be the last.
         error: What the last attempt raised, as long as PocketFlow holds on to it: it may yet be
             the error of the step.
     """
 
-    __slots__ = ("count", "error", "failed", "fallback", "open")
+    __slots__ = ("count", "error", "failed", "fallback", "falling_back", "open", "untold")
 
     def __init__(self) -> None:
         self.count = 0
         self.open = False
-        self.fallback = False
+        self.fallback = self.falling_back = False
         self.failed: list[tuple[AttemptFailed, int]] = []
+        self.untold = False
         self.error: BaseException | None = None
 
     def max_attempts(self, owner: Any) -> float:
@@ -57,6 +64,52 @@ class Attempts:
     def is_last(self, owner: Any, error: Exception) -> bool:
         """Return whether no attempt follows the one that raised `error`."""
         return self.count >= self.max_attempts(owner)
+
+    def begin(self, scope: AttemptedScope) -> None:
+        """Take note of an attempt that begins."""
+        if self.untold:  # The node repeats itself, in a way of its own: nobody knows how often.
+            failure, when = self.failed[-1]
+            self.failed[-1] = replace(failure, max=0), when
+            self._publish_last(scope)
+        self.count += 1
+        self.open = True
+        self.falling_back = False
+        self.error = None
+
+    def fail(self, scope: AttemptedScope, error: Exception, phase: str = semconv.EXEC) -> None:
+        """Take note of an attempt that failed."""
+        self.open = False
+        self.error = error
+        last = self.is_last(scope.owner, error)
+        failure = AttemptFailed(
+            attempt=self.count,
+            max=int(self.max_attempts(scope.owner)),
+            error_type=type_name(type(error)),
+            message=message_of(error, masked=scope.flow_tracer.config.mask_errors),
+            place=place_of(error),
+            item=getattr(scope, "index", None),
+            wait=0.0 if last else float(self.wait(scope.owner)),
+            phase=phase,
+        )
+        del self.failed[_MAX_EVENTS - 1 :]  # The first ones, and always the last.
+        self.failed.append((failure, scope.run.clock.now()))
+        self.untold = True
+        if not last:
+            self._publish_last(scope)
+
+    def succeed(self, scope: AttemptedScope) -> None:
+        """Take note that there is a result: from the last attempt, or from the fallback."""
+        self.open = False
+        self.error = None
+        if self.falling_back:
+            self.falling_back = False
+            self.fallback = True
+            if self.untold:
+                self._publish_last(scope)
+
+    def _publish_last(self, scope: AttemptedScope) -> None:
+        self.untold = False
+        scope.run.publish(scope, self.failed[-1][0])
 
     def describe(
         self, scope: AttemptedScope, attributes: dict[str, AttributeValue], error: BaseException | None
@@ -73,10 +126,11 @@ class Attempts:
             attributes[semconv.NODE_ATTEMPTS] = self.count
         if self.fallback:
             attributes[semconv.NODE_FALLBACK] = True
-        for failure, when in self.failed:
+        failed, self.failed = self.failed, []
+        for failure, when in failed:
             if error is not None and error is last and failure.attempt == self.count:
                 break
-            scope.span.add_event(semconv.ATTEMPT_FAILED, _attributes(failure), when)
+            scope.add_event(semconv.ATTEMPT_FAILED, _attributes(failure), when)
 
 
 class AttemptedScope(TracedScope):
@@ -95,76 +149,113 @@ class AttemptedScope(TracedScope):
         """Whether a call of its node's `exec` now is an attempt of it."""
         raise NotImplementedError
 
+    def stand_in(self) -> NodeStandIn:
+        """Return what PocketFlow's own methods get for `self`."""
+        return NodeStandIn(self.owner, self)
 
-class Attempt(CallHandler):
-    """One attempt: a call of `exec`."""
+    def begin_exec(self, method: Any, stand_in: NodeStandIn) -> Any:
+        """Take note that `exec` begins; return what runs it: the node's `_exec`, perhaps on its stand-in."""
+        function = bare(getattr(method, "__func__", None))
+        return method if function is None else MethodType(function, stand_in)
 
-    __slots__ = ("_scope", "result")
+    def begin_attempt(self) -> None:
+        """Take note that `exec` is called."""
+        self.attempts.begin(self)
+
+    def attempt_failed(self, error: Exception) -> None:
+        """Take note of what `exec` raised."""
+        if self.attempts.open:
+            self.attempts.fail(self, error)
+
+    def begin_fallback(self) -> None:
+        """Take note that `exec_fallback` is called."""
+        self.attempts.falling_back = True
+
+    def begin_post(self) -> None:
+        """Take note that `exec` has ended well."""
+        self.attempts.succeed(self)
+
+    def begin_pass(self) -> None:
+        """Take note that the node's `_run` begins, perhaps once more."""
+
+    def pass_failed(self, error: Exception) -> None:
+        """Take note of what the node's `_run` raised, which may be repeated."""
+        self.attempt_failed(error)
+
+
+class Pass(Continuation[AttemptedScope]):
+    """A call of a node's `_run` within an open step or item: `super()._run`, or by pflow's engine."""
+
+    __slots__ = ()
+
+    def enter(self) -> object | None:
+        self._scope.begin_pass()
+        return super().enter()
+
+    def see_end(self, error: BaseException | None) -> None:
+        if isinstance(error, Exception):
+            self._scope.pass_failed(error)
+
+
+class Attempt(Watcher):
+    """One attempt: a call of `exec` by an `_exec` of the user's own."""
+
+    __slots__ = ("_scope",)
 
     def __init__(self, scope: AttemptedScope) -> None:
+        super().__init__()
         self._scope = scope
-        scope.attempts.count += 1
-        scope.attempts.open = True
-        scope.attempts.error = None
+        scope.begin_attempt()
 
-    def end(self, error: BaseException | None) -> None:
-        scope, attempts = self._scope, self._scope.attempts
-        attempts.open = False
-        if not isinstance(error, Exception):
-            return
-        attempts.error = error
-        last = attempts.is_last(scope.owner, error)
-        failure = AttemptFailed(
-            attempt=attempts.count,
-            max=int(attempts.max_attempts(scope.owner)),
-            error_type=type_name(type(error)),
-            message=message_of(error, masked=scope.flow_tracer.config.mask_errors),
-            place=place_of(error),
-            item=getattr(scope, "index", None),
-            wait=0.0 if last else float(attempts.wait(scope.owner)),
-        )
-        del attempts.failed[_MAX_EVENTS - 1 :]  # The first ones, and always the last.
-        attempts.failed.append((failure, scope.flow_tracer.time_ns()))
-        if not last:
-            scope.run.publish(scope, failure)
+    def see_end(self, error: BaseException | None) -> None:
+        if isinstance(error, Exception):
+            self._scope.attempt_failed(error)
+        self._scope.attempts.open = False
 
 
-class Fallback(CallHandler):
-    """A call of a user's `exec_fallback`: it gives a result, or raises."""
+class Fallback(Watcher):
+    """A call of the user's `exec_fallback` by an `_exec` of the user's own."""
 
-    __slots__ = ("_scope", "result")
+    __slots__ = ("_scope",)
 
     def __init__(self, scope: AttemptedScope) -> None:
+        super().__init__()
         self._scope = scope
+        scope.begin_fallback()
 
-    def end(self, error: BaseException | None) -> None:
-        scope, attempts = self._scope, self._scope.attempts
-        if error is not None:
-            return
-        attempts.fallback = True
-        attempts.error = None
-        for failure, _ in attempts.failed[-1:]:
-            if failure.attempt >= failure.max:  # Else it was published when it failed.
-                scope.run.publish(scope, failure)
+    def see_end(self, error: BaseException | None) -> None:
+        if error is None:
+            self._scope.attempts.succeed(self._scope)
 
 
-def open_attempt(node: Any, args: Args, kwargs: Kwargs) -> Attempt | None:
+def open_attempt(args: Args, kwargs: Kwargs) -> Attempt | None:
     """Open an attempt: `exec` is called on a node that is executing."""
-    scope = _executing(node)
-    return None if scope is None or scope.attempts.open else Attempt(scope)
+    scope = _executing(args)
+    idle = scope is not None and not (scope.attempts.open or scope.attempts.falling_back)
+    return Attempt(scope) if scope is not None and idle else None
 
 
-def open_fallback(node: Any, args: Args, kwargs: Kwargs) -> Fallback | None:
+def open_fallback(args: Args, kwargs: Kwargs) -> Fallback | None:
     """Open a fallback: `exec_fallback` is called on a node that is executing."""
-    scope = _executing(node)
-    return None if scope is None else Fallback(scope)
+    scope = _executing(args)
+    return None if scope is None or scope.attempts.falling_back else Fallback(scope)
 
 
-def _executing(node: Any) -> AttemptedScope | None:
+def open_pass(args: Args, kwargs: Kwargs) -> Pass | None:
+    """Open a pass: `_run` is called on the node of an open step or item."""
+    scope = _scope_of_node(args)
+    return None if scope is None else Pass(scope)
+
+
+def _executing(args: Args) -> AttemptedScope | None:
+    scope = _scope_of_node(args)
+    return scope if scope is not None and scope.executing else None
+
+
+def _scope_of_node(args: Args) -> AttemptedScope | None:
     scope = scope_of()
-    if isinstance(scope, AttemptedScope) and scope.owner is node and scope.executing:
-        return scope
-    return None
+    node = real(args[0]) if args else None
+    return scope if isinstance(scope, AttemptedScope) and scope.owner is node else None
 
 
 def _attributes(failure: AttemptFailed) -> dict[str, AttributeValue]:
@@ -172,7 +263,7 @@ def _attributes(failure: AttemptFailed) -> dict[str, AttributeValue]:
         semconv.ATTEMPT: failure.attempt,
         semconv.ATTEMPT_MAX: failure.max,
         semconv.EXCEPTION_TYPE: failure.error_type,
-        semconv.ATTEMPT_PHASE: semconv.EXEC,
+        semconv.ATTEMPT_PHASE: failure.phase,
         semconv.ATTEMPT_WAIT: failure.wait,
         semconv.ATTEMPT_PLACE: failure.place,
     }

@@ -24,14 +24,16 @@ class BatchState:
 
     Attributes:
         parallel: Whether its class runs items at once, or items have been seen to overlap.
+        begun: Whether its items are known.
     """
 
-    __slots__ = ("_open", "fallbacks", "indices", "parallel", "size", "untraced")
+    __slots__ = ("_open", "begun", "fallbacks", "indices", "parallel", "size", "untraced")
 
     def __init__(self, *, parallel: bool) -> None:
         self.parallel = parallel
         self._open: set[int] = set()
         self.indices = count()
+        self.begun = False
         self.size: int | None = None
         self.untraced = 0
         self.fallbacks = 0
@@ -43,6 +45,9 @@ class BatchState:
 
     def begin(self, scope: TracedScope, items: Any) -> None:
         """Publish the number of items; a generator, or a user's own type, is not asked for it."""
+        if self.begun:
+            return
+        self.begun = True
         if items is None:
             self.size = 0
         elif type(items) in _SIZED:
@@ -99,14 +104,14 @@ class BatchItem(TracedScope):
             self.open_span(semconv.BATCH_ITEM, attributes, context)
         else:
             self._described = attributes
-            self._started_at = self.flow_tracer.time_ns()
+            self._started_at = self.run.clock.now()
             self.open_without_span(context)
 
-    def end(self, error: BaseException | None) -> None:
+    def see_end(self, error: BaseException | None) -> None:
         self._batch.item_ends(self.index)
         if self._started_at:
             self._count(failed=error is not None or self.has_failed())
-        super().end(error)
+        super().see_end(error)
 
     def has_failed(self) -> bool:
         """Return whether an item that raised nothing failed."""
@@ -134,16 +139,20 @@ class ItemScope(BatchItem, AttemptedScope):
         super().__init__(batch, within)
         self.attempts = Attempts()
 
-    def end(self, error: BaseException | None) -> None:
+    def see_end(self, error: BaseException | None) -> None:
+        if error is None:
+            self.attempts.succeed(self)
+        elif self.attempts.open and isinstance(error, Exception):
+            self.attempts.fail(self, error)
         if self.attempts.fallback and error is None:
             with self.run.lock:
                 self._batch.fallbacks += 1
-        super().end(error)
+        super().see_end(error)
 
     def describe_end(self, error: BaseException | None) -> None:
         attributes: dict[str, AttributeValue] = {}
         self.attempts.describe(self, attributes, error)
-        self.span.set_attributes(attributes)
+        self.set_attributes(attributes)
 
     def close(self) -> None:
         self.attempts.error = None  # Of an item without a span nobody has taken it.

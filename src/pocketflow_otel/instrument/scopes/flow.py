@@ -9,8 +9,9 @@ from pocketflow_otel.api import given_run_name
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.scopes.batch import BatchItem, BatchState
 from pocketflow_otel.instrument.scopes.sequencer import Sequencer, count_visit
+from pocketflow_otel.instrument.scopes.stand_in import BatchFlowStandIn, real
 from pocketflow_otel.instrument.scopes.store_scope import StoreScope
-from pocketflow_otel.instrument.wrapping import CallHandler
+from pocketflow_otel.instrument.wrapping import Watcher
 from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
@@ -26,16 +27,14 @@ class FlowScope(StoreScope, Sequencer):
 
     Attributes:
         batch: The rounds of a batch flow.
-        in_prep: Whether the `prep` of a batch flow is running.
     """
 
-    __slots__ = ("batch", "framework_loop_only", "in_prep", "visits")
+    __slots__ = ("batch", "framework_loop_only", "framework_routing", "visits")
 
     def __init__(self, owner: Any, shared: object, parent: Scope | None, flow_tracer: Any) -> None:
         super().__init__("flow", owner, shared, parent, flow_tracer)
         self.batch: BatchState | None = None
-        self.in_prep = False
-        self.framework_loop_only = False
+        self.framework_loop_only = self.framework_routing = False
         self.visits: dict[int, int] = {}
 
     def is_super_call(self, method: object) -> bool:
@@ -48,6 +47,7 @@ class FlowScope(StoreScope, Sequencer):
         *,
         is_framework_class: bool,
         framework_loop_only: bool,
+        framework_routing: bool,
         parallel: bool | None,
     ) -> None:
         """Start the span.
@@ -56,6 +56,7 @@ class FlowScope(StoreScope, Sequencer):
             context: Where the flow is a run of its own; else `None`.
             is_framework_class: Whether its class is one of PocketFlow's.
             framework_loop_only: Whether its class orchestrates nodes by PocketFlow's own code.
+            framework_routing: Whether nothing but PocketFlow's own code finds the next node.
             parallel: How a batch flow runs its rounds; `None` for other flows.
         """
         flow = self.owner
@@ -79,8 +80,12 @@ class FlowScope(StoreScope, Sequencer):
             attributes[semconv.BATCH_MODE] = self.batch.mode
         self.take_snapshot(attributes)
         self.framework_loop_only = framework_loop_only
+        self.framework_routing = framework_routing
         span_name = f"{semconv.INVOKE_WORKFLOW} {name}" if name else semconv.INVOKE_WORKFLOW
         self.open_span(span_name, attributes, context)
+
+    def stand_in(self) -> BatchFlowStandIn | None:
+        return None if self.batch is None else BatchFlowStandIn(self.owner, self)
 
     def describe_end(self, error: BaseException | None) -> None:
         attributes: dict[str, AttributeValue] = {semconv.FLOW_STEPS: self.steps}
@@ -90,49 +95,54 @@ class FlowScope(StoreScope, Sequencer):
         if self.batch is not None:
             self.batch.describe(attributes)
         self.record_changes(attributes)
-        self.span.set_attributes(attributes)
+        self.set_attributes(attributes)
 
 
 class RoundScope(BatchItem, Sequencer):
     """One round of a batch flow: it runs the nodes of the flow once, with its own params."""
 
-    __slots__ = ("framework_loop_only", "visits")
+    __slots__ = ("framework_loop_only", "framework_routing", "visits")
 
     def __init__(self, batch: BatchState, within: FlowScope) -> None:
         super().__init__(batch, within)
         self.framework_loop_only = within.framework_loop_only
+        self.framework_routing = within.framework_routing
         self.visits: dict[int, int] = {}
 
 
-class PrepPhase(CallHandler):
-    """The prep phase of a batch flow: what it returns is the batch."""
+class PrepPhase(Watcher):
+    """The prep phase of a batch flow whose `_run` is the user's: what it returns is the batch."""
 
-    __slots__ = ("_flow", "result")
+    __slots__ = ("_batch", "_flow")
 
-    def __init__(self, flow: FlowScope) -> None:
+    def __init__(self, flow: FlowScope, batch: BatchState) -> None:
+        super().__init__()
         self._flow = flow
-        flow.in_prep = True
+        self._batch = batch
 
-    def end(self, error: BaseException | None) -> None:
-        flow = self._flow
-        flow.in_prep = False
-        if error is None and flow.batch is not None:
-            flow.batch.begin(flow, self.result)
+    def see_end(self, error: BaseException | None) -> None:
+        if error is None:
+            self._batch.begin(self._flow, self.result)
 
 
-def open_round(flow: Any, args: Args, kwargs: Kwargs) -> RoundScope | None:
+def open_prep(args: Args, kwargs: Kwargs) -> PrepPhase | None:
+    """Open the prep phase of a batch flow: `prep` is called on it."""
+    scope = _scope_of_flow(args)
+    return None if scope is None or scope.batch is None else PrepPhase(scope, scope.batch)
+
+
+def open_round(args: Args, kwargs: Kwargs) -> RoundScope | None:
     """Open a round: `_orch` is called on a batch flow that is open."""
-    scope = scope_of()
-    if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.batch is None:
+    scope = _scope_of_flow(args)
+    if scope is None or scope.batch is None:
         return None
     round_ = RoundScope(scope.batch, scope)
-    round_.open(args[1] if len(args) > 1 else kwargs.get("params"))
+    # By position from PocketFlow's releases, by name from the head of its repository.
+    round_.open(kwargs["params"] if "params" in kwargs else next(iter(args[2:]), None))
     return round_
 
 
-def open_prep(flow: Any, args: Args, kwargs: Kwargs) -> PrepPhase | None:
-    """Open the prep phase of a batch flow: `prep` is called on it, and not by a `super()` call."""
+def _scope_of_flow(args: Args) -> FlowScope | None:
     scope = scope_of()
-    if not isinstance(scope, FlowScope) or scope.owner is not flow or scope.in_prep:
-        return None
-    return PrepPhase(scope)
+    flow = real(args[0]) if args else None
+    return scope if isinstance(scope, FlowScope) and scope.owner is flow else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from types import MethodType
+from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel import semconv
-from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.scopes.attempts import AttemptedScope, Attempts
 from pocketflow_otel.instrument.scopes.batch import BatchState, ItemScope
 from pocketflow_otel.instrument.scopes.sequencer import count_visit
+from pocketflow_otel.instrument.scopes.stand_in import NodeStandIn, real
 from pocketflow_otel.instrument.scopes.store_scope import StoreScope
-from pocketflow_otel.instrument.wrapping import CallHandler
+from pocketflow_otel.instrument.span_scope import Continuation
+from pocketflow_otel.instrument.wrapping import CallHandler, Watcher
 from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from pocketflow_otel.instrument.wrapping import Args, Kwargs
     from pocketflow_otel.runtime.scope import Scope
 
-_TIMING: Final = guard("time the phases of a step")
-
 
 class NodeScope(StoreScope, AttemptedScope):
     """One step: one execution of a node.
@@ -33,22 +33,22 @@ class NodeScope(StoreScope, AttemptedScope):
         attempts: Of a node that is no batch node.
         batch: The items of a batch node.
         phase: `prep`, `exec` or `post`: what runs now, or ran last.
-        exec_started, exec_ended: The bounds of `exec`, by `FlowTracer.now`; 0.0 until then.
+        prep_started, exec_started, exec_ended: The bounds of `prep` and `exec`, by the run's clock; 0
+            until then.
     """
 
-    __slots__ = ("attempts", "batch", "exec_ended", "exec_started", "phase")
+    __slots__ = ("attempts", "batch", "exec_ended", "exec_started", "phase", "prep_started")
 
     def __init__(self, owner: Any, shared: object, parent: Scope | None, flow_tracer: Any) -> None:
         super().__init__("node", owner, shared, parent, flow_tracer)
         self.attempts = Attempts()
         self.batch: BatchState | None = None
         self.phase = semconv.PREP
-        self.exec_started = 0.0
-        self.exec_ended = 0.0
+        self.prep_started = self.exec_started = self.exec_ended = 0
 
     def is_super_call(self, method: object) -> bool:
         # A node that runs itself again, from its own `exec` or `post`, makes a new step.
-        return self.method is not method and self.phase != semconv.EXEC
+        return self.method is not method and not self.attempts.open
 
     @property
     def executing(self) -> bool:
@@ -73,9 +73,42 @@ class NodeScope(StoreScope, AttemptedScope):
         self.take_snapshot(attributes)
         self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
 
+    def enter(self) -> object | None:
+        stand_in = super().enter()
+        self.prep_started = self.started
+        return stand_in
+
+    def begin_pass(self) -> None:
+        self.phase = semconv.PREP
+        self.prep_started = self.run.clock.now()
+        self.exec_started = self.exec_ended = 0
+
+    def begin_exec(self, method: Any, stand_in: NodeStandIn) -> Any:
+        self.exec_started = self.run.clock.now()
+        self.phase = semconv.EXEC
+        if self.batch is not None:  # Its size is not known yet: the wrapper is given the items.
+            return MethodType(method.__func__, stand_in)
+        return super().begin_exec(method, stand_in)
+
+    def begin_post(self) -> None:
+        if self.phase == semconv.EXEC:
+            self.exec_ended = self.run.clock.now()
+            self.phase = semconv.POST
+        super().begin_post()
+
+    def pass_failed(self, error: Exception) -> None:
+        attempts = self.attempts
+        if self.batch is None and error is not attempts.error:
+            if not attempts.open:  # In `prep` or `post`: the whole of the node is what is tried.
+                attempts.count += self.phase == semconv.PREP
+            attempts.fail(self, error, self.phase)
+
     def describe_end(self, error: BaseException | None) -> None:
         attributes: dict[str, AttributeValue] = {}
+        self._describe_phases(attributes)
         if self.batch is None:
+            if self.attempts.open and isinstance(error, Exception):
+                self.attempts.fail(self, error)
             self.attempts.describe(self, attributes, error)
         else:
             self.batch.describe(attributes)
@@ -84,64 +117,70 @@ class NodeScope(StoreScope, AttemptedScope):
             following = self.next_node(action)
             if following is not None:
                 attributes[semconv.NODE_NEXT] = naming.node_name(following)
-        with _TIMING:
-            self._describe_phases(attributes)
         self.record_changes(attributes)
-        self.span.set_attributes(attributes)
+        self.set_attributes(attributes)
 
     def _describe_phases(self, attributes: dict[str, AttributeValue]) -> None:
         began, ended = self.exec_started, self.exec_ended
         if began:
-            attributes[semconv.NODE_PREP_DURATION] = round(began - self.started, 6)
-            attributes[semconv.NODE_EXEC_DURATION] = round(ended - began, 6)
+            attributes[semconv.NODE_PREP_DURATION] = _seconds(began - self.prep_started)
+            attributes[semconv.NODE_EXEC_DURATION] = _seconds((ended or self.ended) - began)
         if self.phase == semconv.POST:
-            attributes[semconv.NODE_POST_DURATION] = round(self.flow_tracer.now() - ended, 6)
+            attributes[semconv.NODE_POST_DURATION] = _seconds(self.ended - ended)
 
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
         return {**super().describe_error(error), semconv.ERROR_PHASE: self.phase}
 
 
-class ExecPhase(CallHandler):
-    """The exec phase of a step: its bounds give the durations of all three phases."""
+def _seconds(nanoseconds: int) -> float:
+    return round(nanoseconds / 1e9, 6)
 
-    __slots__ = ("_step", "result")
+
+class ExecPhase(Watcher):
+    """The exec phase of a step, where it is not its stand-in that is asked for it."""
+
+    __slots__ = ("_step",)
 
     def __init__(self, step: NodeScope) -> None:
+        super().__init__()
         self._step = step
-        step.exec_started = step.flow_tracer.now()
+        step.exec_started = step.run.clock.now()
         step.phase = semconv.EXEC
 
-    def end(self, error: BaseException | None) -> None:
-        self._step.exec_ended = self._step.flow_tracer.now()
+    def enter(self) -> NodeStandIn:
+        return self._step.stand_in()
+
+    def see_end(self, error: BaseException | None) -> None:
         if error is None:  # Else the step failed in exec, and that is where it stays.
-            self._step.phase = semconv.POST
+            self._step.begin_post()
 
 
-def open_exec(node: Any, args: Args, kwargs: Kwargs) -> CallHandler | None:
+def open_exec(args: Args, kwargs: Kwargs) -> CallHandler | None:
     """Open what a call of `_exec` is: the exec phase of a step, or an item of its batch."""
-    scope = step_of(node)
-    if scope is None:
+    step = _step_of(args)
+    if step is None:
         return None
-    if scope.batch is not None:
-        item = ItemScope(scope.batch, scope)
+    if step.batch is not None:
+        item = ItemScope(step.batch, step)
         item.open()
         return item
-    return None if scope.executing else ExecPhase(scope)
+    return Continuation(step) if step.executing else ExecPhase(step)
 
 
-def open_batch(node: Any, args: Args, kwargs: Kwargs) -> CallHandler | None:
+def open_batch(args: Args, kwargs: Kwargs) -> CallHandler | None:
     """Open the exec phase of a batch node, which begins its batch; of others, what `open_exec` does."""
-    scope = step_of(node)
-    if scope is None or scope.batch is None:
-        return open_exec(node, args, kwargs)
-    if scope.phase == semconv.EXEC:
-        return None
-    phase = ExecPhase(scope)
-    scope.batch.begin(scope, args[0] if args else kwargs.get("prep_res", kwargs.get("items")))
+    step = _step_of(args)
+    if step is None or step.batch is None:
+        return open_exec(args, kwargs)
+    if step.batch.begun:
+        return Continuation(step)
+    phase = ExecPhase(step)
+    step.batch.begin(step, args[1] if len(args) > 1 else kwargs.get("prep_res", kwargs.get("items")))
     return phase
 
 
-def step_of(node: Any) -> NodeScope | None:
-    """Return the innermost open step, if it is the node's."""
+def _step_of(args: Args) -> NodeScope | None:
+    """Return the innermost open step, if it is that of the node a method is called on."""
     scope = scope_of()
+    node = real(args[0]) if args else None
     return scope if isinstance(scope, NodeScope) and scope.owner is node else None

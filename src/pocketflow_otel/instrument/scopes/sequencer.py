@@ -12,12 +12,14 @@ class Sequencer(Scope):
 
     Attributes:
         framework_loop_only: Whether nothing but PocketFlow's own code runs between two nodes.
+        framework_routing: Whether nothing but PocketFlow's own code finds the next node.
         visits: How often each node ran, for `count_visit`.
     """
 
     __slots__ = ()
 
     framework_loop_only: bool
+    framework_routing: bool
     visits: dict[int, int]
 
 

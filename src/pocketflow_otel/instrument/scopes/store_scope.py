@@ -61,11 +61,12 @@ class StoreScope(TracedScope):
 
     def record_changes(self, attributes: dict[str, AttributeValue]) -> None:
         """Compare the store with what it was."""
-        observation, self._own_observation = self._own_observation, None
+        observation = self._own_observation
         if observation is None:
             return
         with _LOOKING:
             snapshot, diff = observation.snapshot, observation.close()
+            self._own_observation = None
             if observation.concurrent:
                 attributes[semconv.SHARED_CONCURRENT] = True
             if snapshot is not None and diff is not None:
@@ -117,12 +118,12 @@ class StoreScope(TracedScope):
 
     def next_node(self, action: str) -> Any | None:
         """Return the node the action leads to; add an event where the flow has no successor for it."""
-        if not isinstance(self.parent, Sequencer):
+        if not isinstance(self.parent, Sequencer) or not self.parent.framework_routing:
             return None
         successors, key = naming.successors(self.owner), naming.successor_key(self.result)
         if successors and key not in successors and key is not naming.UNKNOWN:
             known = tuple(naming.action_name(other) for other in successors)
-            self.span.add_event(
+            self.add_event(
                 semconv.ACTION_UNMATCHED,
                 {semconv.UNMATCHED_ACTION: action, semconv.UNMATCHED_KNOWN: known},
             )
@@ -130,9 +131,10 @@ class StoreScope(TracedScope):
         return successors.get(key)
 
     def close(self) -> None:
-        observation, self._own_observation = self._own_observation, None
+        observation = self._own_observation
         if observation is not None:  # The description failed half-way.
             observation.close()
+            self._own_observation = None
 
 
 def _model_in(items: Mapping[Any, object]) -> str | None:

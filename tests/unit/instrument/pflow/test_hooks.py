@@ -11,7 +11,7 @@ from opentelemetry.context import attach, detach, set_value
 from pocketflow_otel.guard import set_strict
 from pocketflow_otel.instrument.patching import Patches
 from pocketflow_otel.instrument.pflow.hooks import Arguments, Hook, install_all
-from pocketflow_otel.instrument.wrapping import CallHandler
+from pocketflow_otel.instrument.wrapping import Watcher
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
 
 SOURCE = '''
@@ -64,15 +64,16 @@ def test_replacing_an_argument_leaves_the_callers_dict_as_it_is() -> None:
     assert kwargs == {"name": "ada"}
 
 
-class Noted(CallHandler):
+class Noted(Watcher):
     """Notes what a call returned or raised."""
 
-    __slots__ = ("result", "seen")
+    __slots__ = ("seen",)
 
     def __init__(self, seen: list[object]) -> None:
+        super().__init__()
         self.seen = seen
 
-    def end(self, error: BaseException | None) -> None:
+    def see_end(self, error: BaseException | None) -> None:
         self.seen.append(self.result if error is None else type(error))
 
 

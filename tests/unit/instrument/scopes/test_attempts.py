@@ -42,7 +42,7 @@ def test_a_failed_attempt_is_told_at_the_time_it_failed() -> None:
     with capture_spans() as captured:
         Flaky(2, max_retries=3).run({})
     span = captured.one("invoke_node Flaky")
-    assert [(event.timestamp - START) // TICK for event in span.events] == [3, 4]
+    assert [(event.timestamp - START) // TICK for event in span.events] == [4, 5]
     assert (span.end_time or 0) > span.events[-1].timestamp
 
 

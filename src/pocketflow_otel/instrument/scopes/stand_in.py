@@ -1,0 +1,177 @@
+"""What PocketFlow's own methods get for `self`: the user's node, with eyes.
+
+`Node._run` asks its `self` for `prep`, `_exec` and `post`, `Node._exec` for `exec` and, when that has
+failed, for how often to try. To see a step it is enough to be asked: the user's methods are called by
+PocketFlow itself, on the node itself, whatever they are, and have no wrapper.
+"""
+
+from __future__ import annotations
+
+import sys
+from operator import attrgetter, methodcaller
+from typing import Any, Final
+
+from pocketflow_otel.guard import failed
+
+_WATCHING: Final = "follow a step"
+_FALLBACKS: Final = frozenset({"exec_fallback", "exec_fallback_async"})
+
+
+class StandIn:
+    """Stands in for a node or flow: has its class and its attributes, and sets them on it.
+
+    Args:
+        node: The user's node or flow.
+        scope: Its open scope: an `AttemptedScope`, or the `FlowScope` of a batch flow.
+    """
+
+    __slots__ = ("__node", "__scope")
+
+    __node: Any
+    __scope: Any
+
+    def __init__(self, node: Any, scope: Any) -> None:
+        _set_node(self, node)
+        _set_scope(self, scope)
+
+    # Makes `isinstance(self, AsyncNode)` and `super(BatchNode, self)` true of it.
+    __class__ = property(lambda self: type(self.__node))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__node, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self.__node, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.__node, name)
+
+    def __repr__(self) -> str:
+        return repr(self.__node)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.__node == real(other))
+
+    def __hash__(self) -> int:
+        return hash(self.__node)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__node.__reduce_ex__(protocol)
+
+
+_set_node: Final = StandIn.__dict__["_StandIn__node"].__set__
+_set_scope: Final = StandIn.__dict__["_StandIn__scope"].__set__
+_node_of: Final = StandIn.__dict__["_StandIn__node"].__get__
+_scope_of: Final = StandIn.__dict__["_StandIn__scope"].__get__
+
+
+def _telling(name: str, event: str) -> Any:
+    """Return a property: the node's `name`, after its scope has been told by a call of `event`."""
+    value, tell = attrgetter(f"_StandIn__node.{name}"), methodcaller(event)
+
+    def get(stand_in: NodeStandIn) -> Any:
+        try:
+            tell(_scope_of(stand_in))
+        except Exception as error:
+            failed(_WATCHING, error)
+        return value(stand_in)
+
+    return property(get)
+
+
+class NodeStandIn(StandIn):
+    """Stands in for a node, and tells its scope what PocketFlow is about to do with it."""
+
+    __slots__ = ()
+
+    prep = property(attrgetter("_StandIn__node.prep"))
+    prep_async = property(attrgetter("_StandIn__node.prep_async"))
+
+    @property
+    def _exec(self) -> Any:
+        method = _node_of(self)._exec
+        try:
+            return _scope_of(self).begin_exec(method, self)
+        except Exception as error:
+            failed(_WATCHING, error)
+        return method
+
+    exec = _telling("exec", "begin_attempt")
+    exec_async = _telling("exec_async", "begin_attempt")
+    post = _telling("post", "begin_post")
+    post_async = _telling("post_async", "begin_post")
+
+    @property
+    def max_retries(self) -> Any:
+        if sys.exc_info()[1] is not None:
+            _see_failure(self, "max_retries")
+        return _node_of(self).max_retries
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.exc_info()[1] is not None:
+            _see_failure(self, name)
+        return getattr(_node_of(self), name)
+
+
+def _see_failure(stand_in: NodeStandIn, name: str) -> None:
+    """Take note of an attempt that failed: PocketFlow asks for `name` in its `except` clause.
+
+    Another exception may be under way around the step: that was not caught in the frame that asks.
+    """
+    try:
+        error = sys.exc_info()[1]
+        trace = error.__traceback__ if isinstance(error, Exception) else None
+        if trace is not None and trace.tb_frame is sys._getframe(2):
+            _scope_of(stand_in).attempt_failed(error)
+            if name in _FALLBACKS:
+                _scope_of(stand_in).begin_fallback()
+    except Exception as fault:
+        failed(_WATCHING, fault)
+
+
+class BatchFlowStandIn(StandIn):
+    """Stands in for a batch flow, and looks at the batch that its `prep` returns."""
+
+    __slots__ = ()
+
+    @property
+    def prep(self) -> Any:
+        prep, scope = _node_of(self).prep, _scope_of(self)
+
+        def traced_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            items = prep(*args, **kwargs)
+            _begin_batch(scope, items)
+            return items
+
+        return traced_by_pocketflow_otel
+
+    @property
+    def prep_async(self) -> Any:
+        prep, scope = _node_of(self).prep_async, _scope_of(self)
+
+        async def awaited_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            items = await prep(*args, **kwargs)
+            _begin_batch(scope, items)
+            return items
+
+        return awaited_by_pocketflow_otel
+
+
+def _begin_batch(scope: Any, items: object) -> None:
+    try:
+        if scope.batch is not None:
+            scope.batch.begin(scope, items)
+    except Exception as error:
+        failed(_WATCHING, error)
+
+
+def real(node: Any) -> Any:
+    """Return the user's node or flow, where a stand-in may have been given."""
+    return _node_of(node) if is_stand_in(node) else node
+
+
+def is_stand_in(node: object) -> bool:
+    """Return whether something is a stand-in: `isinstance` asks `__class__`, which says otherwise."""
+    return issubclass(type(node), StandIn)

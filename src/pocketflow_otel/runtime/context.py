@@ -1,0 +1,37 @@
+"""The current OpenTelemetry context, changed by value.
+
+To leave a context is to make current again what was current before. `opentelemetry.context.detach`
+does that by a token, and swallows what is raised in it: the exception of a signal handler of the
+user's, too.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as _api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.context import Context
+
+_runtime: Final = _api._RUNTIME_CONTEXT
+# The variable itself, where there is one: called twice a step, and nothing can come amid a call of C.
+_variable: Final = getattr(_runtime, "_current_context", None)
+
+current_context: Callable[[], Context]
+make_current: Callable[[Context], Any]
+
+if isinstance(_variable, ContextVar):
+    current_context, make_current = _variable.get, _variable.set
+else:  # An implementation of somebody else's, by `OTEL_PYTHON_CONTEXT`.
+    current_context, make_current = _runtime.get_current, _runtime.attach
+
+_SUPPRESSED: Final = (_api._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")
+
+
+def is_suppressed(context: Context) -> bool:
+    """Return whether the user has switched instrumentation off: `suppress_instrumentation`."""
+    return any(map(context.get, _SUPPRESSED))
