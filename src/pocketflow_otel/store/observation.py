@@ -76,7 +76,8 @@ class StoreObservation:
         snapshot, self.snapshot = self.snapshot, None
         try:
             diff = None if snapshot is None else snapshot.update(self._shared)
-            self.snapshot = snapshot  # One that failed half-way is of no use to the next step.
+            if diff is not None:  # Else, as where it failed half-way, it is of no use to the next step.
+                self.snapshot = snapshot
         finally:
             self._leave()
         return diff

@@ -97,6 +97,19 @@ def test_a_snapshot_is_not_handed_past_a_step_between(takes: list[Any]) -> None:
     assert len(takes) == 4
 
 
+def test_a_snapshot_of_a_store_that_was_not_listed_meanwhile_is_not_handed_on(takes: list[Any]) -> None:
+    shared: UserDict[str, int] = UserDict()
+    content, other = shared.data, {"late": 1}
+    flow = StoreObservation(shared, None, None)
+    step = StoreObservation(shared, flow, FLOW)
+    shared.data = None  # type: ignore[assignment]
+    unknown = step.close()
+    content.update(other)
+    shared.data = content
+    following = StoreObservation(shared, flow, FLOW)
+    assert (unknown, following.close(), flow.close(), len(takes)) == (None, Diff(), Diff(added=("late",)), 3)
+
+
 def test_steps_that_overlap_are_concurrent_and_get_no_snapshot_from_each_other(takes: list[Any]) -> None:
     shared: dict[str, Any] = {}
     flow = StoreObservation(shared, None, None)
