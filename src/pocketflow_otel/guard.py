@@ -17,12 +17,14 @@ from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import CodeType, FrameType, TracebackType
 
 logger: Final = logging.getLogger("pocketflow_otel")
 
 _SIGNALS: Final = frozenset(map(int, signal.valid_signals()))
+# The function of C: the one around it makes members of an enumeration, and swallows a ValueError meanwhile.
+_getsignal: Final[Callable[[int], object]] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
 _INNER: Final = ("__func__", "func", "__wrapped__", "_self_wrapper")
 """Where methods, partials, wrappers and those of wrapt keep the function they call."""
 
@@ -59,7 +61,7 @@ class guard:  # noqa: N801 - reads as a statement: `with guard("open a span"):`
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if not isinstance(exc, Exception) or _strict or _is_of_program(exc):
+        if not isinstance(exc, Exception) or _is_of_program(exc) or _strict:
             return False
         _report(self.place, exc)
         return True
@@ -101,7 +103,7 @@ def failed(place: str, error: Exception) -> None:
         place: What our code was doing, in words that finish "could not ...".
         error: Caught in the function that calls this.
     """
-    if _strict or _is_of_program(error):
+    if _is_of_program(error) or _strict:
         raise error
     _report(place, error)
 
@@ -129,25 +131,54 @@ def _report(place: str, error: Exception) -> None:
 
 
 def _is_of_program(error: Exception) -> bool:
-    """Return whether the program is to see an error: it asked for it, or a signal handler raised it."""
-    return isinstance(error, PassThroughError) or _is_of_signal_handler(error.__traceback__)
+    """Return whether the program is to see an error: it asked for it, or a signal handler raised it.
+
+    Where a library dealt with what the handler raised, and failed meanwhile, that is raised in its place.
+    """
+    if isinstance(error, PassThroughError):
+        return True
+    found = _error_of_handler(error)
+    if found is not None and found is not error:
+        context = found.__context__
+        try:
+            raise found
+        finally:
+            found.__context__ = context  # As it was: `error` is none of the program's.
+    return found is not None
 
 
-def _is_of_signal_handler(traceback: TracebackType | None) -> bool:
-    """Return whether a signal handler was entered below the frame that caught an error.
+def _error_of_handler(error: BaseException) -> BaseException | None:
+    """Return what a signal handler raised below the frame that caught `error`: that, or what led to it."""
+    found: BaseException | None = error
+    outer: list[FrameType] = []
+    while found is not None and found.__traceback__ is not None:
+        frames = [frame for frame, _ in walk_tb(found.__traceback__)]
+        if outer and not _contains(outer, frames[0]):
+            return None  # It was caught above us: `error` only came while the program dealt with it.
+        if _has_handler(frames):
+            return found
+        outer, found = frames, found.__context__
+    return None
+
+
+def _has_handler(frames: list[FrameType]) -> bool:
+    """Return whether one of the frames is a signal handler's, entered from one before it.
 
     It is known by how Python calls it, or, if it has let go of its arguments, by its code. The first
     alone finds one that has put another in its place before it raised.
     """
-    if traceback is None or traceback.tb_next is None:
+    if len(frames) == 1:
         return False
-    codes = {code for number in _SIGNALS for code in _codes(signal.getsignal(number))}
-    outer: list[FrameType] = []
-    for frame, _ in walk_tb(traceback):
-        if outer and (frame.f_code in codes or _is_given_one_of(outer, frame)):
-            return True
-        outer.append(frame)
-    return False
+    codes = {code for number in _SIGNALS for code in _codes(_getsignal(number))}
+    return any(
+        frame.f_code in codes or _is_given_one_of(frames[:depth], frame)
+        for depth, frame in enumerate(frames)
+        if depth
+    )
+
+
+def _contains(frames: list[FrameType], wanted: object) -> bool:
+    return any(frame is wanted for frame in frames)
 
 
 def _is_given_one_of(outer: list[FrameType], frame: FrameType) -> bool:
@@ -157,14 +188,14 @@ def _is_given_one_of(outer: list[FrameType], frame: FrameType) -> bool:
     if code.co_flags & CO_VARARGS:
         arguments += values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
     return any(
-        type(number) is int and number in _SIGNALS and any(interrupted is one for one in outer)
+        type(number) is int and number in _SIGNALS and _contains(outer, interrupted)
         for number, interrupted in pairwise(arguments)
     )
 
 
 def _codes(handler: object, depth: int = 8) -> Iterator[CodeType]:
     """Yield the code of a handler and of what it calls, without running any."""
-    if handler is None or type(handler) is signal.Handlers or not depth:
+    if handler is None or type(handler) in (int, signal.Handlers) or not depth:
         return
     function = handler if type(handler) is FunctionType else getattr_static(type(handler), "__call__", None)
     if type(function) is FunctionType:

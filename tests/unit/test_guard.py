@@ -377,3 +377,34 @@ def test_failed_raises_again_where_guards_do() -> None:
             raise ValueError("ours")
         except ValueError as caught:
             failed("open a span", caught)
+
+
+def interrupted_in_a_library() -> None:
+    """As `threading.Thread.start` does: its `except` clause fails in turn."""
+    try:
+        signal.raise_signal(ALARM)
+    except Exception:
+        {}["no entry"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_library_made_of_it_passes_as_it_was_raised(
+    way: Callable[[], None], handle: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle(out_of_time)
+    monkeypatch.setitem(globals(), "interrupted", interrupted_in_a_library)
+    with pytest.raises(JobTimeout) as raised:
+        way()
+    assert raised.value.__context__ is None
+
+
+def test_an_error_of_ours_while_the_program_deals_with_a_limit_is_ours(
+    handle: Callable[[Any], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A flow that runs in an `except` clause: each error in there has the limit for its context."""
+    handle(out_of_time)
+    try:
+        interrupted()
+    except JobTimeout:
+        fail("open a span", ValueError())
+    assert len(caplog.records) == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from contextlib import ExitStack, suppress
 from functools import partial
-from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Final
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from pocketflow_otel.traces import document_layout, journal, lock, otlp_json, run_files
 from pocketflow_otel.traces.fold import JournalFold
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _IN_MEMORY: Final = 4_000_000
-"""Bytes of a part of a trace file that are kept in memory; a larger part waits on disk."""
+"""Characters of a part of a trace file that are kept in memory; a larger part waits on disk."""
 
 _json: Final = partial(json.dumps, ensure_ascii=False)
 
@@ -41,32 +42,57 @@ def write_trace_file(path: Path, status: str | None = None) -> Path:
     """
     target, draft = run_files.trace_path(path), run_files.draft_path(path)
     with ExitStack() as stack:
-        events, spans = (stack.enter_context(_part(path.parent)) for _ in range(2))
+        events, spans = (stack.enter_context(_Part(path.parent)) for _ in range(2))
         fields = _write_parts(path, events, spans, status)
         stack.callback(draft.unlink, missing_ok=True)
         with open(draft, "w", encoding="utf-8", errors="replace", opener=run_files.open_private) as file:
             file.write(_json(fields, indent=1)[:-2])
             file.write(f",{document_layout.EVENTS}\n")
-            _append(events, file)
+            events.copy_to(file)
             file.write(f"\n ],{document_layout.SPANS}")
-            _append(spans, file)
+            spans.copy_to(file)
             file.write(document_layout.END)
         draft.replace(target)
     path.unlink(missing_ok=True)
     return target
 
 
-def _part(directory: Path) -> SpooledTemporaryFile[str]:
-    """Return a file for a part. A lone surrogate, which no collector would take, becomes a `?`."""
-    return SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", errors="replace", dir=str(directory))
+class _Part:
+    """The text of a part: in memory, and if it is large in a file without a name.
+
+    Not a `SpooledTemporaryFile`, whose `__del__` is Python: what a signal handler raises there is lost.
+
+    Args:
+        directory: Where the file is.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._memory: io.StringIO | None = io.StringIO(newline="")
+        self._text: IO[str] = self._memory
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._text.close()
+
+    def write(self, text: str) -> None:
+        self._text.write(text)
+        if self._memory is not None and self._memory.tell() > _IN_MEMORY:
+            # A lone surrogate, which no collector would take, becomes a `?`.
+            self._text = TemporaryFile(  # noqa: SIM115 - `__exit__` closes it
+                "w+", encoding="utf-8", errors="replace", newline="", dir=self._directory
+            )
+            self._text.write(self._memory.getvalue())
+            self._memory = None
+
+    def copy_to(self, file: IO[str]) -> None:
+        self._text.seek(0)
+        shutil.copyfileobj(self._text, file)
 
 
-def _append(part: IO[str], file: IO[str]) -> None:
-    part.seek(0)
-    shutil.copyfileobj(part, file)
-
-
-def _write_parts(path: Path, events_part: IO[str], spans_part: IO[str], status: str | None) -> dict[str, Any]:
+def _write_parts(path: Path, events_part: _Part, spans_part: _Part, status: str | None) -> dict[str, Any]:
     """Write the events and the spans of a journal; return the fields before them."""
     damaged: list[int] = []
     try:
@@ -89,7 +115,7 @@ def _write_parts(path: Path, events_part: IO[str], spans_part: IO[str], status: 
 class _Events:
     """Writes events as the elements of a JSON list, one a line."""
 
-    def __init__(self, part: IO[str]) -> None:
+    def __init__(self, part: _Part) -> None:
         self._part = part
         self._separator = ""
 
@@ -102,7 +128,7 @@ class _Events:
 class _Groups:
     """Writes spans as the elements of `resourceSpans`, one a line; a new group for a new scope."""
 
-    def __init__(self, part: IO[str], header: dict[str, Any]) -> None:
+    def __init__(self, part: _Part, header: dict[str, Any]) -> None:
         self._part = part
         self._resource = _json(header["resource"])
         self._schema = _json(header.get("schema_url", ""))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -81,8 +82,25 @@ def run_id_of(path: Path) -> str:
 
 
 def make_directory(directory: Path) -> None:
-    """Create a directory of runs, for the user alone, unless it is there."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create a directory of runs, for the user alone, unless it is there.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True)  # `exist_ok` would take any OSError for this one.
+    except FileExistsError:
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            raise
+
+
+def exists(path: Path) -> bool:
+    """Return whether a file is there; unlike `Path.exists` without swallowing what is raised meanwhile."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def open_private(path: str | Path, flags: int) -> int:

@@ -80,10 +80,14 @@ class ConsoleView:
             self._heartbeat.start()
 
     def span_started(self, run: OpenRun, span: SpanRecord) -> None:
-        self._show(run, self._renderers[run].started(span))
+        renderer = self._renderers.get(run)
+        if renderer is not None:  # Else its start was interrupted.
+            self._show(run, renderer.started(span))
 
     def event_occurred(self, run: OpenRun, span_id: str, time: int, event: Event) -> None:
-        renderer = self._renderers[run]
+        renderer = self._renderers.get(run)
+        if renderer is None:
+            return
         match event:
             case AttemptFailed():
                 lines = renderer.attempt_failed(
@@ -109,7 +113,9 @@ class ConsoleView:
                 renderer.progressed(span_id, done, total)
 
     def span_ended(self, run: OpenRun, span: SpanRecord) -> None:
-        self._show(run, self._renderers[run].ended(span))
+        renderer = self._renderers.get(run)
+        if renderer is not None:
+            self._show(run, renderer.ended(span))
 
     def run_ended(self, run: OpenRun, root: SpanRecord) -> None:
         try:
@@ -123,7 +129,7 @@ class ConsoleView:
     def _sum_up(self, run: OpenRun, root: SpanRecord) -> None:
         path, renderer = run.path, self._renderers.get(run)
         if renderer is None:
-            return  # An interrupt came while this was done before.
+            return
         if self.mode in ("live", "summary"):
             late = len(run.spans) if path is not None else 0
             self._write(run, renderer.summary(root, late=late), foldable=True)

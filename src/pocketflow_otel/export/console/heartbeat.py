@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.guard import failed, guard
@@ -19,7 +20,7 @@ _LONGEST: Final = 8
 class Heartbeat:
     """Calls `on_silence` after a silence, and again after longer ones, until the next beat.
 
-    The thread lives while there is something to watch: it is a daemon, and sleeps.
+    The thread is a daemon, and sleeps. It outlives what it watches by a silence, for the next run.
 
     Args:
         on_silence: What to do, in the heartbeat's thread.
@@ -31,44 +32,50 @@ class Heartbeat:
         self._silence = silence
         self._last = 0.0
         self._calls = 0
-        self._wanted = False
-        self._stopped: threading.Event | None = None
+        self._watching = False
+        self._thread: threading.Thread | None = None
+        # Not an event: this one is of C, and so lets through whatever a signal handler raises meanwhile.
+        self._bell: SimpleQueue[None] = SimpleQueue()
 
     def start(self) -> None:
         """Begin to watch, if that is not being done."""
-        self._wanted = True
+        self._watching = True
         self.beat()
+        self._bell.put(None)
 
     def beat(self) -> None:
         """Begin the silence anew: a line was written."""
         self._last = time.monotonic()
         self._calls = 0
-        if self._wanted and self._stopped is None:
+        thread = self._thread
+        # One that is just being started has no `ident` yet: we are called amid that.
+        if self._watching and (thread is None or (thread.ident is not None and not thread.is_alive())):
             self._start_thread()
 
     def stop(self) -> None:
         """Stop to watch."""
-        self._wanted = False
-        if self._stopped is not None:
-            self._stopped.set()
-            self._stopped = None
+        self._watching = False
 
     def _start_thread(self) -> None:
-        stopped = self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="pocketflow-otel-heartbeat", daemon=True)
         try:
-            threading.Thread(
-                target=self._watch, args=(stopped,), name="pocketflow-otel-heartbeat", daemon=True
-            ).start()
+            self._thread.start()
         except BaseException as error:
-            stopped.set()  # An interrupt may come when the thread has started.
-            self._stopped = None
+            self._thread = None  # After an interrupt it may run: it ends as soon as it sees this.
             if not isinstance(error, RuntimeError):
                 raise
             failed(_GUARD.place, error)  # There is no room for a thread; the next line tries again.
 
-    def _watch(self, stopped: threading.Event) -> None:
-        while not stopped.wait(max(self._due() - time.monotonic(), 0.01)):
-            if time.monotonic() >= self._due():
+    def _watch(self) -> None:
+        while self._thread is threading.current_thread():
+            watching = self._watching
+            seconds = self._due() - time.monotonic() if watching else self._silence
+            try:
+                self._bell.get(timeout=max(seconds, 0.01))
+            except Empty:
+                if not watching and not self._watching:
+                    self._thread = None
+            if self._watching and time.monotonic() >= self._due():
                 self._calls += 1
                 with _GUARD:
                     self._on_silence()

@@ -131,7 +131,7 @@ class FileView:
     def _finish(self, opened: JournalWriter) -> Path | None:
         made: Path | None = run_files.trace_path(opened.path)
         try:
-            if made is not None and made.exists():  # An interrupt came when it had been made.
+            if made is not None and run_files.exists(made):  # An interrupt came when it had been made.
                 opened.path.unlink(missing_ok=True)
             else:
                 made = finalize.write_trace_file(opened.path)

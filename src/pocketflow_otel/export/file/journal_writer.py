@@ -73,7 +73,7 @@ def _create(directory: Path, name: str) -> tuple[Path, int]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
     for stem in chain([name], (f"{name}-{number}" for number in count(2))):
         path = run_files.journal_path(directory, stem)
-        if not run_files.trace_path(path).exists():
+        if not run_files.exists(run_files.trace_path(path)):
             try:
                 descriptor = run_files.open_private(path, flags)
             except FileExistsError:
