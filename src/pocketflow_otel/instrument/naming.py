@@ -22,6 +22,18 @@ _MAX_DEPTH: Final = 8
 _NAMING: Final = guard("name a flow")
 
 
+def attributes_of(thing: Any) -> dict[str, Any]:
+    """Return what an object has of its own, without asking it; nothing of what keeps no dict of its own.
+
+    Anything may stand in a graph where a node belongs.
+    """
+    try:
+        attributes = object.__getattribute__(thing, "__dict__")
+    except Exception:  # A descriptor of the user's, perhaps.
+        return {}
+    return attributes if type(attributes) is dict else {}
+
+
 def node_name(node: Any) -> str:
     """Return a node's own `name` if it is a string, else the name of its class."""
     return given_name(node) or type(node).__name__
@@ -29,7 +41,7 @@ def node_name(node: Any) -> str:
 
 def given_name(node: Any) -> str | None:
     """Return the string an instance or its class calls `name`; a property is never run."""
-    name = node.__dict__.get("name")
+    name = attributes_of(node).get("name")
     if name is None:
         for cls in type(node).__mro__:  # `getattr` would run a descriptor, or a metaclass's property.
             if "name" in cls.__dict__:
@@ -49,7 +61,7 @@ def flow_name(flow: Any, *, is_framework_class: bool) -> str | None:
         return name
     if not is_framework_class and not says_nothing(type(flow).__name__):
         return type(flow).__name__
-    name, alone = flow.__dict__.get(TITLE, ("", False))
+    name, alone = attributes_of(flow).get(TITLE, ("", False))
     start, begins = _beginning(flow)
     if not name:
         with _NAMING:
@@ -65,7 +77,7 @@ def _beginning(flow: Any) -> tuple[Any | None, str]:
     for _ in range(_MAX_DEPTH):
         if node is None or given_name(node) or start_node(node) is None:
             break
-        name, alone = node.__dict__.get(TITLE, ("", False))
+        name, alone = attributes_of(node).get(TITLE, ("", False))
         path += name if alone else f"{type(node).__name__}: "
         if alone:
             return node, path
@@ -108,11 +120,11 @@ def successor_key(returned: Any) -> Any:
 
 def start_node(flow: Any) -> Any | None:
     """Return the node a flow starts with; PocketFlow 0.0.1 calls it `start`."""
-    start = flow.__dict__.get("start_node")
-    return flow.__dict__.get("start") if start is None else start
+    start = attributes_of(flow).get("start_node")
+    return attributes_of(flow).get("start") if start is None else start
 
 
 def successors(node: Any) -> dict[str, Any]:
     """Return a node's successors by action; empty when it keeps none of its own."""
-    found = node.__dict__.get("successors")
+    found = attributes_of(node).get("successors")
     return found if type(found) is dict else {}
