@@ -21,7 +21,7 @@ from pocketflow_otel.instrument.exceptions import error_text, exception_attribut
 from pocketflow_otel.instrument.wrapping import CallHandler, Watcher, end_interrupted, interrupted
 from pocketflow_otel.runtime.context import current_context, make_current
 from pocketflow_otel.runtime.run_id import make_run_id
-from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Kind, Scope
+from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Kind, RecordedEvent, Scope
 from pocketflow_otel.usage import span_attributes
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ MAX_ERRORS: Final = 16
 
 S = TypeVar("S", bound="TracedScope")
 
+_FITTING: Final = guard("choose what a small span takes")
 _TRANSLATING: Final = guard("add attributes for other back ends")
 
 
@@ -108,9 +109,22 @@ class TracedScope(Scope, CallHandler):
         assert self.flow_tracer.tracer is not None
         here = set_value(SCOPE_KEY, self, here)
         self.attributes = attributes
+        limits = self.flow_tracer.limits
+        taken = attributes if limits is None else limits.at_start(attributes)
         when = self.run.clock.now() if start_time is None else start_time
-        self.span = self.flow_tracer.tracer.start_span(name, here, attributes=attributes, start_time=when)
+        self.span = self.flow_tracer.tracer.start_span(name, here, attributes=taken, start_time=when)
         return here
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Record attributes, and put them on the span; on a small one when it ends, and all are known."""
+        self.attributes.update(attributes)
+        if self.flow_tracer.limits is None:
+            self.span.set_attributes(attributes)
+
+    def _put_on_span(self, event: RecordedEvent) -> None:
+        limits = self.flow_tracer.limits
+        attributes = event.attributes if limits is None else limits.of_event(event.attributes)
+        self.span.add_event(event.name, attributes, event.time)
 
     def _translate(self, attributes: dict[str, AttributeValue]) -> None:
         """Add the attributes under which other back ends look for the same."""
@@ -202,6 +216,11 @@ class TracedScope(Scope, CallHandler):
             self.record_error(self.error)
 
     def _end_span(self) -> None:
+        limits = self.flow_tracer.limits
+        if limits is not None and self.span.is_recording():
+            with _FITTING:
+                held = getattr(self.span, "attributes", None) or {}
+                self.span.set_attributes(limits.at_end(self.attributes, held))
         self.span.end(self.ended)
 
     def _let_go(self) -> None:
@@ -213,6 +232,8 @@ class TracedScope(Scope, CallHandler):
         self._errors.clear()
         self._context = self._total = self.method = self.result = self.error = None
         self.owner = self.shared = self.observation = None
+        self.attributes = {}
+        self.events.clear()
 
     def close(self) -> None:
         """Let go of what it holds: its span ends next."""

@@ -21,6 +21,7 @@ from pocketflow_otel import __version__, semconv
 from pocketflow_otel.api import variable_of
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
+from pocketflow_otel.instrument.small_limits import SmallLimits, small_limits_of
 from pocketflow_otel.instrument.wrapping import CallHandler, Watcher, end_interrupted, interrupted
 from pocketflow_otel.runtime.budget import Budget
 from pocketflow_otel.runtime.clock import RunClock
@@ -55,6 +56,8 @@ class FlowTracer:
         new_clock: Makes the clock of a run.
 
     Attributes:
+        tracer: What spans come from; `None` before the first provider.
+        limits: How little its spans take, if that is little.
         after_run: Called when a run of pflow has ended, its root span too.
     """
 
@@ -77,6 +80,7 @@ class FlowTracer:
         self._meter_provider = meter_provider
         self.metrics: Metrics | None = None
         self.tracer: Tracer | None = None
+        self.limits: SmallLimits | None = None
         self._prices = PriceBook(read_prices(config.prices) if config.prices is not None else {})
         # Now if we can: `get_tracer` changes Python's warning filters, so not amid a flow.
         self.take_provider()
@@ -91,6 +95,7 @@ class FlowTracer:
         if self._prepare is not None:
             with _PREPARING:
                 self._prepare(provider)
+        self.limits = small_limits_of(provider)
         self.tracer = provider.get_tracer(semconv.SCOPE_NAME, __version__)
         self._taken = provider
         return True

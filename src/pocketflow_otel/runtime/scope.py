@@ -109,7 +109,10 @@ class Scope:
         """
         event = RecordedEvent(name, self.run.clock.now() if when is None else when, attributes or {})
         self.events.append(event)
-        self.span.add_event(name, event.attributes, event.time)
+        self._put_on_span(event)
+
+    def _put_on_span(self, event: RecordedEvent) -> None:
+        self.span.add_event(event.name, event.attributes, event.time)
 
     def progress(self, done: float, total: float | None) -> None:
         """Publish the progress, and record it on the span: of much, some."""

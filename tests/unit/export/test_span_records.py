@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from pocketflow_otel.export.span_records import record_of
+from pocketflow_otel.runtime.clock import RunClock
 from pocketflow_otel.runtime.run import Run
 from pocketflow_otel.runtime.scope import MAX_EVENTS, Scope
 from pocketflow_otel.usage.pricing import PriceBook
@@ -31,11 +32,22 @@ LIMITS = [
 ]
 
 
+def scope_of(span: Any) -> Scope:
+    """Return a scope with this span."""
+    scope = Scope("node", None, {}, None, Run(PriceBook({}), RunClock()))
+    scope.span = span
+    return scope
+
+
+def started(**limits: int) -> Any:
+    """Return an open span of a provider with these limits."""
+    provider = TracerProvider(span_limits=SpanLimits(**limits), shutdown_on_exit=False)
+    return provider.get_tracer("t").start_span("s", start_time=1)
+
+
 def recorded(**limits: int) -> tuple[Any, Scope]:
     """Return an ended span of a provider with these limits, and its scope."""
-    scope = Scope("node", None, {}, None, Run(PriceBook({})))
-    provider = TracerProvider(span_limits=SpanLimits(**limits), shutdown_on_exit=False)
-    scope.span = provider.get_tracer("t").start_span("s", start_time=1)
+    scope = scope_of(started(**limits))
     scope.set_attributes({"name": "Search", "keys": ["question", "no"], "visit": 1})
     scope.add_event("attempt", {"number": 1, "error": "TimeoutError"}, 5)
     scope.span.add_event("a user's", {"text": "ab"}, 6)
@@ -74,8 +86,7 @@ def test_events_are_in_the_order_of_their_times_and_what_is_not_ours_stays_lost(
 
 
 def test_a_name_that_a_users_attributes_put_out_is_in_the_record_with_them() -> None:
-    scope = Scope("node", None, {}, None, Run(PriceBook({})))
-    scope.span = TracerProvider(shutdown_on_exit=False).get_tracer("t").start_span("s")
+    scope = scope_of(started())
     scope.set_attributes({"name": "Search"})
     scope.span.set_attributes({f"score.{number}": number for number in range(128)})
     span: Any = scope.span
@@ -85,8 +96,7 @@ def test_a_name_that_a_users_attributes_put_out_is_in_the_record_with_them() -> 
 
 
 def test_a_value_that_a_user_put_in_place_of_ours_stays() -> None:
-    scope = Scope("node", None, {}, None, Run(PriceBook({})))
-    scope.span = TracerProvider(shutdown_on_exit=False).get_tracer("t").start_span("s")
+    scope = scope_of(started())
     scope.set_attributes({"name": "Search", "keys": ["a"]})
     scope.span.set_attributes({"name": "Look up", "keys": ["b", "c"]})
     span: Any = scope.span
@@ -95,7 +105,7 @@ def test_a_value_that_a_user_put_in_place_of_ours_stays() -> None:
 
 
 def test_a_step_that_makes_a_million_events_remembers_the_newest() -> None:
-    scope = Scope("node", None, {}, None, Run(PriceBook({})))
+    scope = scope_of(started())
     for number in range(MAX_EVENTS + 10):
         scope.add_event("attempt", {"number": number}, number)
 
