@@ -127,6 +127,8 @@ SHARED_MODIFIED_TYPES: Final = "pocketflow.shared.modified.types"
 SHARED_REMOVED_KEYS: Final = "pocketflow.shared.removed.keys"
 SHARED_TRUNCATED: Final = "pocketflow.shared.truncated"
 SHARED_BOUNDED: Final = "pocketflow.shared.bounded"
+SHARED_UNCOMPARED: Final = "pocketflow.shared.uncompared"
+"""The store was listed when the step began, and could not be when it ended."""
 SHARED_CONCURRENT: Final = "pocketflow.shared.concurrent"
 SHARED_VALUES: Final = "pocketflow.shared.values"
 

@@ -330,6 +330,28 @@ def test_exit_code_and_traceback_are_the_targets(folder: Path, ending: str, code
     assert traced.stdout == bare.stdout
 
 
+@pytest.mark.parametrize(
+    ("leave", "code", "status"),
+    [
+        ("sys.exit()", 0, "ok"),
+        ("sys.exit(0)", 0, "ok"),
+        ("sys.exit(3)", 3, "failed"),
+        ("exit('no')", 1, "failed"),
+    ],
+)
+def test_a_step_that_leaves_the_program_fails_where_its_exit_code_says_so(
+    folder: Path, traces: Path, leave: str, code: int, status: str
+) -> None:
+    step = f"class Leave(pocketflow.Node):\n    def exec(self, prepared):\n        {leave}\n"
+    write(folder / "leaves.py", f"import sys\n{FLOW}\n{step}\npocketflow.Flow(start=Leave()).run({{}})\n")
+    bare = run(PYTHON, "leaves.py", cwd=folder)
+    traced = ours("run", "leaves.py", cwd=folder)
+    (found,) = trace_files(traces)
+
+    assert (bare.returncode, traced.returncode, found["status"]) == (code, code, status)
+    assert without_ours(traced.stderr) == (bare.stderr or "\n")
+
+
 @pytest.mark.parametrize("target", ["named.py:{}", "named:{}"])
 @pytest.mark.parametrize(
     ("program", "name", "ending"),

@@ -6,7 +6,7 @@ import ast
 import asyncio
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter, UserDict, defaultdict
 from dataclasses import fields
 from decimal import Decimal
 from textwrap import dedent
@@ -270,6 +270,10 @@ def tell_everything() -> None:
             with pytest.raises(KeyError):
                 pocketflow.Flow(start=Fail()).run({})
 
+    class Close(pocketflow.Node):
+        def post(self, shared: Any, prepared: object, executed: object) -> None:
+            shared.data = None
+
     class Apart(pocketflow.AsyncParallelBatchFlow):
         async def _run_async(self, shared: dict[str, Any]) -> None:
             rounds = (self._orch_async(shared, {}) for _ in range(2))
@@ -286,6 +290,7 @@ def tell_everything() -> None:
         asyncio.run(both(Rounds(start=Wait()), shared))
         Calm().run(shared)
         Survive().run(shared)
+        Close().run(UserDict())
         asyncio.run(Apart(start=Fail()).run_async(shared))
     for asking in (Ask(), Own()):
         pocketflow.Flow(start=asking).run(shared)

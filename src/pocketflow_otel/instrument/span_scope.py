@@ -17,7 +17,13 @@ from pocketflow_otel import semconv
 from pocketflow_otel.api import user_attributes
 from pocketflow_otel.guard import failed, guard, let_through
 from pocketflow_otel.instrument import backend_attributes
-from pocketflow_otel.instrument.exceptions import error_text, exception_attributes, place_of, type_name
+from pocketflow_otel.instrument.exceptions import (
+    error_text,
+    exception_attributes,
+    is_clean_exit,
+    place_of,
+    type_name,
+)
 from pocketflow_otel.instrument.wrapping import CallHandler, Watcher, end_interrupted, interrupted
 from pocketflow_otel.runtime.context import current_context, make_current
 from pocketflow_otel.runtime.run_id import make_run_id
@@ -255,8 +261,8 @@ class TracedScope(Scope, CallHandler):
         """Set the attributes known at the end. Each kind of scope has its own."""
 
     def fails_by(self, error: BaseException) -> bool:
-        """Return whether what the user's call raised is a failure."""
-        return True
+        """Return whether what the user's call raised is a failure: `sys.exit(0)` is none."""
+        return not is_clean_exit(error)
 
     def _error_type(self, error: BaseException | None) -> str:
         """Return the `error.type` of what it failed by, raised or returned; empty if it did not."""

@@ -160,7 +160,7 @@ class SpanRecord:
         It is where the store was listed at the start and compared at the end, or changes are told.
         """
         attributes = self.attributes
-        if semconv.INTERRUPTED in attributes:
+        if semconv.SHARED_UNCOMPARED in attributes or semconv.INTERRUPTED in attributes:
             return None
         if attributes.keys().isdisjoint((semconv.SHARED_SCHEMA, *_CHANGES.values())):
             return None

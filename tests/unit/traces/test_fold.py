@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import UserDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,4 +58,16 @@ def test_neither_has_a_row_of_it(tmp_path: Path) -> None:
     assert [[row["added"], row["modified"], row["removed"]] for row in rows(reader.read(path))] == [
         [[], [], []],
         [None, None, None],
+    ]
+
+
+def test_a_step_whose_store_can_no_longer_be_listed_has_names_and_no_changes(tmp_path: Path) -> None:
+    def close(shared: Any) -> None:
+        Edit(lambda store: setattr(store, "data", None)).run(UserDict(a=1))
+
+    (path,) = save(tmp_path, Edit(close))
+    events = json.loads(path.read_bytes())["events"]
+    assert [[event.get("shared_keys"), event.get("changes")] for event in events[1:3]] == [
+        [["a"], None],
+        [None, None],
     ]

@@ -53,7 +53,7 @@ class PflowScope(TracedScope):
     failed_below: str
 
     def fails_by(self, error: BaseException) -> bool:
-        return gate_outcome(error) is None
+        return gate_outcome(error) is None and super().fails_by(error)
 
     def fail(self, kind: str, text: str, *, event: bool) -> None:
         """Record a failure that was returned, not raised.

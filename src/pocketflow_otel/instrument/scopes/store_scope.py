@@ -64,8 +64,9 @@ class StoreScope(TracedScope):
         observation = self._own_observation
         if observation is None:
             return
+        snapshot, diff = observation.snapshot, None
         with _LOOKING:
-            snapshot, diff = observation.snapshot, observation.close()
+            diff = observation.close()
             self._own_observation = None
             if observation.concurrent:
                 attributes[semconv.SHARED_CONCURRENT] = True
@@ -73,6 +74,8 @@ class StoreScope(TracedScope):
                 self._describe(diff, snapshot.items, attributes)
                 with _COUNTING:
                     self._count_usage(snapshot.items)
+        if snapshot is not None and diff is None:
+            attributes[semconv.SHARED_UNCOMPARED] = True
 
     def _count_usage(self, items: Mapping[Any, object]) -> None:
         """Count the usage that came into the store during the step."""
