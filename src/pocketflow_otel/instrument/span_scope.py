@@ -169,8 +169,10 @@ class TracedScope(Scope, CallHandler):
     def end(self) -> None:
         if not self.ended:
             self.ended = self.run.clock.now()
-        while self._part < len(_PARTS):
-            place, part = _PARTS[self._part]
+        usual = self.parent is not None and self.error is None and self.flow_tracer.metrics is None
+        parts = _USUAL if usual else _PARTS
+        while self._part < len(parts):
+            place, part = parts[self._part]
             try:
                 part(self)
             except RecursionError as error:
@@ -239,15 +241,18 @@ class TracedScope(Scope, CallHandler):
         self._context = self._total = self.method = self.result = self.error = None
         self.owner = self.shared = self.observation = None
         self.attributes = {}
-        self.events.clear()
+        self.events = ()
 
     def close(self) -> None:
         """Let go of what it holds: its span ends next."""
 
     def _describe_usage(self) -> None:
         """Close the usage of the calls in this scope, and set its attributes."""
+        if self.usage is None:
+            self.closed = True
+            return
         self._total = total = self.close_usage()
-        if total is None or self.usage is None or not total.models:
+        if total is None or not total.models:
             return
         attributes = span_attributes.sums(total, by_model=self.parent is None)
         if self.usage.has_no_client_span:
@@ -320,3 +325,6 @@ _PARTS: Final[tuple[tuple[str, Callable[[Any], None]], ...]] = (
     ("end a span", methodcaller("_end_span")),
     ("let go of what a step held", methodcaller("_let_go")),
 )
+_OTHERS: Final = frozenset({"end what was interrupted", "record metrics", "record an error"})
+_USUAL: Final = tuple(part for part in _PARTS if part[0] not in _OTHERS)
+"""What a step that went well has, in a run without metrics."""

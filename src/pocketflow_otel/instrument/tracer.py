@@ -27,7 +27,7 @@ from pocketflow_otel.runtime.budget import Budget
 from pocketflow_otel.runtime.clock import RunClock
 from pocketflow_otel.runtime.context import current_context, is_suppressed, make_current
 from pocketflow_otel.runtime.run import Run
-from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Scope, scope_of
+from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Scope
 from pocketflow_otel.usage.pricing import PriceBook, read_prices
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ class FlowTracer:
         context = current_context()
         if not self.enabled or is_suppressed(context):
             return None
-        scope = scope_of(context)
-        if scope is None:
+        scope = context.get(SCOPE_KEY)
+        if not isinstance(scope, Scope):
             return context
         return None if scope.owner is owner and scope.is_super_call(method) else scope
 

@@ -29,9 +29,9 @@ if isinstance(_variable, ContextVar):
 else:  # An implementation of somebody else's, by `OTEL_PYTHON_CONTEXT`.
     current_context, make_current = _runtime.get_current, _runtime.attach
 
-_SUPPRESSED: Final = (_api._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")
+_SUPPRESSED: Final = _api._SUPPRESS_INSTRUMENTATION_KEY
 
 
 def is_suppressed(context: Context) -> bool:
     """Return whether the user has switched instrumentation off: `suppress_instrumentation`."""
-    return any(map(context.get, _SUPPRESSED))
+    return bool(context.get(_SUPPRESSED) or context.get("suppress_instrumentation"))

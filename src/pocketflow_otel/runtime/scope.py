@@ -21,7 +21,7 @@ from pocketflow_otel.usage.scope_usage import ScopeUsage
 from pocketflow_otel.usage.totals import UsageTotals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
@@ -85,7 +85,7 @@ class Scope:
         self.usage: ScopeUsage | None = None
         self.closed = False
         self.attributes: dict[str, AttributeValue] = {}
-        self.events: deque[RecordedEvent] = deque(maxlen=MAX_EVENTS)
+        self.events: Sequence[RecordedEvent] = ()
         self._progressed = 0
 
     def is_super_call(self, method: object) -> bool:
@@ -108,7 +108,7 @@ class Scope:
             when: Nanoseconds since the epoch; by default now.
         """
         event = RecordedEvent(name, self.run.clock.now() if when is None else when, attributes or {})
-        self.events.append(event)
+        self.events = deque((*self.events, event), maxlen=MAX_EVENTS)
         self._put_on_span(event)
 
     def _put_on_span(self, event: RecordedEvent) -> None:

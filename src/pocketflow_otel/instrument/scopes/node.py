@@ -133,7 +133,7 @@ class NodeScope(StoreScope, AttemptedScope):
 
 
 def _seconds(nanoseconds: int) -> float:
-    return round(nanoseconds / 1e9, 6)
+    return nanoseconds // 1_000 / 1_000_000  # To the microsecond; `round` takes ten times as long.
 
 
 class ExecPhase(Watcher):

@@ -169,9 +169,4 @@ def _begin_batch(scope: Any, items: object) -> None:
 
 def real(node: Any) -> Any:
     """Return the user's node or flow, where a stand-in may have been given."""
-    return _node_of(node) if is_stand_in(node) else node
-
-
-def is_stand_in(node: object) -> bool:
-    """Return whether something is a stand-in: `isinstance` asks `__class__`, which says otherwise."""
-    return issubclass(type(node), StandIn)
+    return _node_of(node) if issubclass(type(node), StandIn) else node

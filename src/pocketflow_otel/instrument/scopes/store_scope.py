@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.guard import guard
+from pocketflow_otel.guard import failed, guard
 from pocketflow_otel.instrument import backend_attributes, naming
 from pocketflow_otel.instrument.scopes.sequencer import Sequencer
 from pocketflow_otel.instrument.span_scope import TracedScope
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-_COUNTING: Final = guard("count the usage in the shared store")
 _VALUES: Final = guard("record the values of chosen keys")
-_LOOKING: Final = guard("look at the shared store")
+_LOOKING: Final = "look at the shared store"
 
 
 class StoreScope(TracedScope):
@@ -39,7 +38,7 @@ class StoreScope(TracedScope):
 
     def take_snapshot(self, attributes: dict[str, AttributeValue]) -> None:
         """Take a snapshot before the step; its names and types go on the span."""
-        with _LOOKING:
+        try:
             above = self.parent
             sequencer = above if isinstance(above, Sequencer) and above.framework_loop_only else None
             observation = StoreObservation(self.shared, self.observation, sequencer)
@@ -58,6 +57,8 @@ class StoreScope(TracedScope):
                         attributes.update(
                             backend_attributes.of_input(config.compat, values) if values else {}
                         )
+        except Exception as error:
+            failed(_LOOKING, error)
 
     def record_changes(self, attributes: dict[str, AttributeValue]) -> None:
         """Compare the store with what it was."""
@@ -65,15 +66,16 @@ class StoreScope(TracedScope):
         if observation is None:
             return
         snapshot, diff = observation.snapshot, None
-        with _LOOKING:
+        try:
             diff = observation.close()
             self._own_observation = None
             if observation.concurrent:
                 attributes[semconv.SHARED_CONCURRENT] = True
             if snapshot is not None and diff is not None:
                 self._describe(diff, snapshot.items, attributes)
-                with _COUNTING:
-                    self._count_usage(snapshot.items)
+                self._count_usage(snapshot.items)
+        except Exception as error:
+            failed(_LOOKING, error)
         if snapshot is not None and diff is None:
             attributes[semconv.SHARED_UNCOMPARED] = True
 
