@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAIN: Final = "__main__"
 
-_MAIN_MODULES: Final = (MAIN, "__mp_main__")
+MAIN_MODULES: Final = (MAIN, "__mp_main__")
 """What the main module is called: that of a process which `multiprocessing` spawned is the second."""
 
 _HEARING: Final = guard("instrument a class of the main program")
@@ -41,7 +41,7 @@ class MainClasses:
 
         def class_statement(function: Any, /, *args: Any, **kwargs: Any) -> Any:
             cls = original(function, *args, **kwargs)
-            if function.__globals__.get("__name__") in _MAIN_MODULES:
+            if function.__globals__.get("__name__") in MAIN_MODULES:
                 with _HEARING:
                     defined(cls)
             return cls

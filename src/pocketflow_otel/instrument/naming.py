@@ -7,13 +7,11 @@ from typing import Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument.built_titles import title_of
 from pocketflow_otel.instrument.titles import says_nothing, title_when_run
 from pocketflow_otel.store.redaction import shorten
 
 MAX_NAME: Final = 128
-
-TITLE: Final = "_pocketflow_otel_title"
-"""Attribute of a flow instance: what its author's code calls it. Copies of the flow carry it along."""
 
 UNKNOWN: Final = object()
 
@@ -61,7 +59,7 @@ def flow_name(flow: Any, *, is_framework_class: bool) -> str | None:
         return name
     if not is_framework_class and not says_nothing(type(flow).__name__):
         return type(flow).__name__
-    name, alone = attributes_of(flow).get(TITLE, ("", False))
+    name, alone = title_of(attributes_of(flow))
     start, begins = _beginning(flow)
     if not name:
         with _NAMING:
@@ -77,7 +75,7 @@ def _beginning(flow: Any) -> tuple[Any | None, str]:
     for _ in range(_MAX_DEPTH):
         if node is None or given_name(node) or start_node(node) is None:
             break
-        name, alone = attributes_of(node).get(TITLE, ("", False))
+        name, alone = title_of(attributes_of(node))
         path += name if alone else f"{type(node).__name__}: "
         if alone:
             return node, path

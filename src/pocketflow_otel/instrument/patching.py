@@ -41,22 +41,42 @@ class HiddenMethod:
         original: What the class defines.
         replacement: What is called instead.
         patches: The id of the `Patches` that it belongs to.
+        applies: Tells by an instance's class whether it finds the replacement; every one does by default.
     """
 
-    def __init__(self, original: Any, replacement: Callable[..., Any], patches: int) -> None:
-        functools.update_wrapper(self, original)
+    __slots__ = ("__dict__", "applies", "original", "patches", "replacement")
+
+    def __init__(
+        self,
+        original: Any,
+        replacement: Callable[..., Any],
+        patches: int,
+        applies: Callable[[type], bool] | None = None,
+    ) -> None:
+        self.__dict__.update(__module__=original.__module__, __doc__=original.__doc__)
+        self.applies = applies
         self.original = original
         self.replacement = replacement
         self.patches = patches
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self.original if instance is None else MethodType(self.replacement, instance)
+        if instance is None:
+            return self.original
+        applies = self.applies is None or self.applies(type(instance))
+        return MethodType(self.replacement if applies else self.original, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.replacement(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["original"], name)
+        return getattr(self.original, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Who edits a function in place, as `%autoreload` does, means the original.
+        if name.startswith("__") and name != "__dict__":
+            setattr(self.original, name, value)
+        else:
+            object.__setattr__(self, name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return copy.copy, (self.original,)  # A copy of a function is the function.
@@ -118,6 +138,7 @@ class Patches:
         make: Callable[[Any], Callable[..., Any]],
         *,
         hidden: bool = False,
+        applies: Callable[[type], bool] | None = None,
     ) -> None:
         """Replace the plain function `name` that `cls` itself defines by `make(function)`.
 
@@ -128,6 +149,7 @@ class Patches:
             name: The name of the method or function.
             make: Makes the replacement.
             hidden: Whether instances alone find it: not the class, and not a pickle of the class.
+            applies: Where it is hidden: which classes' instances find it, if not all.
         """
         found, patches = _replaced(cls.__dict__.get(name))
         if type(found) is not FunctionType:
@@ -138,7 +160,7 @@ class Patches:
         # Of other patches only what somebody put back after they were undone is ever met.
         replacement = functools.wraps(found)(make(found))
         if hidden:
-            setattr(cls, name, HiddenMethod(found, replacement, self._id))
+            setattr(cls, name, HiddenMethod(found, replacement, self._id, applies))
             return
         self._mark(replacement, found)
         setattr(cls, name, replacement)
@@ -147,15 +169,17 @@ class Patches:
         setattr(replacement, _REPLACES, (original, self._id))
         replacement.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # for `getfullargspec`
 
-    def override(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
+    def override(
+        self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]], *, hidden: bool = False
+    ) -> None:
         """Replace the function `name` that `cls` defines or inherits, for it and its subclasses alone."""
         function = getattr(cls, name, None)
         if name in cls.__dict__:
-            self.replace(cls, name, make)
+            self.replace(cls, name, make, hidden=hidden)
         elif type(function) is FunctionType and original_of(function) is function:
             replacement = functools.wraps(function)(make(function))
             self._mark(replacement, function)
-            self.add(cls, name, replacement)
+            self.add(cls, name, HiddenMethod(function, replacement, self._id) if hidden else replacement)
 
     def replace_hook(self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]]) -> None:
         """Replace the classmethod `name` that `cls` itself defines by one of `make(function)`."""

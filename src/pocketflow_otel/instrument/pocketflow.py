@@ -19,7 +19,8 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard
-from pocketflow_otel.instrument.naming import TITLE
+from pocketflow_otel.instrument.built_titles import keep_title
+from pocketflow_otel.instrument.main_classes import MAIN_MODULES
 from pocketflow_otel.instrument.patching import Patches, SubclassPatcher, original_of
 from pocketflow_otel.instrument.scopes.attempts import Pass, open_attempt, open_fallback
 from pocketflow_otel.instrument.scopes.flow import FlowScope, open_prep, open_round
@@ -119,12 +120,13 @@ class PocketFlowPatcher:
         """Replace the methods of every class there is, and see to those still to come."""
         self._flow_tracer.enabled = True
         for cls in self._flows:
-            self._patches.replace(cls, "__init__", self._title_wrapper)
+            self._patches.replace(cls, "__init__", self._title_wrapper, hidden=_is_of_main(cls))
         for cls in self._own:
-            self._patches.replace(cls, "_exec", _exec_wrapper(issubclass(cls, self._batch_nodes)))
+            wrap = _exec_wrapper(issubclass(cls, self._batch_nodes))
+            self._patches.replace(cls, "_exec", wrap, hidden=_is_of_main(cls))
             if issubclass(cls, self._batch_flows):
                 for name in ("_orch", "_orch_async"):
-                    self._patches.override(cls, name, call_wrapper(open_round))
+                    self._patches.override(cls, name, call_wrapper(open_round), hidden=_is_of_main(cls))
         for patcher in self._patchers:
             patcher.patch()
 
@@ -135,34 +137,38 @@ class PocketFlowPatcher:
 
     def _patch_class(self, cls: type) -> None:
         # Where `_exec` is the user's, no stand-in is asked for `exec`; where `_run` is, none for `prep`.
-        own_exec = self._is_overridden(cls, "_exec")
-        own_prep = issubclass(cls, self._batch_flows) and (
-            self._is_overridden(cls, "_run") or self._is_overridden(cls, "_run_async")
-        )
+        own_exec = self._has_own_exec(cls)
+        own_prep = issubclass(cls, self._batch_flows) and self._has_own_run(cls)
         for base in cls.__mro__:  # mixins define methods too
             if base in self._own:
-                self._replace(base, "_run", self._step_wrapper)
+                self._replace(base, "_run", self._step_wrapper, hidden=_is_of_main(base))
                 continue
             self._replace(base, "_run", self._own_step_wrapper, hidden=True)
             self._replace(base, "_exec", call_wrapper(open_batch), hidden=True)
             if own_prep:
-                self._replace(base, "prep", call_wrapper(open_prep), hidden=True)
+                self._replace(base, "prep", call_wrapper(open_prep), hidden=True, applies=self._has_own_run)
             if own_exec:
-                self._replace(base, "exec", call_wrapper(open_attempt), hidden=True)
-                self._replace(base, "exec_fallback", call_wrapper(open_fallback), hidden=True)
+                for name, open_ in (("exec", open_attempt), ("exec_fallback", open_fallback)):
+                    self._replace(base, name, call_wrapper(open_), hidden=True, applies=self._has_own_exec)
 
     def _is_overridden(self, cls: type, name: str) -> bool:
         """Return whether a class has a method from elsewhere than PocketFlow itself."""
         home = next((base for base in cls.__mro__ if name in base.__dict__), None)
         return home is not None and home not in self._own
 
+    def _has_own_exec(self, cls: type) -> bool:
+        return self._is_overridden(cls, "_exec")
+
+    def _has_own_run(self, cls: type) -> bool:
+        return self._is_overridden(cls, "_run") or self._is_overridden(cls, "_run_async")
+
     def _replace(
-        self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]], *, hidden: bool = False
+        self, cls: type, name: str, make: Callable[[Any], Callable[..., Any]], **hiding: Any
     ) -> None:
         """Replace a method and its async counterpart, if that really is async."""
-        self._patches.replace(cls, name, make, hidden=hidden)
+        self._patches.replace(cls, name, make, **hiding)
         if iscoroutinefunction(original_of(cls.__dict__.get(f"{name}_async"))):
-            self._patches.replace(cls, f"{name}_async", make, hidden=hidden)
+            self._patches.replace(cls, f"{name}_async", make, **hiding)
 
     def _title_wrapper(self, function: Callable[..., None]) -> Callable[..., None]:
         def wrapper(flow: Any, *args: Any, **kwargs: Any) -> None:
@@ -171,7 +177,7 @@ class PocketFlowPatcher:
                 with _NAMING:
                     cls = type(flow)
                     if cls in self._own or says_nothing(cls.__name__):  # Else the class is a name.
-                        flow.__dict__[TITLE] = title_when_built(sys._getframe(1))
+                        keep_title(flow, title_when_built(sys._getframe(1)))
 
         return wrapper
 
@@ -220,6 +226,11 @@ class PocketFlowPatcher:
     def _is_as_released(self, cls: type, name: str) -> bool:
         """Return whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""
         return next((base in self._non_writing for base in cls.__mro__ if name in base.__dict__), True)
+
+
+def _is_of_main(cls: type) -> bool:
+    """Return whether a class is pickled with all that it has: the main module has no name to import it by."""
+    return cls.__module__ in MAIN_MODULES
 
 
 def _open_super_call(function: object, node: object) -> CallHandler | None:

@@ -505,10 +505,20 @@ def test_words_that_fit_any_flow_say_nothing(name: str, nothing: bool) -> None:
 def test_copies_of_a_flow_have_its_name() -> None:
     def run() -> None:
         agent = Flow(start=Ask())
-        for each in (copy.copy(agent), copy.deepcopy(agent)):
-            each.run({})
+        for _ in range(2):
+            copied = copy.copy(agent)
+            Flow(start=copied).run({})
+            copied.run({})
 
-    assert names(run) == ["agent", "agent"]
+    assert [name for name in names(run) if name == "agent"] == ["agent"] * 4
+
+
+def test_a_flow_has_nothing_of_ours() -> None:
+    bare = vars(Flow(start=Ask())).keys()
+    with capture_spans():
+        flow = Flow(start=Ask())
+        flow.run({})
+        assert vars(flow).keys() == bare
 
 
 def test_naming_keeps_nothing_alive() -> None:
