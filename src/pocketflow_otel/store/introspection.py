@@ -25,6 +25,8 @@ SCALARS: Final = _ids(str, int, float, bool, bytes, complex, type(None))
 DICTS: Final = _ids(dict, OrderedDict, defaultdict, Counter)
 CONTAINERS: Final = DICTS | _ids(list, tuple, set, deque, bytearray)
 SIZED: Final = CONTAINERS | _ids(frozenset, bytes)
+_USUAL: Final = {id(kind): kind.__name__ for kind in (str, int, float, bool, type(None), dict, list, tuple)}
+"""The names of types that stores mostly hold."""
 mro_of: Final = type.__dict__["__mro__"].__get__
 namespace_of: Final = type.__dict__["__dict__"].__get__
 
@@ -76,7 +78,7 @@ def plain_key(key: Any, depth: int = _MAX_KEY_DEPTH) -> object:
 
 def name_text(key: object) -> str:
     """Return a key as attributes show it: a string as it is (shortened), the rest like `repr`."""
-    plain = plain_key(key)
+    plain = key if type(key) is str else plain_key(key)
     return shorten(plain if type(plain) is str else _repr(plain), MAX_NAME_LENGTH)
 
 
@@ -96,5 +98,5 @@ def _repr(plain: Any) -> str:
 def type_text(value: object) -> str:
     """Return the type's name, with the size of built-in containers: `list[3]`."""
     kind = type(value)
-    name = shorten(name_of(kind), MAX_NAME_LENGTH)
+    name = _USUAL.get(id(kind)) or shorten(name_of(kind), MAX_NAME_LENGTH)
     return f"{name}[{len(value)}]" if id(kind) in SIZED else name  # type: ignore[arg-type]

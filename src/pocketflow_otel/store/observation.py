@@ -7,13 +7,10 @@ second finds. Steps that overlap on one store see each other's writes; both are 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pocketflow_otel.store.listing import store_of
 from pocketflow_otel.store.snapshot import Diff, Snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class _Store:
@@ -91,12 +88,12 @@ class StoreObservation:
                 store = _stores[id(self._holder)] = _Store()
             self._store = store
             store.open.add(self)  # First: a step that opens and closes amid the rest is not the last one.
-            around = {outer for outer in self._ancestors() if outer in store.open}
+            around = self._ancestors(store)
             if len(store.open) > len(around) + 1:
                 self.concurrent = True
-                for other in store.undisturbed - around:
+                for other in store.undisturbed.difference(around):
                     other.concurrent = True
-                store.undisturbed &= around
+                store.undisturbed.intersection_update(around)
             else:
                 store.undisturbed.add(self)
                 if store.handover_to is self._sequencer:
@@ -121,8 +118,12 @@ class StoreObservation:
                 self.concurrent = False
             self.snapshot = None
 
-    def _ancestors(self) -> Iterator[StoreObservation]:
+    def _ancestors(self, store: _Store) -> list[StoreObservation]:
+        """Return what this one runs in and that is open on the store, too."""
+        around = []
         outer = self.parent
         while outer is not None:
-            yield outer
+            if outer in store.open:
+                around.append(outer)
             outer = outer.parent
+        return around

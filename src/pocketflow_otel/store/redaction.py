@@ -51,10 +51,9 @@ def shorten(text: str, limit: int) -> str:
     >>> shorten("a long story", 6)
     'a lon…'
     """
-    text = _cut(text, limit)
-    if text.isascii():
+    if len(text) <= limit and text.isascii():
         return text
-    return _cut(text.encode("utf-8", "backslashreplace").decode("utf-8"), limit)
+    return _cut(_cut(text, limit).encode("utf-8", "backslashreplace").decode("utf-8"), limit)
 
 
 def _cut(text: str, limit: int) -> str:

@@ -17,17 +17,17 @@ says so (`Diff.bounded`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import compress, islice
 from json.encoder import encode_basestring
 from operator import is_not
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pocketflow_otel.guard import let_through
 from pocketflow_otel.store.introspection import (
     CONTAINERS,
     DICTS,
     SCALARS,
+    SIZED,
     equal_scalars,
     kinds,
     name_text,
@@ -51,8 +51,7 @@ _SAMPLE: Final = 32
 """Elements read on each end of a container too large to be read whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(NamedTuple):
     """The keys of a store that came, changed and went, in the store's order.
 
     `bounded`: something in the store was too large or too deep to be compared whole.
@@ -95,11 +94,11 @@ class Snapshot:
         now = self._with_new_names(shared)
         removed: list[object] = []
         if now is not None:
-            added = list(islice(now, size, None))
+            added = list(islice(now, size, None)) if len(now) > size else []
             rebound = _rebound(was, now)
-            if not (added or rebound or self._fingerprints):
+            if not (added or self._fingerprints) and _read_the_same(was, now, rebound):
                 self.items = now
-                return Diff(bounded=self._skipped)
+                return Diff((), tuple(rebound), (), self._skipped)
         else:
             now = list_items(shared)
             if now is None:
@@ -132,18 +131,19 @@ class Snapshot:
             return None
         now = shared.copy()
         joined = _joined(now)
+        new = len(now) - len(self.items)
         # A dict keeps its order: a text that begins with the old one has the old names first, and what
         # follows is new, ...
-        if joined is None or not joined.startswith(names) or len(now) < len(self.items):
+        if joined is None or not joined.startswith(names) or new < 0:
             return None
         # ... unless the last of the old names is now the beginning of a longer one: `draft`, `drafts`.
         if joined[len(names) : len(names) + 1] not in ("", _SEPARATOR):
             return None
         # A name of a subclass of `str` reads the same, but hashes and compares by user code. It can only
         # have come at the end, perhaps in the place of the last name, removed and set again.
-        new = islice(reversed(now), max(len(now) - len(self.items), 1))
-        if any(type(key) is not str for key in new):
-            return None
+        for key in islice(reversed(now), new or 1):
+            if type(key) is not str:
+                return None
         self._names = joined
         return now
 
@@ -284,9 +284,8 @@ def _own_names(items: dict[Any, object], shared: object) -> str | None:
     return _joined(items)
 
 
-def _joined(names: Iterable[Any]) -> str | None:
+def _joined(names: dict[Any, object]) -> str | None:
     """Return names as one text; `None` if one is no string, or the text could be cut otherwise."""
-    names = list(names)
     try:
         joined = _SEPARATOR.join(names)
     except TypeError as error:
@@ -316,3 +315,12 @@ def _rebound(was: dict[Any, object], now: dict[Any, object]) -> list[object]:
     """Return the keys bound to another value, where all old keys come first, in their order."""
     differs = compress(now, map(is_not, was.values(), now.values()))
     return [key for key in differs if not equal_scalars(was[key], now[key])]
+
+
+def _read_the_same(was: dict[Any, object], now: dict[Any, object], rebound: list[object]) -> bool:
+    """Return whether a schema reads as it did: the rebound values are of their old types, without sizes."""
+    for key in rebound:
+        kind = type(now[key])
+        if kind is not type(was[key]) or id(kind) in SIZED:
+            return False
+    return True

@@ -111,3 +111,17 @@ def test_a_long_name_is_shortened_and_can_be_encoded(letter: str) -> None:
     assert snapshot is not None
     (name,) = json.loads(snapshot.schema())
     assert (len(name), name[-1], name.encode().decode()) == (MAX_NAME_LENGTH, "…", name)
+
+
+@pytest.mark.parametrize(("was", "now"), [(1, 2), (1, "two"), (b"a", b"ab"), ((1,), (1, 2)), (1, [1])])
+def test_the_schema_follows_a_value_that_is_bound_anew(was: object, now: object) -> None:
+    store = {"first": None, "value": was}
+    snapshot = Snapshot.take(store)
+    assert snapshot is not None
+    snapshot.schema()
+    store["value"] = now
+    snapshot.update(store)
+
+    fresh = Snapshot.take(store)
+    assert fresh is not None
+    assert snapshot.schema() == fresh.schema()
