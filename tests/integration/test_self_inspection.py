@@ -126,4 +126,4 @@ def test_a_program_sees_of_itself_what_it_sees_without_us(tmp_path: Path, switch
 
     assert (traced.stdout.splitlines(), traced.returncode) == (bare.stdout.splitlines(), 0), traced.stderr
     assert bare.stdout.count("\nwarned ") == 20, bare.stderr
-    assert len(list((tmp_path / "traces").glob("*.json"))) == 9
+    assert len(list((tmp_path / "traces").glob("*.json"))) == 8

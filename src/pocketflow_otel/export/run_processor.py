@@ -119,7 +119,6 @@ class RunProcessor(SpanProcessor):
 
     def __init__(self) -> None:
         self.views: tuple[View, ...] = ()
-        self.any_began = False
         self._reset()
         ref = weakref.WeakMethod(self._reset)
         os.register_at_fork(after_in_child=lambda: (reset := ref()) is not None and reset())
@@ -160,7 +159,6 @@ class RunProcessor(SpanProcessor):
                 self._finish_interrupted()
                 open_run = _open_run(span, self.views)
                 self._runs[run] = _Root(span, open_run, own_scope)
-                self.any_began = True
                 run.observe(self._event_occurred)
                 self._due.extend(_Call(_STARTING, view.run_started, (open_run,)) for view in open_run.views)
             open_run.spans.add(span_id)

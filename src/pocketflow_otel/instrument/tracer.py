@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from opentelemetry.context import set_value
 from opentelemetry.propagate import extract, get_global_textmap
@@ -59,7 +59,10 @@ class FlowTracer:
         tracer: What spans come from; `None` before the first provider.
         limits: How little its spans take, if that is little.
         after_run: Called when a run of pflow has ended, its root span too.
+        any_run: Whether a run has begun in this process, shown to anybody or not.
     """
+
+    any_run: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -107,6 +110,7 @@ class FlowTracer:
 
     def new_run(self) -> Run:
         """Return a new run."""
+        FlowTracer.any_run = True
         if self.metrics is None:
             with _MEASURING:
                 self.metrics = metrics_of(self._meter_provider)

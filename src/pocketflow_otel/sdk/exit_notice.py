@@ -11,7 +11,7 @@ from pocketflow_otel.config import Config, no_report
 from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.instrumentor import PocketFlowInstrumentor
-from pocketflow_otel.sdk.provider import any_run_began
+from pocketflow_otel.instrument.tracer import FlowTracer
 
 _NOTICING: Final = guard("say that no flow was traced")
 
@@ -27,7 +27,7 @@ def notice_at_exit(*, asked: bool) -> None:
 
     def at_exit() -> None:
         with _NOTICING:
-            if os.getpid() == process and not any_run_began() and (why := _reason(asked=asked)):
+            if os.getpid() == process and not FlowTracer.any_run and (why := _reason(asked=asked)):
                 LineStream().warn(f"no flow was traced: {why}")
 
     atexit.register(at_exit)

@@ -94,8 +94,3 @@ def shows_live(provider: trace.TracerProvider | None) -> bool:
 def keeps_files() -> bool:
     """Return whether each run of this process leaves a trace file."""
     return any(keeps_every_run(views_of(provider)) for provider in list(_states))
-
-
-def any_run_began() -> bool:
-    """Return whether a view of this process has been shown a run."""
-    return any(state.runs is not None and state.runs.any_began for state in list(_states.values()))

@@ -118,7 +118,7 @@ class LiveRenderer:
         if item is not None and entry.span.role == "node":
             entry = OpenSpan(entry.span, entry.depth + 1, f"{entry.label}[{item}] ", 0, within=entry)
         batch = entry.within
-        which = f"{attempt}/{max_attempts}"
+        which = wording.attempt_name(attempt, max_attempts)
         if batch is not None and self._is_repeated(entry, batch, time, which, error + place):
             return
         yield from self._start_line(entry)

@@ -252,9 +252,14 @@ def error(message: str, fallback: str) -> str:
     return cut(escape(message.strip() or fallback), MAX_MESSAGE)
 
 
+def attempt_name(attempt: object, max_attempts: object) -> str:
+    """Return `1/3`; `1` where nobody knows how many attempts there may be."""
+    return f"{attempt}/{max_attempts}" if max_attempts else f"{attempt}"
+
+
 def attempt_failed(attempt: object, max_attempts: object, message: str, wait: str) -> str:
     """Return `attempt 1/3 failed: KeyError: 'x'; waiting 2s`, without the wait where there is none."""
-    return f"attempt {attempt}/{max_attempts} failed: {message}" + (f"; {wait}" if wait else "")
+    return f"attempt {attempt_name(attempt, max_attempts)} failed: {message}" + (f"; {wait}" if wait else "")
 
 
 def action_unmatched(action: object, known: Iterable[str], consequence: str) -> str:
