@@ -61,10 +61,7 @@ class guard:  # noqa: N801 - reads as a statement: `with guard("open a span"):`
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if not isinstance(exc, Exception) or _is_of_program(exc) or _strict:
-            return False
-        _report(self.place, exc)
-        return True
+        return exc is not None and swallowed(self.place, exc)
 
 
 class quiet:  # noqa: N801 - reads as a statement, too: `with quiet(OSError):`
@@ -94,6 +91,21 @@ class quiet:  # noqa: N801 - reads as a statement, too: `with quiet(OSError):`
         return isinstance(exc, self._types) and not _is_of_program(exc)
 
 
+def swallowed(place: str, error: BaseException) -> bool:
+    """Report an error that an `except` clause caught, as a `guard` does; `False` where it is the user's.
+
+    For a clause that raises it again by itself then, and adds no frame to its traceback.
+
+    Args:
+        place: What our code was doing, in words that finish "could not ...".
+        error: Caught in the function that calls this.
+    """
+    if not isinstance(error, Exception) or _is_of_program(error) or _strict:
+        return False
+    _report(place, error)
+    return True
+
+
 def failed(place: str, error: Exception) -> None:
     """Report an error that an `except` clause caught, as a `guard` does; raise it again if it is the user's.
 
@@ -103,9 +115,8 @@ def failed(place: str, error: Exception) -> None:
         place: What our code was doing, in words that finish "could not ...".
         error: Caught in the function that calls this.
     """
-    if _is_of_program(error) or _strict:
+    if not swallowed(place, error):
         raise error
-    _report(place, error)
 
 
 def let_through(error: Exception) -> None:

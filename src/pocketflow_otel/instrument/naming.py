@@ -6,7 +6,7 @@ import sys
 from typing import Any, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.guard import guard
+from pocketflow_otel.guard import guard, let_through
 from pocketflow_otel.instrument.built_titles import title_of
 from pocketflow_otel.instrument.titles import says_nothing, title_when_run
 from pocketflow_otel.store.redaction import shorten
@@ -27,8 +27,9 @@ def attributes_of(thing: Any) -> dict[str, Any]:
     """
     try:
         attributes = object.__getattribute__(thing, "__dict__")
-    except Exception:  # A descriptor of the user's, perhaps.
-        return {}
+    except Exception as error:
+        let_through(error)
+        return {}  # A descriptor of the user's, perhaps.
     return attributes if type(attributes) is dict else {}
 
 

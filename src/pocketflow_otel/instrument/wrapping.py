@@ -12,7 +12,7 @@ import atexit
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
-from pocketflow_otel.guard import failed, quiet
+from pocketflow_otel.guard import failed, quiet, swallowed
 from pocketflow_otel.instrument.tracebacks import clear_traceback
 from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
@@ -136,10 +136,9 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
                     except BaseException as error:
                         interrupted.append(call)
                         end_interrupted()
-                        clear_traceback(error)
-                        if not isinstance(error, Exception):
+                        if not swallowed(_CLOSING, error):
+                            clear_traceback(error)
                             raise
-                        failed(_CLOSING, error)
 
         async def awaited_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:  # noqa: C901
             __tracebackhide__ = True
@@ -171,10 +170,9 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
                     except BaseException as error:
                         interrupted.append(call)
                         end_interrupted()
-                        clear_traceback(error)
-                        if not isinstance(error, Exception):
+                        if not swallowed(_CLOSING, error):
+                            clear_traceback(error)
                             raise
-                        failed(_CLOSING, error)
 
         wrapper = awaited_by_pocketflow_otel if iscoroutinefunction(function) else traced_by_pocketflow_otel
         if takes_stand_in:
