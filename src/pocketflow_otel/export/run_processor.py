@@ -54,6 +54,7 @@ class OpenRun:
         views: The views it is shown to, from its first span to its last.
         spans: The ids of its spans that are open.
         path: Its trace file, once there is one to come.
+        now: The clock of its spans, in nanoseconds since the epoch.
     """
 
     id: str
@@ -64,6 +65,7 @@ class OpenRun:
     views: tuple[View, ...] = ()
     spans: set[int] = field(default_factory=set)
     path: Path | None = None
+    now: Callable[[], int] = time.time_ns
 
 
 class View(Protocol):
@@ -157,7 +159,7 @@ class RunProcessor(SpanProcessor):
                 return  # It started before us, or has ended: its file could not be whole.
             else:
                 self._finish_interrupted()
-                open_run = _open_run(span, self.views)
+                open_run = _open_run(span, run, self.views)
                 self._runs[run] = _Root(span, open_run, own_scope)
                 run.observe(self._event_occurred)
                 self._due.extend(_Call(_STARTING, view.run_started, (open_run,)) for view in open_run.views)
@@ -176,7 +178,7 @@ class RunProcessor(SpanProcessor):
                 while scope.parent is not None and not scope.span.is_recording():
                     scope = scope.parent  # An item without a span: its batch speaks for it.
                 span_id = f"{scope.span.get_span_context().span_id:016x}"
-                given = (root.open_run, span_id, time.time_ns(), event)
+                given = (root.open_run, span_id, scope.run.clock.now(), event)
                 self._due.extend(
                     _Call(_SHOWING_EVENT, view.event_occurred, given) for view in root.open_run.views
                 )
@@ -248,9 +250,9 @@ class RunProcessor(SpanProcessor):
                 view.shutdown()
 
 
-def _open_run(root: Span, views: tuple[View, ...]) -> OpenRun:
+def _open_run(root: Span, run: Run, views: tuple[View, ...]) -> OpenRun:
     context = root.get_span_context()
-    start = root.start_time or time.time_ns()
+    start = root.start_time or run.clock.now()
     return OpenRun(
         id=make_run_id(start, context.span_id),
         trace_id=f"{context.trace_id:032x}",
@@ -258,4 +260,5 @@ def _open_run(root: Span, views: tuple[View, ...]) -> OpenRun:
         start=start,
         resource=root.resource,
         views=views,
+        now=run.clock.now,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from threading import Timer
-from time import time_ns
 from typing import TYPE_CHECKING, ClassVar, Final, TextIO
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -186,9 +185,8 @@ class ConsoleView:
         if self._stream.unfinished:
             return  # A question, perhaps, to which the answer is being typed.
         self._show_pending()
-        now = time_ns()
         for run, renderer in list(self._renderers.items()):
-            self._write(run, renderer.still_running(now))
+            self._write(run, renderer.still_running(run.now()))
 
 
 def _command_to_show(path: Path) -> str:

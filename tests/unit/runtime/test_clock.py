@@ -1,0 +1,46 @@
+"""The clock of a run goes on from the time of day at which the run began, whatever becomes of that."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import pytest
+from tests.support.instrumented import Ask, Store, Talk
+
+from pocketflow_otel.runtime.clock import RunClock
+from pocketflow_otel.testing import capture_spans
+
+HOUR = 3600 * 10**9
+
+
+def test_a_clock_begins_at_the_time_of_day_and_follows_the_monotonic_one() -> None:
+    clock = RunClock(lambda: 1_000_000, count(500, 10).__next__)
+    assert [clock.now() for _ in range(3)] == [1_000_010, 1_000_020, 1_000_030]
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_clock_that_is_set_amid_a_run_makes_no_step_of_hours(
+    step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    real = time.time_ns
+
+    class Sets(Ask):
+        def exec(self, prep_res: Any) -> str:
+            monkeypatch.setattr(time, "time_ns", lambda: real() + step)
+            return "answer"
+
+        def post(self, shared: Store, prep_res: Any, exec_res: Any) -> None:
+            shared["answer"] = exec_res
+
+    sets = Sets()
+    sets >> Ask()
+    with capture_spans(fixed=False) as captured:
+        Talk(start=sets).run({})
+    times = [(span.start_time or 0, span.end_time or 0) for span in captured.spans]
+    (begun, ended), root = times[0], times[-1]
+    assert all(0 <= end - start < HOUR // 2 for start, end in times)
+    assert begun < ended
+    assert all(root[0] <= start <= end <= root[1] for start, end in times)
