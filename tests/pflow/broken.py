@@ -45,7 +45,7 @@ OURS: Final = (
     "pflow.", "scopes.batch", "scopes.flow", "scopes.node", "scopes.sequencer", "scopes.store_scope",
 )  # fmt: skip
 """Modules of `pocketflow_otel.instrument` whose functions are broken; the others are, under PocketFlow."""
-WRAPPERS: Final = frozenset({"__call__", "_run"})
+WRAPPERS: Final = frozenset({"traced_by_pocketflow_otel"})
 """Functions that hold guards or do nothing but call pflow's."""
 SWITCHES: Final = frozenset({"PflowPatcher.__init__", "PflowPatcher.patch"})
 """Functions that fail when tracing is switched on, to whom does that."""

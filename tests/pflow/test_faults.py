@@ -63,10 +63,10 @@ EARLY: Final = {
     "early pflow.hooks.install_all",
     "early pflow.subprocesses.hide_launcher",
     "early pflow.patcher.PflowPatcher._begin",
-    "early pflow.patcher._traced_shell",
     "early pflow.context_propagation.propagating_executor",
 }
 LATE: Final = {
+    "late pflow.patcher._continue_trace",
     "late pflow.subprocesses.with_trace_environment",
     "late pflow.adapter.open_item",
     "late pflow.patcher.PflowPatcher._after_run",
@@ -127,7 +127,8 @@ REPLACED: Final = {
     "0.8.1": {
         "pflow.core.output_controller.OutputController.create_progress_callback",
         "pflow.execution.executor_service.WorkflowExecutorService.execute_workflow",
-        "pflow.pocketflow.BaseNode.exec",
+        "pflow.pocketflow.BaseNode._exec",
+        "pflow.pocketflow.BaseNode._run",
         "pflow.pocketflow.Flow._run",
         "pflow.pocketflow.Node.__init_subclass__",
         "pflow.pocketflow.Node._exec",
@@ -139,7 +140,8 @@ REPLACED: Final = {
         "pflow.runtime.instrumented_wrapper.InstrumentedNodeWrapper._run",
     },
     "newest": {
-        "pflow.core.node.BaseNode.exec",
+        "pflow.core.node.BaseNode._exec",
+        "pflow.core.node.BaseNode._run",
         "pflow.core.node.Node.__init_subclass__",
         "pflow.core.node.Node._exec",
         "pflow.core.output_controller.OutputController.create_progress_callback",
@@ -156,12 +158,8 @@ REPLACED: Final = {
     },
 }
 """What is replaced of pflow, without its nodes."""
-OF_NODES: Final = re.compile(r"pflow\.(?:nodes|planning)\..+\.(?:exec|ThreadPoolExecutor)")
-SOME_NODES: Final = {
-    "pflow.nodes.python.python_code.PythonCodeNode.exec",
-    "pflow.nodes.python.python_code.ThreadPoolExecutor",
-    "pflow.nodes.shell.shell.ShellNode.exec",
-}
+OF_NODES: Final = re.compile(r"pflow\.nodes\..+\.ThreadPoolExecutor")
+SOME_NODES: Final = {"pflow.nodes.python.python_code.ThreadPoolExecutor"}
 
 
 @pytest.mark.parametrize("version", ENDS)

@@ -52,7 +52,8 @@ def is_ours(value: object) -> bool:
         value = value.__func__
     if isinstance(value, FunctionType):
         return value.__code__.co_filename.startswith(pocketflow_otel.__path__[0])
-    return isinstance(value, type) and value.__module__.startswith("pocketflow_otel")
+    cls = value if isinstance(value, type) else type(value)
+    return cls.__module__.startswith("pocketflow_otel")
 
 
 def main(when: str) -> None:

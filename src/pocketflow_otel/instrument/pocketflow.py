@@ -26,7 +26,6 @@ from pocketflow_otel.instrument.scopes.attempts import Pass, open_attempt, open_
 from pocketflow_otel.instrument.scopes.flow import FlowScope, open_prep, open_round
 from pocketflow_otel.instrument.scopes.node import NodeScope, open_batch, open_exec
 from pocketflow_otel.instrument.scopes.stand_in import real
-from pocketflow_otel.instrument.self_use import uses_self_for_attributes
 from pocketflow_otel.instrument.span_scope import Continuation
 from pocketflow_otel.instrument.titles import says_nothing, title_when_built
 from pocketflow_otel.instrument.wrapping import call_wrapper
@@ -122,7 +121,8 @@ class PocketFlowPatcher:
         for cls in self._flows:
             self._patches.replace(cls, "__init__", self._title_wrapper, hidden=_is_of_main(cls))
         for cls in self._own:
-            wrap = _exec_wrapper(issubclass(cls, self._batch_nodes))
+            open_ = open_batch if issubclass(cls, self._batch_nodes) else open_exec
+            wrap = call_wrapper(open_, takes_stand_in=True)
             self._patches.replace(cls, "_exec", wrap, hidden=_is_of_main(cls))
             if issubclass(cls, self._batch_flows):
                 for name in ("_orch", "_orch_async"):
@@ -182,8 +182,7 @@ class PocketFlowPatcher:
         return wrapper
 
     def _step_wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        stand_in = uses_self_for_attributes(function)
-        return call_wrapper(partial(self._open_step, function), takes_stand_in=stand_in)(function)
+        return call_wrapper(partial(self._open_step, function), takes_stand_in=True)(function)
 
     def _own_step_wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return call_wrapper(partial(self._open_step, function))(function)
@@ -239,16 +238,6 @@ def _open_super_call(function: object, node: object) -> CallHandler | None:
     if isinstance(scope, FlowScope | NodeScope) and scope.owner is node and scope.is_super_call(function):
         return Pass(scope) if isinstance(scope, NodeScope) else Continuation(scope)
     return None
-
-
-def _exec_wrapper(items: bool) -> Callable[[Any], Callable[..., Any]]:
-    """Return what wraps PocketFlow's own `_exec`, of a batch node or of one item."""
-
-    def make(function: Callable[..., Any]) -> Callable[..., Any]:
-        open_ = open_batch if items else open_exec
-        return call_wrapper(open_, takes_stand_in=uses_self_for_attributes(function))(function)
-
-    return make
 
 
 def _has(cls: type, name: str) -> bool:

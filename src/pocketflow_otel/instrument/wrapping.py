@@ -13,6 +13,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import failed, quiet, swallowed
+from pocketflow_otel.instrument.self_use import uses_self_for_attributes
 from pocketflow_otel.instrument.tracebacks import clear_traceback
 from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
@@ -100,12 +101,15 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
 
     Args:
         open_: Called with the arguments of a call; `None` lets the call pass.
-        takes_stand_in: Whether the function may get another `self`, where the handler has one.
+        takes_stand_in: Whether functions get another `self`, where the handler has one, and where they
+            ask it for attributes alone.
     """
 
     # Two functions that differ by `await`, and whose names stand in tracebacks. On the good path a
     # `try` costs nothing; whatever else stands here is paid for at each step.
     def make(function: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901, PLR0915
+        replaces_self = takes_stand_in and uses_self_for_attributes(function)
+
         def traced_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:  # noqa: C901
             __tracebackhide__ = True
             if current_context().get(SCOPE_KEY) is UNTRACED:
@@ -116,7 +120,7 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
                     call = open_(args, kwargs)
                     if call is not None:
                         stand_in = call.enter()
-                        if takes_stand_in and stand_in is not None:
+                        if replaces_self and stand_in is not None:
                             args = (stand_in, *args[1:])
                 except Exception as error:
                     failed(_OPENING, error)
@@ -150,7 +154,7 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
                     call = open_(args, kwargs)
                     if call is not None:
                         stand_in = call.enter()
-                        if takes_stand_in and stand_in is not None:
+                        if replaces_self and stand_in is not None:
                             args = (stand_in, *args[1:])
                 except Exception as error:
                     failed(_OPENING, error)
@@ -175,7 +179,7 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
                             raise
 
         wrapper = awaited_by_pocketflow_otel if iscoroutinefunction(function) else traced_by_pocketflow_otel
-        if takes_stand_in:
+        if replaces_self:
             wrapper.__dict__[_BARE] = function
         return wrapper
 

@@ -87,7 +87,7 @@ class EngineAdapter:
 
 
 def begin_batch(call: Arguments) -> None:
-    """Publish the number of items in the batch of the current step."""
+    """Publish the number of items in the batch of the current step; open nothing."""
     scope = scope_of()
     if isinstance(scope, StepScope) and scope.batch is not None:
         scope.batch.begin(scope, call["items"])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
-from opentelemetry.context import attach, detach, get_current
+from opentelemetry.context import get_current
+
+from pocketflow_otel.instrument.tracebacks import clear_traceback
+from pocketflow_otel.runtime.context import current_context, make_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,23 +26,31 @@ def propagating_executor(executor: type[Executor]) -> type[Executor]:
 
     class ContextExecutor(executor):  # type: ignore[misc,valid-type]
         def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-            return super().submit(_run, get_current(), fn, *args, **kwargs)  # type: ignore[no-any-return]
+            return super().submit(  # type: ignore[no-any-return]
+                traced_by_pocketflow_otel, get_current(), fn, *args, **kwargs
+            )
 
     ContextExecutor.__name__ = executor.__name__
     ContextExecutor.__qualname__ = executor.__qualname__
     return ContextExecutor
 
 
-def _run(context: Context, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    token = attach(context)
+def traced_by_pocketflow_otel(context: Context, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function in a context: the one frame of ours in the tracebacks of a pool's thread."""
+    __tracebackhide__ = True
+    outer = current_context()
+    make_current(context)
     try:
         return fn(*args, **kwargs)
+    except BaseException as error:
+        clear_traceback(error)
+        raise
     finally:
-        detach(token)
+        make_current(outer)
 
 
-class ContextBound:
-    """A function with the context of the batch it is called for.
+class ContextBound(partial[Any]):
+    """A function with the context of the batch it is called for; it is called without a frame of ours.
 
     The context is not entered: an item's span takes it as its parent's when it opens.
 
@@ -47,11 +59,9 @@ class ContextBound:
         context: The batch's, in whose step's thread it was current.
     """
 
-    __slots__ = ("_function", "context")
+    context: Context
 
-    def __init__(self, function: Callable[..., Any], context: Context) -> None:
-        self._function = function
-        self.context = context
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._function(*args, **kwargs)
+    def __new__(cls, function: Callable[..., Any], context: Context) -> Self:
+        bound = super().__new__(cls, function)
+        bound.context = context
+        return bound

@@ -39,7 +39,7 @@ class Engine011Adapter(EngineAdapter):
                 Hook("run_escalation_gate", partial(_open_gate, "choice"), required=False),
             ],
             "pflow.runtime.engine.batch_executor": [
-                Hook("_execute_sequential", change=begin_batch, needs=("items",)),
+                Hook("_execute_sequential", begin_batch, needs=("items",)),
                 Hook("_execute_parallel", change=_begin_parallel, needs=("items", "execute_single_fn")),
                 Hook("_execute_batch_item", _open_item, needs=("idx", "node", "execute_single_fn")),
                 Hook("_execute_synthetic_warmup", _open_warmup, required=False),

@@ -41,8 +41,8 @@ class Engine08Adapter(EngineAdapter):
                 Hook("InstrumentedNodeWrapper._run", self._open_node, needs=("shared",)),
             ],
             "pflow.runtime.batch_node": [
-                Hook("PflowBatchNode._exec", change=begin_batch, needs=("items",)),
-                Hook("PflowBatchNode._exec_parallel", change=_begin_parallel),
+                Hook("PflowBatchNode._exec", begin_batch, needs=("items",)),
+                Hook("PflowBatchNode._exec_parallel", _begin_parallel),
                 Hook("PflowBatchNode._exec_single", _open_item, needs=("idx",)),
                 Hook("PflowBatchNode._exec_single_with_node", _open_item, needs=("idx", "thread_node")),
             ],

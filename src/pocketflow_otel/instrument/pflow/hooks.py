@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import guard
+from pocketflow_otel.instrument.tracebacks import clear_traceback
 from pocketflow_otel.instrument.wrapping import call_wrapper
 from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
@@ -96,15 +97,20 @@ class Hook:
 def _changing(
     function: Callable[..., Any], change: Callable[[Arguments], None], positions: dict[str, int]
 ) -> Callable[..., Any]:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def traced_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         if current_context().get(SCOPE_KEY) is not UNTRACED:
             with _CHANGING:
                 call = Arguments(positions, args, kwargs)
                 change(call)
                 args, kwargs = call.args, call.kwargs
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            clear_traceback(error)
+            raise
 
-    return wrapper
+    return traced_by_pocketflow_otel
 
 
 def install_all(module: ModuleType, hooks: Sequence[Hook], patches: Patches) -> list[str]:

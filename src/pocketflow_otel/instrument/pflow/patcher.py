@@ -16,11 +16,11 @@ from pocketflow_otel.instrument.pflow import engine_0_8, engine_0_11, subprocess
 from pocketflow_otel.instrument.pflow.context_propagation import propagating_executor
 from pocketflow_otel.instrument.pflow.engine_0_8 import Engine08Adapter
 from pocketflow_otel.instrument.pflow.engine_0_11 import Engine011Adapter
-from pocketflow_otel.instrument.pflow.hooks import install_all
-from pocketflow_otel.instrument.scopes.attempts import open_pass
+from pocketflow_otel.instrument.pflow.hooks import Hook, install_all
+from pocketflow_otel.instrument.scopes.attempts import open_attempt, open_fallback, open_pass
 from pocketflow_otel.instrument.scopes.node import open_exec
 from pocketflow_otel.instrument.sdk_services import sdk_services
-from pocketflow_otel.instrument.wrapping import call_wrapper
+from pocketflow_otel.instrument.wrapping import Watcher, call_wrapper
 from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pocketflow_otel.instrument.pflow.adapter import EngineAdapter
-    from pocketflow_otel.instrument.pflow.hooks import Hook
+    from pocketflow_otel.instrument.pflow.hooks import Arguments
     from pocketflow_otel.instrument.tracer import FlowTracer
 
 DISTRIBUTION: Final = "pflow-cli"
 
 _QUIETING: Final = guard("stand in for pflow's lines about nodes")
-_ANSWERING: Final = guard("go on after a question")
-_HANDING_ON: Final = guard("hand the trace on to a shell step's processes")
 
 _POOLS: Final = {"pflow.nodes.python.python_code": True, "pflow.nodes.llm.llm": False}
 """Modules that run a step in a pool of one thread, and whether all releases do."""
@@ -96,11 +94,13 @@ class PflowPatcher:
             self._on_import(folder, name, partial(self._install, hooks))
         nodes = "pflow.pocketflow" if vendored else "pflow.core.node"
         self._on_import(folder, nodes, self._install_attempts)
+        if self._flow_tracer.config.children == "trace":
+            self._on_import(folder, _SHELL, partial(self._install, _SHELL_HOOKS))
         for name, required in _POOLS.items():
             self._on_import(folder, name, partial(self._install_pool, required))
         self._on_import(folder, _OUTPUT, self._install_output)
         # Both from 0.14 on.
-        self._add_hook(_PROMPT, self._install_prompt)
+        self._add_hook(_PROMPT, partial(self._install, _PROMPT_HOOKS))
         self._add_hook(_SERVER, self._install_server)
 
     def _on_import(self, folder: Path, name: str, install: Callable[[ModuleType], None]) -> None:
@@ -127,13 +127,15 @@ class PflowPatcher:
         for cls in node.__mro__:
             self._patches.replace(cls, "_run", call_wrapper(open_pass, takes_stand_in=True))
             self._patches.replace(cls, "_exec", call_wrapper(open_exec, takes_stand_in=True))
-        if self._flow_tracer.config.children == "trace":
-            SubclassPatcher(node, self._patches, self._patch_node).patch()
+        SubclassPatcher(node, self._patches, partial(self._patch_node, module.__name__)).patch()
 
-    def _patch_node(self, cls: type) -> None:
-        for base in cls.__mro__:
-            if base.__module__ == _SHELL:
-                self._patches.replace(base, "exec", _traced_shell)
+    def _patch_node(self, framework: str, cls: type) -> None:
+        """See to the attempts of a node class that makes them by an `_exec` of its own."""
+        users = [base for base in cls.__mro__ if base.__module__ not in (framework, object.__module__)]
+        if any("_exec" in base.__dict__ for base in users):
+            for base in users:
+                self._patches.replace(base, "exec", call_wrapper(open_attempt), hidden=True)
+                self._patches.replace(base, "exec_fallback", call_wrapper(open_fallback), hidden=True)
 
     def _install_pool(self, required: bool, module: ModuleType) -> None:
         pool = module.__dict__.get(_POOL)
@@ -149,29 +151,28 @@ class PflowPatcher:
             return
         self._patches.replace(controller, "create_progress_callback", self._hiding_node_lines)
 
-    def _install_prompt(self, module: ModuleType) -> None:
-        self._patches.replace(module, "_prompt", _announcing_answers)
-
     def _install_server(self, module: ModuleType) -> None:
         subprocesses.trace_runs(os.environ)
 
     def _hiding_node_lines(self, create: Callable[..., Any]) -> Callable[..., Any]:
         """Leave out pflow's lines about nodes where the live view prints lines of its own."""
 
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
+        def traced_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
             callback = create(*args, **kwargs)
             if not callable(callback):
                 return callback
 
-            def progress_callback(node_id: Any, event: Any, *args: Any, **kwargs: Any) -> Any:
+            def quieted_by_pocketflow_otel(node_id: Any, event: Any, *args: Any, **kwargs: Any) -> Any:
+                __tracebackhide__ = True
                 hidden = False
                 with _QUIETING:
                     hidden = event in _NODE_EVENTS and not _adds_details(kwargs) and self._shows_live()
                 return None if hidden else callback(node_id, event, *args, **kwargs)
 
-            return progress_callback
+            return quieted_by_pocketflow_otel
 
-        return wrapper
+        return traced_by_pocketflow_otel
 
     def _shows_live(self) -> bool:
         """Return whether the step that runs now has its lines in a live view."""
@@ -205,18 +206,29 @@ class PflowPatcher:
             )  # fmt: skip
 
 
-def _announcing_answers(prompt: Callable[..., Any]) -> Callable[..., Any]:
-    """Have the view know that the line of a question is ended, once it has been answered."""
+class _Answer(Watcher):
+    """A question of a gate: once it has been answered, the view knows that its line is ended."""
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        answer = prompt(*args, **kwargs)
-        with _ANSWERING:
-            services = sdk_services()
-            if services is not None:
-                services.end_lines()
-        return answer
+    __slots__ = ()
 
-    return wrapper
+    def see_end(self, error: BaseException | None) -> None:
+        services = sdk_services()
+        if error is None and services is not None:
+            services.end_lines()
+
+
+def _open_prompt(call: Arguments) -> _Answer:
+    return _Answer()
+
+
+def _continue_trace(call: Arguments) -> None:
+    """Have the processes that a shell step starts continue its trace."""
+    if isinstance(call["prep_res"], dict):
+        call["prep_res"] = subprocesses.with_trace_environment(call["prep_res"])
+
+
+_SHELL_HOOKS: Final = (Hook("ShellNode.exec", change=_continue_trace, needs=("prep_res",)),)
+_PROMPT_HOOKS: Final = (Hook("_prompt", _open_prompt, required=False),)
 
 
 def _adds_details(fields: Mapping[str, Any]) -> bool:
@@ -225,18 +237,6 @@ def _adds_details(fields: Mapping[str, Any]) -> bool:
         return False
     passed_over = fields.get("error_message") and fields.get("ignore_errors")
     return bool(passed_over or fields.get("smart_handled"))
-
-
-def _traced_shell(exec_: Callable[..., Any]) -> Callable[..., Any]:
-    """Have the processes that a shell step starts continue its trace."""
-
-    def wrapper(node: Any, prep_res: Any) -> Any:
-        if isinstance(prep_res, dict):
-            with _HANDING_ON:
-                prep_res = subprocesses.with_trace_environment(prep_res)
-        return exec_(node, prep_res)
-
-    return wrapper
 
 
 def _version() -> str:

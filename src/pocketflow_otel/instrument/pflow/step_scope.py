@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
+    from pocketflow_otel.instrument.scopes.attempts import AttemptedScope
     from pocketflow_otel.runtime.scope import Scope
 
 _NOTICING: Final = guard("tell of pflow's warnings")
@@ -36,6 +37,8 @@ _NOTICING: Final = guard("tell of pflow's warnings")
 
 class NodeAttempts(Attempts):
     """Attempts of a pflow node: its own, and in a batch those of the item.
+
+    What `exec_fallback` returns may be an error, by which the step fails in the end: `settle` tells.
 
     Args:
         rounds: How often an item is tried, with all its node's attempts.
@@ -48,6 +51,18 @@ class NodeAttempts(Attempts):
         super().__init__()
         self._rounds = rounds
         self._pause = pause
+
+    def begin(self, scope: AttemptedScope) -> None:
+        if "max_retries" in scope.owner.__dict__:  # A workflow in a step is not attempted.
+            super().begin(scope)
+
+    def succeed(self, scope: AttemptedScope) -> None:
+        if not self.falling_back:
+            super().succeed(scope)
+
+    def settle(self, scope: AttemptedScope) -> None:
+        """Take note that the step or item is well in the end."""
+        super().succeed(scope)
 
     def max_attempts(self, owner: Any) -> float:
         return super().max_attempts(owner) * self._rounds
@@ -94,6 +109,8 @@ class StepScope(NodeScope, PflowScope):
     """
 
     __slots__ = ("_before", "_info", "answer", "cached", "failed_below")
+
+    attempts: NodeAttempts
 
     def __init__(self, info: NodeInfo, parent: Scope | None, flow_tracer: Any) -> None:
         super().__init__(info.node, NodeStore(info.shared, info.id), parent, flow_tracer)
@@ -148,6 +165,8 @@ class StepScope(NodeScope, PflowScope):
                 attributes[semconv.NODE_CACHE_SOURCE] = after.usage[pflow_names.CACHE_SOURCE]
         self._describe_gate(error, attributes)
         failed = error is None and is_error(self.result)
+        if error is None and not failed:
+            self.attempts.settle(self)
         raised = self.attempts.error if failed else error
         if self.batch is None:
             self.attempts.describe(self, attributes, raised)
@@ -270,6 +289,8 @@ class PflowItemScope(ItemScope, PflowScope):
 
     __slots__ = ("_cls", "failed_below")
 
+    attempts: NodeAttempts
+
     def __init__(self, batch: BatchState, within: StepScope, node: Any, index: int) -> None:
         super().__init__(batch, within)
         self._cls = within._info.cls
@@ -307,6 +328,8 @@ class PflowItemScope(ItemScope, PflowScope):
         self.propagate_failure(type_name(type(error)))
 
     def see_end(self, error: BaseException | None) -> None:
+        if error is None and not self.has_failed():
+            self.attempts.settle(self)
         super().see_end(error)
         found = self.result if error is None and self._cls != pflow_names.SUB_WORKFLOW else None
         if isinstance(found, tuple) and found and isinstance(found[0], dict):

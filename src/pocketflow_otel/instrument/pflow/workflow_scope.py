@@ -58,14 +58,15 @@ class WorkflowScope(StoreScope, PflowScope):
     """
 
     __slots__ = (
-        "_info", "_reported_warnings", "awaits_engine", "engine_error", "engine_runs", "execution_id",
-        "failed_below", "visits",
+        "_info", "_left", "_reported_warnings", "awaits_engine", "engine_error", "engine_runs",
+        "execution_id", "failed_below", "visits",
     )  # fmt: skip
 
     def __init__(self, owner: Any, info: WorkflowInfo, parent: Scope | None, flow_tracer: Any) -> None:
         super().__init__("flow", owner, None, parent, flow_tracer)
         self._info = info
         self._reported_warnings: dict[str, object] = {}
+        self._left = False
         self.visits: dict[str, int] = {}
         self.awaits_engine = False
         self.engine_runs = False
@@ -198,7 +199,8 @@ class WorkflowScope(StoreScope, PflowScope):
 
     def end(self) -> None:
         super().end()
-        if self.parent is None and self.flow_tracer.after_run is not None:
+        if self.parent is None and self.flow_tracer.after_run is not None and not self._left:
+            self._left = True  # First: who interrupts it does not want to wait for it once more.
             with _LEAVING:
                 self.flow_tracer.after_run()
 

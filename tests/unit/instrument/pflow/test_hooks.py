@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -149,3 +150,19 @@ def test_a_global_is_swapped_and_put_back_unless_somebody_else_has_swapped_it_si
     patches.undo()
 
     assert (swapped, put_back, module.value) == (2, 1, 3)
+
+
+def test_an_error_has_one_frame_of_ours_however_many_functions_are_replaced(module: Any) -> None:
+    exec("def outer(name): greet(name)", module.__dict__)
+    install_all(module, [Hook(name, change=lambda call: None) for name in ("greet", "outer")], Patches())
+    with pytest.raises(ZeroDivisionError) as raised:
+        module.outer(Unprintable())
+
+    assert [frame.name for frame in extract_tb(raised.value.__traceback__)][1:] == [
+        "traced_by_pocketflow_otel", "outer", "greet", "__format__",
+    ]  # fmt: skip
+
+
+class Unprintable:
+    def __format__(self, spec: str) -> str:
+        return str(1 / 0)
