@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[2]
 
 FEW: Final = {
+    "pflow.adapter.begin_batch",
+    "pflow.step_scope.NodeAttempts.succeed",
     "pflow.hooks.Arguments.__init__",
     "pflow.pflow_scope.PflowScope.action_text",
     "scopes.store_scope.StoreScope.take_snapshot",

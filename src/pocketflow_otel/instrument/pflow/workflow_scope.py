@@ -197,12 +197,13 @@ class WorkflowScope(StoreScope, PflowScope):
         self.engine_error = None
         self._reported_warnings = {}
 
-    def end(self) -> None:
-        super().end()
-        if self.parent is None and self.flow_tracer.after_run is not None and not self._left:
+    def _let_go(self) -> None:
+        super()._let_go()
+        after_run = self.flow_tracer.after_run
+        if self.parent is None and after_run is not None and not self._left:
             self._left = True  # First: who interrupts it does not want to wait for it once more.
             with _LEAVING:
-                self.flow_tracer.after_run()
+                after_run()
 
 
 def _first_problem(result: Mapping[str, Any]) -> tuple[str, str]:
