@@ -44,6 +44,8 @@ MAX_ERRORS: Final = 16
 
 S = TypeVar("S", bound="TracedScope")
 
+_Parts = tuple[tuple[int, "Callable[[Any], None]"], ...]
+
 _FITTING: Final = guard("choose what a small span takes")
 _TRANSLATING: Final = guard("add attributes for other back ends")
 
@@ -60,8 +62,8 @@ class TracedScope(Scope, CallHandler):
     """
 
     __slots__ = (
-        "_context", "_errors", "_outer", "_part", "_total", "ended", "error", "failure", "flow_tracer",
-        "last", "method", "name", "result", "started",
+        "_context", "_errors", "_outer", "_part", "_parts", "_total", "ended", "error", "failure",
+        "flow_tracer", "last", "method", "name", "result", "started",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +81,7 @@ class TracedScope(Scope, CallHandler):
         self._errors: list[BaseException] = []
         self._total: UsageTotals | None = None
         self._part = 0
+        self._parts: _Parts = ()
 
     def open_span(
         self, name: str, attributes: dict[str, AttributeValue], context: Context | None = None
@@ -105,20 +108,21 @@ class TracedScope(Scope, CallHandler):
     ) -> Context:
         """Start the span; span processors find this scope in the context they are given, and returned."""
         here = current_context() if context is None else context
+        flow_tracer = self.flow_tracer
         attributes.update(user_attributes(here))
         self.name = str(
             attributes.get(semconv.NODE_NAME) or attributes.get(semconv.GEN_AI_WORKFLOW_NAME) or ""
         )
-        if self.flow_tracer.config.compat:
+        if flow_tracer.config.compat:
             with _TRANSLATING:
                 self._translate(attributes)
-        assert self.flow_tracer.tracer is not None
+        assert flow_tracer.tracer is not None
         here = set_value(SCOPE_KEY, self, here)
         self.attributes = attributes
-        limits = self.flow_tracer.limits
+        limits = flow_tracer.limits
         taken = attributes if limits is None else limits.at_start(attributes)
         when = self.run.clock.now() if start_time is None else start_time
-        self.span = self.flow_tracer.tracer.start_span(name, here, attributes=taken, start_time=when)
+        self.span = flow_tracer.tracer.start_span(name, here, attributes=taken, start_time=when)
         return here
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
@@ -167,12 +171,13 @@ class TracedScope(Scope, CallHandler):
         return None
 
     def end(self) -> None:
-        if not self.ended:
-            self.ended = self.run.clock.now()
-        usual = self.parent is not None and self.error is None and self.flow_tracer.metrics is None
-        parts = _USUAL if usual else _PARTS
-        while self._part < len(parts):
-            place, part = parts[self._part]
+        if not self._parts:
+            self.ended = self.ended or self.run.clock.now()
+            usual = self.parent is not None and self.error is None and self.flow_tracer.metrics is None
+            self._parts = _USUAL if usual else _PARTS
+        # What is interrupted stays what is done next: `_part` counts on when another one begins.
+        following = self._parts[self._part :]
+        for self._part, part in following:
             try:
                 part(self)
             except RecursionError as error:
@@ -180,8 +185,7 @@ class TracedScope(Scope, CallHandler):
                 interrupted.append(self)  # It goes on farther from the limit.
                 return
             except Exception as error:
-                failed(place, error)
-            self._part += 1
+                failed(_PLACES[part], error)
 
     def _leave(self) -> None:
         """Make current again what was before.
@@ -205,13 +209,10 @@ class TracedScope(Scope, CallHandler):
     ) -> None:
         super().add_event(name, attributes, when or self.ended or None)
 
-    def _see_end(self) -> None:
-        self.see_end(self.error)
-
-    def see_end(self, error: BaseException | None) -> None:
+    def see_end(self) -> None:
         """Take note of how the call ended."""
         if self.span.is_recording():
-            self.describe_end(error)
+            self.describe_end(self.error)
 
     def _measure(self) -> None:
         metrics = self.flow_tracer.metrics
@@ -313,18 +314,19 @@ class Continuation(Watcher, Generic[S]):
 # the span is to have, for an ended span takes nothing: its description (which counts the usage found in
 # the store), then the usage, which that closes (what a client reports later goes to the parent), the
 # metrics and the error.
-_PARTS: Final[tuple[tuple[str, Callable[[Any], None]], ...]] = (
-    ("leave a span's context", methodcaller("_leave")),
-    ("end what was interrupted", methodcaller("_end_others")),
-    ("describe how a step ended", methodcaller("_see_end")),
-    ("add up usage and cost", methodcaller("_describe_usage")),
-    ("record metrics", methodcaller("_measure")),
-    ("record an error", methodcaller("_record_failure")),
-    ("add a step to its flow", methodcaller("add_to_parent")),
-    ("let go of a step", methodcaller("close")),
-    ("end a span", methodcaller("_end_span")),
-    ("let go of what a step held", methodcaller("_let_go")),
-)
+_PLACES: Final[dict[Callable[[Any], None], str]] = {
+    methodcaller("_leave"): "leave a span's context",
+    methodcaller("_end_others"): "end what was interrupted",
+    methodcaller("see_end"): "describe how a step ended",
+    methodcaller("_describe_usage"): "add up usage and cost",
+    methodcaller("_measure"): "record metrics",
+    methodcaller("_record_failure"): "record an error",
+    methodcaller("add_to_parent"): "add a step to its flow",
+    methodcaller("close"): "let go of a step",
+    methodcaller("_end_span"): "end a span",
+    methodcaller("_let_go"): "let go of what a step held",
+}
 _OTHERS: Final = frozenset({"end what was interrupted", "record metrics", "record an error"})
-_USUAL: Final = tuple(part for part in _PARTS if part[0] not in _OTHERS)
+_PARTS: Final[_Parts] = tuple(enumerate(_PLACES))
+_USUAL: Final[_Parts] = tuple(enumerate(part for part, place in _PLACES.items() if place not in _OTHERS))
 """What a step that went well has, in a run without metrics."""

@@ -182,7 +182,9 @@ class Scope:
     def add_to_parent(self) -> None:
         """Add what this scope counted to its parent; called once, when it closes."""
         with self.run.lock:
-            above = None if self.parent is None else self.parent._first_open()
+            above = self.parent
+            if above is not None and above.closed:
+                above = above._first_open()
             if above is not None:
                 above.steps += self.steps + (self.kind == "node")
                 above.flows += self.flows + (self.kind == "flow")

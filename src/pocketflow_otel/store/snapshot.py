@@ -131,17 +131,16 @@ class Snapshot:
             return None
         now = shared.copy()
         joined = _joined(now)
-        new = len(now) - len(self.items)
-        # A dict keeps its order: a text that begins with the old one has the old names first, and what
-        # follows is new, ...
-        if joined is None or not joined.startswith(names) or new < 0:
+        if joined is None:
             return None
-        # ... unless the last of the old names is now the beginning of a longer one: `draft`, `drafts`.
-        if joined[len(names) : len(names) + 1] not in ("", _SEPARATOR):
+        # A dict keeps its order: a text that begins with the old one has the old names first, and what
+        # follows is new, unless the last of the old names is now the beginning of a longer one: `draft`,
+        # `drafts`.
+        if joined != names and not joined.startswith(names + _SEPARATOR):
             return None
         # A name of a subclass of `str` reads the same, but hashes and compares by user code. It can only
         # have come at the end, perhaps in the place of the last name, removed and set again.
-        for key in islice(reversed(now), new or 1):
+        for key in islice(reversed(now), len(now) - len(self.items) or 1):
             if type(key) is not str:
                 return None
         self._names = joined

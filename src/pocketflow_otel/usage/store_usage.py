@@ -29,6 +29,10 @@ class CountedUsages:
         # What has been counted, kept alive: an identity means nothing afterwards. The latest are last.
         self._known: dict[int, tuple[object, list[Usage]]] = {}
 
+    def knows(self, store: object) -> bool:
+        """Return whether a step of the run has been on a store."""
+        return id(store) in self._opened
+
     def open(self, store: object, reported: object, model: str | None) -> None:
         """Take note of what lies in a store before the run's first step on it."""
         with self._lock:

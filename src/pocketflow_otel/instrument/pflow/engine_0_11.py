@@ -108,8 +108,8 @@ class _WarmupScope(TracedScope):
     def __init__(self, step: StepScope) -> None:
         super().__init__("item", step.owner, step.shared, step, step.flow_tracer)
 
-    def see_end(self, error: BaseException | None) -> None:
-        if error is None:
+    def see_end(self) -> None:
+        if self.error is None:
             self.report(calls_in(self.result))
 
 

@@ -327,11 +327,11 @@ class PflowItemScope(ItemScope, PflowScope):
         super().record_error(error)
         self.propagate_failure(type_name(type(error)))
 
-    def see_end(self, error: BaseException | None) -> None:
-        if error is None and not self.has_failed():
+    def see_end(self) -> None:
+        if self.error is None and not self.has_failed():
             self.attempts.settle(self)
-        super().see_end(error)
-        found = self.result if error is None and self._cls != pflow_names.SUB_WORKFLOW else None
+        super().see_end()
+        found = self.result if self.error is None and self._cls != pflow_names.SUB_WORKFLOW else None
         if isinstance(found, tuple) and found and isinstance(found[0], dict):
             self.report(calls_in(found[0].get(semconv.LLM_USAGE)))
 

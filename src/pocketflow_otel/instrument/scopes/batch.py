@@ -107,11 +107,11 @@ class BatchItem(TracedScope):
             self._started_at = self.run.clock.now()
             self.open_without_span(context)
 
-    def see_end(self, error: BaseException | None) -> None:
+    def see_end(self) -> None:
         self._batch.item_ends(self.index)
         if self._started_at:
-            self._count(failed=error is not None or self.has_failed())
-        super().see_end(error)
+            self._count(failed=self.error is not None or self.has_failed())
+        super().see_end()
 
     def has_failed(self) -> bool:
         """Return whether an item that raised nothing failed."""
@@ -139,7 +139,8 @@ class ItemScope(BatchItem, AttemptedScope):
         super().__init__(batch, within)
         self.attempts = Attempts()
 
-    def see_end(self, error: BaseException | None) -> None:
+    def see_end(self) -> None:
+        error = self.error
         if error is None:
             self.attempts.succeed(self)
         elif self.attempts.open and isinstance(error, Exception):
@@ -147,7 +148,7 @@ class ItemScope(BatchItem, AttemptedScope):
         if self.attempts.fallback and error is None:
             with self.run.lock:
                 self._batch.fallbacks += 1
-        super().see_end(error)
+        super().see_end()
 
     def describe_end(self, error: BaseException | None) -> None:
         attributes: dict[str, AttributeValue] = {}

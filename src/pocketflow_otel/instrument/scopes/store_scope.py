@@ -46,7 +46,9 @@ class StoreScope(TracedScope):
             snapshot = observation.snapshot
             if snapshot is not None:
                 items = snapshot.items
-                self.run.counted_usages.open(self.shared, items.get(semconv.LLM_USAGE), _model_in(items))
+                counted = self.run.counted_usages
+                if not counted.knows(self.shared):
+                    counted.open(self.shared, items.get(semconv.LLM_USAGE), _model_in(items))
                 attributes[semconv.SHARED_SCHEMA] = snapshot.schema()
                 if snapshot.truncated:
                     attributes[semconv.SHARED_TRUNCATED] = True
@@ -148,8 +150,8 @@ def _model_in(items: Mapping[Any, object]) -> str | None:
 
 
 def _names(keys: tuple[object, ...]) -> list[str]:
-    return [name_text(key) for key in keys[:MAX_NAMES]]
+    return list(map(name_text, keys[:MAX_NAMES]))
 
 
 def _types(keys: tuple[object, ...], items: Mapping[Any, object]) -> list[str]:
-    return [type_text(items[key]) for key in keys[:MAX_NAMES]]
+    return list(map(type_text, map(items.__getitem__, keys[:MAX_NAMES])))
