@@ -182,14 +182,19 @@ class PocketFlowPatcher:
         return wrapper
 
     def _step_wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return call_wrapper(partial(self._open_step, function), takes_stand_in=True)(function)
+        return self._own_step_wrapper(function, takes_stand_in=True)
 
-    def _own_step_wrapper(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return call_wrapper(partial(self._open_step, function))(function)
+    def _own_step_wrapper(
+        self, function: Callable[..., Any], *, takes_stand_in: bool = False
+    ) -> Callable[..., Any]:
+        def open_(args: Args, kwargs: Kwargs) -> CallHandler | None:
+            return self._open_step(function, args, kwargs)
+
+        return call_wrapper(open_, takes_stand_in=takes_stand_in)(function)
 
     def _open_step(self, function: object, args: Args, kwargs: Kwargs) -> CallHandler | None:
         node = real(args[0]) if args else None
-        if not isinstance(node, self._nodes):
+        if not issubclass(type(node), self._nodes):
             return None
         # By position from PocketFlow's releases, by name from the head of its repository.
         shared = args[1] if len(args) > 1 else kwargs.get("shared")
@@ -200,7 +205,7 @@ class PocketFlowPatcher:
     def _make_scope(
         self, method: object, node: Any, shared: object, parent: Scope | None
     ) -> FlowScope | NodeScope:
-        cls = FlowScope if isinstance(node, self._flows) else NodeScope
+        cls = FlowScope if issubclass(type(node), self._flows) else NodeScope
         scope = cls(node, shared, parent, self._flow_tracer)
         scope.method = method
         return scope
@@ -220,7 +225,8 @@ class PocketFlowPatcher:
         )
 
     def _parallel_mode(self, node: Any, batch: tuple[type, ...]) -> bool | None:
-        return isinstance(node, self._parallel) if isinstance(node, batch) else None
+        cls = type(node)
+        return issubclass(cls, self._parallel) if issubclass(cls, batch) else None
 
     def _is_as_released(self, cls: type, name: str) -> bool:
         """Return whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""

@@ -27,7 +27,7 @@ from pocketflow_otel.instrument.exceptions import (
 from pocketflow_otel.instrument.wrapping import CallHandler, Watcher, end_interrupted, interrupted
 from pocketflow_otel.runtime.context import current_context, make_current
 from pocketflow_otel.runtime.run_id import make_run_id
-from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Kind, RecordedEvent, Scope
+from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Kind, RecordedEvent, Scope, scope_of
 from pocketflow_otel.usage import span_attributes
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class TracedScope(Scope, CallHandler):
     """
 
     __slots__ = (
-        "_context", "_errors", "_outer", "_part", "_parts", "_total", "ended", "error", "failure",
-        "flow_tracer", "last", "method", "name", "result", "started",
+        "_context", "_errors", "_part", "_parts", "_total", "ended", "error", "failure", "flow_tracer",
+        "last", "method", "name", "result", "started",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +77,6 @@ class TracedScope(Scope, CallHandler):
         self.started = self.ended = 0
         self.name = self.last = self.failure = ""
         self._context: Any = None
-        self._outer: Context | None = None
         self._errors: list[BaseException] = []
         self._total: UsageTotals | None = None
         self._part = 0
@@ -161,7 +160,7 @@ class TracedScope(Scope, CallHandler):
 
     def enter(self) -> object | None:
         # Last before the user's call: whatever fails before leaves no context behind.
-        self._outer = current_context()
+        self.outer = current_context()
         make_current(self._context)
         self.started = self.run.clock.now()  # Not before: what views do at a start is not `prep`.
         return self.stand_in()
@@ -191,13 +190,13 @@ class TracedScope(Scope, CallHandler):
         """Make current again what was before.
 
         A coroutine that is closed from elsewhere runs in the context of who closes it, and what was
-        interrupted may be ended from anywhere: those contexts are left alone.
+        interrupted may be ended from anywhere: a context that this was not entered in is left alone.
         """
-        if self._outer is not None:
-            here = not isinstance(self.error, GeneratorExit) and not interrupted
-            if here or current_context() is self._context:
-                make_current(self._outer)
-            self._outer = None
+        if self.outer is not None:
+            elsewhere = isinstance(self.error, GeneratorExit) or self in interrupted
+            if not elsewhere or current_context() is self._context or self.is_around(scope_of()):
+                make_current(self.outer)
+                self.outer = None
 
     def _end_others(self) -> None:
         """End what was interrupted in the run, before its root ends."""
@@ -225,12 +224,19 @@ class TracedScope(Scope, CallHandler):
             self.record_error(self.error)
 
     def _end_span(self) -> None:
+        if not self.span.is_recording():
+            return  # The user has ended it, or the SDK was interrupted amid that.
         limits = self.flow_tracer.limits
-        if limits is not None and self.span.is_recording():
+        if limits is not None:
             with _FITTING:
                 held = getattr(self.span, "attributes", None) or {}
                 self.span.set_attributes(limits.at_end(self.attributes, held))
-        self.span.end(self.ended)
+        before = current_context()
+        try:
+            self.span.end(self.ended)
+        except BaseException:
+            make_current(before)  # Exporters suppress instrumentation by it.
+            raise
 
     def _let_go(self) -> None:
         """Let go of the user's objects, to die when they would without us.

@@ -22,12 +22,12 @@ from pocketflow_otel.api import variable_of
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.metrics import Metrics, metrics_of
 from pocketflow_otel.instrument.small_limits import SmallLimits, small_limits_of
-from pocketflow_otel.instrument.wrapping import CallHandler, Watcher, end_interrupted, interrupted
+from pocketflow_otel.instrument.wrapping import CallHandler, Watcher, end_interrupted, interrupted, opened
 from pocketflow_otel.runtime.budget import Budget
 from pocketflow_otel.runtime.clock import RunClock
 from pocketflow_otel.runtime.context import current_context, is_suppressed, make_current
 from pocketflow_otel.runtime.run import Run
-from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Scope
+from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED, Scope, leave_ended, scope_of
 from pocketflow_otel.usage.pricing import PriceBook, read_prices
 
 if TYPE_CHECKING:
@@ -130,7 +130,12 @@ class FlowTracer:
             return None
         scope = context.get(SCOPE_KEY)
         if not isinstance(scope, Scope):
-            return context
+            return None if scope is UNTRACED else context
+        if scope.closed:
+            context = leave_ended(context)
+            scope = scope_of(context)
+            if scope is None:
+                return context
         return None if scope.owner is owner and scope.is_super_call(method) else scope
 
     def open_below(
@@ -159,10 +164,12 @@ class FlowTracer:
         if isinstance(below, Scope):
             if below.run.budget is not None:
                 below.run.budget.check(below.run.id)
-            return _begin(make(below), begin, None)
+            scope = make(below)
+            return opened(scope, begin, scope, None)
         if not self.take_provider():
             return UntracedCall(below)
-        return _begin(make(None), begin, self.with_remote_parent(below))
+        scope = make(None)
+        return opened(scope, begin, scope, self.with_remote_parent(below))
 
     def with_remote_parent(self, context: Context) -> Context:
         """Add the parent that the environment names, for a run that has none in this process.
@@ -181,16 +188,6 @@ class FlowTracer:
         return extract(carrier, context) if carrier else context
 
 
-def _begin(scope: S, begin: Callable[[S, Context | None], None], context: Context | None) -> S:
-    try:
-        begin(scope, context)
-    except BaseException:
-        interrupted.append(scope)
-        end_interrupted()
-        raise
-    return scope
-
-
 class UntracedCall(Watcher):
     """Runs a call, and all below it, without spans: there is no SDK yet."""
 
@@ -205,5 +202,6 @@ class UntracedCall(Watcher):
         make_current(self._context)
 
     def see_end(self, error: BaseException | None) -> None:
-        if not isinstance(error, GeneratorExit) or current_context() is self._context:
+        elsewhere = isinstance(error, GeneratorExit) or self in interrupted
+        if not elsewhere or current_context() is self._context:
             make_current(self._outer)

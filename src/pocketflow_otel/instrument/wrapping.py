@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import atexit
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pocketflow_otel.guard import failed, quiet, swallowed
 from pocketflow_otel.instrument.self_use import uses_self_for_attributes
@@ -74,6 +74,8 @@ class Watcher(CallHandler):
         """Take note of how the call ended."""
 
 
+H = TypeVar("H", bound=CallHandler)
+
 interrupted: Final[list[CallHandler]] = []
 """Handlers that something came amid the end of. They end at once, or if that is interrupted, too, later."""
 
@@ -92,6 +94,17 @@ def end_interrupted() -> None:
 atexit.register(end_interrupted)
 
 
+def opened(call: H, open_: Callable[..., None], *args: Any) -> H:
+    """Open a handler by `open_(*args)` and return it; end it if anything comes amid that."""
+    try:
+        open_(*args)
+    except BaseException:
+        interrupted.append(call)
+        end_interrupted()
+        raise
+    return call
+
+
 def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame each
     open_: Callable[[Args, Kwargs], CallHandler | None], *, takes_stand_in: bool = False
 ) -> Callable[[Any], Callable[..., Any]]:
@@ -100,7 +113,8 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
     Inside a run that is not recorded nothing is opened at all.
 
     Args:
-        open_: Called with the arguments of a call; `None` lets the call pass.
+        open_: Called with the arguments of a call; `None` lets the call pass. A function of Python:
+            what a callable of C returned would be lost if an interrupt came just then.
         takes_stand_in: Whether functions get another `self`, where the handler has one, and where they
             ask it for attributes alone.
     """
@@ -112,7 +126,7 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
 
         def traced_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:  # noqa: C901
             __tracebackhide__ = True
-            if current_context().get(SCOPE_KEY) is UNTRACED:
+            if current_context().get(SCOPE_KEY) is UNTRACED and not interrupted:
                 return function(*args, **kwargs)
             call = None
             try:
@@ -146,7 +160,7 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
 
         async def awaited_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:  # noqa: C901
             __tracebackhide__ = True
-            if current_context().get(SCOPE_KEY) is UNTRACED:
+            if current_context().get(SCOPE_KEY) is UNTRACED and not interrupted:
                 return await function(*args, **kwargs)
             call = None
             try:

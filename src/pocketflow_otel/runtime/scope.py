@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from opentelemetry.context import create_key
 from opentelemetry.trace import INVALID_SPAN
 
-from pocketflow_otel.runtime.context import current_context
+from pocketflow_otel.runtime.context import current_context, make_current
 from pocketflow_otel.runtime.run_events import Progress
 from pocketflow_otel.semconv import PROGRESS, PROGRESS_DONE, PROGRESS_TOTAL
 from pocketflow_otel.usage.scope_usage import ScopeUsage
@@ -62,14 +62,15 @@ class Scope:
         flows: Flows executed below it so far.
         usage: Usage of its calls; `None` while there is none.
         closed: Whether its usage has been added to its parent's: late usage is its parent's too.
+        outer: The context that was current before it was entered, as long as it has not been left.
         attributes: All that were recorded. The span may have lost some: what a user adds to it, or a
             small limit, puts out the oldest first.
         events: The same of events, up to `MAX_EVENTS`.
     """
 
     __slots__ = (
-        "_progressed", "attributes", "closed", "events", "flows", "kind", "observation", "owner", "parent",
-        "run", "shared", "span", "steps", "usage",
+        "_progressed", "attributes", "closed", "events", "flows", "kind", "observation", "outer",
+        "owner", "parent", "run", "shared", "span", "steps", "usage",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, owner: Any, shared: object, parent: Scope | None, run: Run) -> None:
@@ -84,9 +85,16 @@ class Scope:
         self.flows = 0
         self.usage: ScopeUsage | None = None
         self.closed = False
+        self.outer: Context | None = None
         self.attributes: dict[str, AttributeValue] = {}
         self.events: Sequence[RecordedEvent] = ()
         self._progressed = 0
+
+    def is_around(self, scope: Scope | None) -> bool:
+        """Return whether another scope is this one, or runs in it."""
+        while scope is not None and scope is not self:
+            scope = scope.parent
+        return scope is not None
 
     def is_super_call(self, method: object) -> bool:
         """Return whether a call of the owner's `method` goes on with this scope: `super()._run`."""
@@ -247,6 +255,23 @@ class Untraced:
 
 
 UNTRACED: Final = Untraced()
+
+
+def leave_ended(context: Context) -> Context:
+    """Make current again, and return, what was before scopes that ended without leaving this context.
+
+    A coroutine that is stepped by hand and closed by another thread leaves one behind, and so does an
+    interrupt that is itself interrupted.
+
+    Args:
+        context: The current one.
+    """
+    before = context
+    while (scope := scope_of(before)) is not None and scope.closed and scope.outer is not None:
+        before = scope.outer
+    if before is not context:
+        make_current(before)
+    return before
 
 
 def scope_of(context: Context | None = None) -> Scope | None:

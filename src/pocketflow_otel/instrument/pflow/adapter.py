@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.pflow.step_scope import NodeAttempts, NodeInfo, PflowItemScope, StepScope
 from pocketflow_otel.instrument.pflow.workflow_scope import EngineCall, WorkflowInfo, WorkflowScope
+from pocketflow_otel.instrument.wrapping import opened
 from pocketflow_otel.runtime.scope import Scope, scope_of
 
 if TYPE_CHECKING:
@@ -109,5 +110,4 @@ def open_item(
         return None
     item = PflowItemScope(scope.batch, scope, node, index)
     item.attempts = NodeAttempts(settings.get("max_retries", 1), settings.get("retry_wait", 0.0))
-    item.open(context=context)
-    return item
+    return opened(item, item.open, None, context)

@@ -155,7 +155,7 @@ class AttemptedScope(TracedScope):
 
     def begin_exec(self, method: Any, stand_in: NodeStandIn) -> Any:
         """Take note that `exec` begins; return what runs it: the node's `_exec`, perhaps on its stand-in."""
-        function = bare(getattr(method, "__func__", None))
+        function = bare(method.__func__) if type(method) is MethodType else None
         return method if function is None else MethodType(function, stand_in)
 
     def begin_attempt(self) -> None:

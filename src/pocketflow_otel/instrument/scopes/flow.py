@@ -11,7 +11,7 @@ from pocketflow_otel.instrument.scopes.batch import BatchItem, BatchState
 from pocketflow_otel.instrument.scopes.sequencer import Sequencer, count_visit
 from pocketflow_otel.instrument.scopes.stand_in import BatchFlowStandIn, real
 from pocketflow_otel.instrument.scopes.store_scope import StoreScope
-from pocketflow_otel.instrument.wrapping import Watcher
+from pocketflow_otel.instrument.wrapping import Watcher, opened
 from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def open_round(args: Args, kwargs: Kwargs) -> RoundScope | None:
         return None
     round_ = RoundScope(scope.batch, scope)
     # By position from PocketFlow's releases, by name from the head of its repository.
-    round_.open(kwargs["params"] if "params" in kwargs else next(iter(args[2:]), None))
-    return round_
+    params = kwargs["params"] if "params" in kwargs else next(iter(args[2:]), None)
+    return opened(round_, round_.open, params)
 
 
 def _scope_of_flow(args: Args) -> FlowScope | None:

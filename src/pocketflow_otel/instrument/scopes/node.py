@@ -13,7 +13,7 @@ from pocketflow_otel.instrument.scopes.sequencer import count_visit
 from pocketflow_otel.instrument.scopes.stand_in import NodeStandIn, real
 from pocketflow_otel.instrument.scopes.store_scope import StoreScope
 from pocketflow_otel.instrument.span_scope import Continuation
-from pocketflow_otel.instrument.wrapping import CallHandler, Watcher
+from pocketflow_otel.instrument.wrapping import CallHandler, Watcher, opened
 from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class NodeScope(StoreScope, AttemptedScope):
         self.exec_started = self.run.clock.now()
         self.phase = semconv.EXEC
         if self.batch is not None:  # Its size is not known yet: the wrapper is given the items.
-            return MethodType(method.__func__, stand_in)
+            return MethodType(method.__func__, stand_in) if type(method) is MethodType else method
         return super().begin_exec(method, stand_in)
 
     def begin_post(self) -> None:
@@ -162,8 +162,7 @@ def open_exec(args: Args, kwargs: Kwargs) -> CallHandler | None:
         return None
     if step.batch is not None:
         item = ItemScope(step.batch, step)
-        item.open()
-        return item
+        return opened(item, item.open)
     return Continuation(step) if step.executing else ExecPhase(step)
 
 
