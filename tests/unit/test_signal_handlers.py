@@ -120,7 +120,7 @@ def test_a_limit_passes_a_journal_that_is_begun(
 ) -> None:
     """And leaves neither lock nor file."""
     run = OpenRun("20261122T193012Z-7f3a91c2", "ab" * 16, "cd" * 8, 1, Resource.get_empty())
-    for owner, name in ((fcntl, "flock"), (os, "write")):
+    for owner, name in ((fcntl, "flock"), (os, "getpid"), (os, "write")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, limit(JobTimeout))
             with pytest.raises(JobTimeout):

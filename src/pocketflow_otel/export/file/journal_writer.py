@@ -37,16 +37,16 @@ class JournalWriter:
         self.path, self._file = _create(directory, run.id)
         self.size = 0
         self.broken = False
-        header = journal.Header(
-            run_id=run_files.run_id_of(self.path),
-            trace_id=run.trace_id,
-            root_id=run.root_id,
-            start=run.start,
-            pid=os.getpid(),
-            resource=journal.resource_json(run.resource.attributes),
-            resource_schema_url=run.resource.schema_url,
-        )
         try:
+            header = journal.Header(
+                run_id=run_files.run_id_of(self.path),
+                trace_id=run.trace_id,
+                root_id=run.root_id,
+                start=run.start,
+                pid=os.getpid(),
+                resource=journal.resource_json(run.resource.attributes),
+                resource_schema_url=run.resource.schema_url,
+            )
             self.write(journal.header_line(header))
         except BaseException:
             self.path.unlink(missing_ok=True)
