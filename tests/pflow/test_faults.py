@@ -21,6 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 FEW: Final = {
     "pflow.adapter.begin_batch",
     "pflow.step_scope.NodeAttempts.succeed",
+    "scopes.batch.BatchState.begin",
     "pflow.hooks.Arguments.__init__",
     "pflow.pflow_scope.PflowScope.action_text",
     "scopes.store_scope.StoreScope.take_snapshot",
