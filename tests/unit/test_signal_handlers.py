@@ -124,7 +124,7 @@ def test_a_limit_passes_a_journal_that_is_begun(
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, limit(JobTimeout))
             with pytest.raises(JobTimeout):
-                JournalWriter(tmp_path, run)
+                JournalWriter(tmp_path, run.id).open(run)
         assert (list(tmp_path.iterdir()), lock._held) == ([], set())
 
 

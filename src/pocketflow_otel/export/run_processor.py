@@ -143,6 +143,8 @@ class RunProcessor(SpanProcessor):
                 span.set_attributes(given)  # Ours have them already.
             scope = scope_of(context)
             if scope is not None:
+                if is_ours:
+                    scope.span = span  # An interrupt may keep it from who starts it, and ends it.
                 try:
                     self._started(span, scope.run, scope if is_ours else None)
                 except BaseException:

@@ -40,6 +40,10 @@ class FileName(NamedTuple):
         return self.suffix == _DRAFT
 
 
+PRIVATE: Final = 0o600
+"""The mode of a file that is for the user alone."""
+
+
 def parse_name(name: str) -> FileName | None:
     """Return the parts of a file's name; `None` for a file that is not ours."""
     match = _NAME.fullmatch(name)
@@ -105,4 +109,4 @@ def exists(path: Path) -> bool:
 
 def open_private(path: str | Path, flags: int) -> int:
     """Open a file, as `open(opener=...)` asks for it; a new one is for the user alone."""
-    return os.open(path, flags, 0o600)
+    return os.open(path, flags, PRIVATE)

@@ -71,10 +71,12 @@ class FileView:
 
     def run_started(self, run: OpenRun) -> None:
         try:
-            self._journals[run] = opened = JournalWriter(self._directory.expanduser(), run)
+            opened = self._journals[run] = JournalWriter(self._directory.expanduser(), run.id)
+            opened.open(run)
             run.path = run_files.trace_path(opened.path)
         except (OSError, RuntimeError) as error:
             let_through(error)
+            self._journals.pop(run, None)
             self._warn(f"no trace file in {self._directory}", error)
 
     def span_started(self, run: OpenRun, span: SpanRecord) -> None:

@@ -6,6 +6,7 @@ import os
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
+from pocketflow_otel.guard import let_through
 from pocketflow_otel.traces import journal, lock, run_files
 
 if TYPE_CHECKING:
@@ -21,22 +22,29 @@ class JournalWriter:
 
     Args:
         directory: Where to; made when needed, for the user alone.
-        run: The run.
+        run_id: The run's id.
 
     Attributes:
         path: The journal.
         size: Its bytes.
         broken: Whether a line could not be written; nothing is written after it.
-
-    Raises:
-        OSError: The journal cannot be written.
     """
 
-    def __init__(self, directory: Path, run: OpenRun) -> None:
-        run_files.make_directory(directory)
-        self.path, self._file = _create(directory, run.id)
+    def __init__(self, directory: Path, run_id: str) -> None:
+        self._directory = directory
+        self.path = run_files.journal_path(directory, run_id)
+        self._file = -1
         self.size = 0
-        self.broken = False
+        self.broken = True
+
+    def open(self, run: OpenRun) -> None:
+        """Create the journal. Whoever has the writer can close it then, wherever an interrupt comes.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        run_files.make_directory(self._directory)
+        self.path, self._file = _create(self._directory, run.id)
         try:
             header = journal.Header(
                 run_id=run_files.run_id_of(self.path),
@@ -48,6 +56,7 @@ class JournalWriter:
                 resource_schema_url=run.resource.schema_url,
             )
             self.write(journal.header_line(header))
+            self.broken = False
         except BaseException:
             self.path.unlink(missing_ok=True)
             self.close()
@@ -65,7 +74,10 @@ class JournalWriter:
 
     def close(self) -> None:
         """Let go of the journal: whoever reads it now sees a run that has ended."""
-        lock.release(self._file)
+        try:
+            lock.release(self._file)
+        finally:
+            self._file = -1  # By now it may be the number of another file.
 
 
 def _create(directory: Path, name: str) -> tuple[Path, int]:
@@ -74,15 +86,18 @@ def _create(directory: Path, name: str) -> tuple[Path, int]:
     for stem in chain([name], (f"{name}-{number}" for number in count(2))):
         path = run_files.journal_path(directory, stem)
         if not run_files.exists(run_files.trace_path(path)):
+            opened: list[int] = []
             try:
-                descriptor = run_files.open_private(path, flags)
-            except FileExistsError:
-                continue
-            try:
-                lock.hold(descriptor)
-            except BaseException:
-                os.close(descriptor)
-                path.unlink(missing_ok=True)
+                # In one call of C: an interrupt that comes amid it finds the descriptor in the list.
+                opened.extend(map(os.open, [path], [flags], [run_files.PRIVATE]))
+                lock.hold(opened[0])
+            except BaseException as error:
+                for descriptor in opened:
+                    os.close(descriptor)
+                    path.unlink(missing_ok=True)
+                if isinstance(error, FileExistsError):
+                    let_through(error)
+                    continue
                 raise
-            return path, descriptor
+            return path, opened[0]
     raise AssertionError
