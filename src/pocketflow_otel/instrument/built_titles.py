@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 if TYPE_CHECKING:
     from pocketflow_otel.instrument.titles import Title
 
-_FIRST_SWEEP: Final = 256
+_LOOKS: Final = 2
+"""Flows that are looked after for each that is built: more than one, so that dead ones become fewer."""
 
 _titles: Final[dict[int, tuple[ref[Any], Title]]] = {}
 """By the identity of a flow's successors, which its copies share."""
 
-_sweep_at = _FIRST_SWEEP
-
 
 def keep_title(flow: Any, title: Title) -> None:
     """Remember the title of a flow for as long as it lives."""
-    global _sweep_at
     # No callback of a weak reference: what a signal handler raises in one is lost.
+    for key in list(islice(_titles, _LOOKS)):
+        kept = _titles.pop(key, None)
+        if kept is not None and kept[0]() is not None:
+            _titles[key] = kept  # As the last one.
     _titles[id(flow.__dict__["successors"])] = ref(flow), title
-    if len(_titles) >= _sweep_at:
-        for key, (built, _) in list(_titles.items()):
-            if built() is None:
-                _titles.pop(key, None)
-        _sweep_at = 2 * len(_titles) + _FIRST_SWEEP
 
 
 def title_of(attributes: dict[str, Any]) -> Title:

@@ -43,7 +43,7 @@ def clear_traceback(error: BaseException) -> None:
                 break
             trace = below
         if isinstance(error, RecursionError) and not getattr(error, "__notes__", None):
-            error.add_note(_NOTE.format(limit=sys.getrecursionlimit()))
+            BaseException.add_note(error, _NOTE.format(limit=sys.getrecursionlimit()))
     except Exception as fault:
         failed("shorten a traceback", fault)
 
