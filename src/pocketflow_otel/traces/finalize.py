@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _IN_MEMORY: Final = 4_000_000
-"""Characters of a part of a trace file that are kept in memory; a larger part waits on disk."""
+"""Characters of a part of a trace file that are kept in memory, as UTF-8; a larger part waits on disk."""
 
 _json: Final = partial(json.dumps, ensure_ascii=False)
 
@@ -61,6 +61,7 @@ class _Part:
     """The text of a part: in memory, and if it is large in a file without a name.
 
     Not a `SpooledTemporaryFile`, whose `__del__` is Python: what a signal handler raises there is lost.
+    A lone surrogate, which no collector would take, becomes a `?`.
 
     Args:
         directory: Where the file is.
@@ -68,8 +69,9 @@ class _Part:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._memory: io.StringIO | None = io.StringIO(newline="")
-        self._text: IO[str] = self._memory
+        self._memory: io.BytesIO | None = io.BytesIO()
+        self._text: IO[str] = io.TextIOWrapper(self._memory, "utf-8", errors="replace", newline="")
+        self._length = 0
 
     def __enter__(self) -> Self:
         return self
@@ -79,13 +81,14 @@ class _Part:
 
     def write(self, text: str) -> None:
         self._text.write(text)
-        if self._memory is not None and self._memory.tell() > _IN_MEMORY:
-            # A lone surrogate, which no collector would take, becomes a `?`.
-            self._text = TemporaryFile(  # noqa: SIM115 - `__exit__` closes it
+        self._length += len(text)
+        if self._memory is not None and self._length > _IN_MEMORY:
+            self._text.flush()
+            file = TemporaryFile(  # noqa: SIM115 - `__exit__` closes it
                 "w+", encoding="utf-8", errors="replace", newline="", dir=self._directory
             )
-            self._text.write(self._memory.getvalue())
-            self._memory = None
+            file.buffer.write(self._memory.getvalue())
+            self._text, self._memory = file, None
 
     def copy_to(self, file: IO[str]) -> None:
         self._text.seek(0)
