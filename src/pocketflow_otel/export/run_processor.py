@@ -196,13 +196,13 @@ class RunProcessor(SpanProcessor):
 
     def _ended(self, record: SpanRecord, run: Run, open_run: OpenRun) -> None:
         span_id = int(record.span_id, 16)
-        open_run.spans.discard(span_id)
         calls = [_Call(_ENDING, view.span_ended, (open_run, record)) for view in open_run.views]
         if record.span_id == open_run.root_id:
             calls += (_Call(_ENDING, view.run_ended, (open_run, record), True) for view in open_run.views)
             calls.append(_Call(_ENDING, self._forget, (run, open_run), True))
         self._due.extend(calls)  # All or none, if an interrupt comes.
         self._by_span.pop(span_id, None)
+        open_run.spans.discard(span_id)  # Last: what is in there is forgotten with the run.
 
     def _forget(self, run: Run, open_run: OpenRun) -> None:
         self._runs.pop(run, None)
