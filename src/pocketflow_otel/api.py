@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry.context import attach, create_key, detach, get_current, get_value, set_value
+from opentelemetry.context import create_key, get_value, set_value
 from opentelemetry.propagate import get_global_textmap, inject
 
 from pocketflow_otel import semconv
 from pocketflow_otel.guard import guard, logger
+from pocketflow_otel.runtime.context import current_context, entered
 from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.usage.payloads import read_usage
 from pocketflow_otel.usage.totals import Call
@@ -56,23 +57,17 @@ def using(
         semconv.TAGS: None if tags is None else tuple(tags),
         semconv.METADATA: None if metadata is None else json.dumps(dict(metadata), ensure_ascii=False),
     }
-    attributes = {**user_attributes(get_current())}
+    attributes = {**user_attributes(current_context())}
     attributes.update((name, value) for name, value in given.items() if value is not None)
-    token = attach(set_value(_ATTRIBUTES_KEY, attributes))
-    try:
+    with entered(set_value(_ATTRIBUTES_KEY, attributes)):
         yield
-    finally:
-        detach(token)
 
 
 @contextmanager
 def run_name(name: str) -> Iterator[None]:
     """Name the runs started in the block: the name of their root flow's span and trace file."""
-    token = attach(set_value(_NAME_KEY, name))
-    try:
+    with entered(set_value(_NAME_KEY, name)):
         yield
-    finally:
-        detach(token)
 
 
 def record_usage(

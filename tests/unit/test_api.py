@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.context import get_current
+from opentelemetry.context import _RUNTIME_CONTEXT, get_current
 from pocketflow import AsyncFlow, AsyncNode, BatchNode, Flow, Node
 
 from pocketflow_otel import run_name, using
@@ -184,3 +184,19 @@ def test_the_inner_name_of_a_run_wins() -> None:
     assert captured.tree() == (
         "invoke_workflow inner\n  invoke_node Step\ninvoke_workflow outer\n  invoke_node Step"
     )
+
+
+@pytest.mark.parametrize("block", [lambda: using(session_id="chat-7"), lambda: run_name("a run")])
+def test_what_comes_amid_the_end_of_a_block_is_not_swallowed_by_opentelemetry(
+    block: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its `detach` logs whatever is raised in it, and the context stays."""
+
+    def raises(token: object) -> None:
+        raise TimeoutError
+
+    before = get_current()
+    monkeypatch.setattr(_RUNTIME_CONTEXT, "detach", raises)
+    with block():
+        assert get_current() is not before
+    assert get_current() is before

@@ -7,13 +7,14 @@ user's, too.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as _api
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.context import Context
 
@@ -30,6 +31,25 @@ else:  # An implementation of somebody else's, by `OTEL_PYTHON_CONTEXT`.
     current_context, make_current = _runtime.get_current, _runtime.attach
 
 _SUPPRESSED: Final = _api._SUPPRESS_INSTRUMENTATION_KEY
+
+
+@contextmanager
+def entered(context: Context) -> Iterator[None]:
+    """Make a context current for the block.
+
+    A generator that is closed from elsewhere ends in the context of who closes it, which is left alone.
+    """
+    before = current_context()
+    make_current(context)
+    closed = False
+    try:
+        yield
+    except GeneratorExit:
+        closed = True
+        raise
+    finally:
+        if not closed or current_context() is context:
+            make_current(before)
 
 
 def is_suppressed(context: Context) -> bool:
