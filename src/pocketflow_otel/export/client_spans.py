@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import SpanProcessor
 
 from pocketflow_otel.guard import guard
+from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.semconv import SCOPE_NAME
 from pocketflow_otel.usage import pricing
@@ -60,7 +60,7 @@ class ClientUsageProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         with _WATCHING:
             of = span.instrumentation_scope
-            scope = scope_of(get_current() if parent_context is None else parent_context)
+            scope = scope_of(current_context() if parent_context is None else parent_context)
             if scope is None or (of is not None and of.name == SCOPE_NAME):
                 return
             parent = self._open.get(span.parent.span_id) if span.parent is not None else None

@@ -14,12 +14,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import SpanProcessor
 
 from pocketflow_otel.api import user_attributes
 from pocketflow_otel.export.span_records import record_of
 from pocketflow_otel.guard import guard
+from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.run_id import make_run_id
 from pocketflow_otel.runtime.scope import scope_of
 from pocketflow_otel.semconv import SCOPE_NAME
@@ -135,7 +135,7 @@ class RunProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         with _STARTING:
-            context = get_current() if parent_context is None else parent_context
+            context = current_context() if parent_context is None else parent_context
             maker = span.instrumentation_scope
             is_ours = maker is not None and maker.name == SCOPE_NAME
             given = user_attributes(context)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.instrument.bindings import CallSite, CodeInfo, code_of
+from pocketflow_otel.pocketflow_names import FLOWS
 from pocketflow_otel.user_code import is_installed
 
 if TYPE_CHECKING:
@@ -70,8 +71,6 @@ _RUNS: Final = frozenset({"run", "run_async"})
 _ORCHESTRATE: Final = frozenset({"_orch", "_orch_async"})
 _CHAINS: Final = frozenset({"__init__", "__new__", "__call__"})
 _OURS: Final = frozenset({"pocketflow", "pocketflow_otel"})
-
-_FLOWS: Final = frozenset({"Flow", "BatchFlow", "AsyncFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow"})
 
 
 @lru_cache(maxsize=1024)
@@ -162,7 +161,7 @@ def _builds_one(code: CodeInfo, call: CallSite | None) -> bool:
     """Return whether a function's code builds one flow and no other."""
     if call is None or call.repeated:
         return False
-    constructors = {*_FLOWS, call.function} - {""}
+    constructors = {*FLOWS, call.function} - {""}
     return sum(other.function in constructors for other in code.calls.values()) <= 1
 
 
@@ -233,7 +232,7 @@ def _title_of_receiver(frame: FrameType) -> Title | None:
     if call is None or call.function not in _RUNS:
         return None
     sources = [source for source in code.calls.values() if call.receiver in source.bound]
-    builders = {source.function for source in sources} - _FLOWS
+    builders = {source.function for source in sources}.difference(FLOWS)
     if len(builders) == 1 and (name := _built_by(builders.pop())):
         return name, len(sources) == 1 and sources[0].bare
     name = _first_specific([call.receiver]) if sources else ""  # Else an argument, say, of a helper.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from opentelemetry.context import get_current
-
 from pocketflow_otel.instrument.tracebacks import clear_traceback
 from pocketflow_otel.runtime.context import current_context, make_current
 
@@ -27,7 +25,7 @@ def propagating_executor(executor: type[Executor]) -> type[Executor]:
     class ContextExecutor(executor):  # type: ignore[misc,valid-type]
         def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
             return super().submit(  # type: ignore[no-any-return]
-                traced_by_pocketflow_otel, get_current(), fn, *args, **kwargs
+                traced_by_pocketflow_otel, current_context(), fn, *args, **kwargs
             )
 
     ContextExecutor.__name__ = executor.__name__

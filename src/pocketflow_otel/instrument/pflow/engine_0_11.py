@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry.context import get_current
-
 from pocketflow_otel.instrument.pflow import shared_state
 from pocketflow_otel.instrument.pflow.adapter import EngineAdapter, begin_batch, open_item
 from pocketflow_otel.instrument.pflow.context_propagation import ContextBound
@@ -14,6 +12,7 @@ from pocketflow_otel.instrument.pflow.hooks import Hook
 from pocketflow_otel.instrument.pflow.step_scope import Gate, NodeInfo, StepScope, calls_in
 from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowInfo
 from pocketflow_otel.instrument.span_scope import TracedScope
+from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Engine011Adapter(EngineAdapter):
 
 def _begin_parallel(call: Arguments) -> None:
     begin_batch(call)
-    call["execute_single_fn"] = ContextBound(call["execute_single_fn"], get_current())
+    call["execute_single_fn"] = ContextBound(call["execute_single_fn"], current_context())
 
 
 def _open_item(call: Arguments) -> CallHandler | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from opentelemetry.context import get_current
-
 from pocketflow_otel.instrument.pflow import shared_state
 from pocketflow_otel.instrument.pflow.adapter import EngineAdapter, begin_batch, open_item
 from pocketflow_otel.instrument.pflow.hooks import Hook
 from pocketflow_otel.instrument.pflow.pflow_scope import PflowScope
 from pocketflow_otel.instrument.pflow.step_scope import NodeInfo
 from pocketflow_otel.instrument.pflow.workflow_scope import WorkflowInfo
+from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def _chain(wrapper: Any) -> Iterator[Any]:
 
 
 def _begin_parallel(call: Arguments) -> None:
-    _contexts[call["self"]] = get_current()
+    _contexts[call["self"]] = current_context()
 
 
 def _open_item(call: Arguments) -> CallHandler | None:
