@@ -66,7 +66,8 @@ CONFIG = Config(
 WRAPPERS = {"_subclassed", "_begin_batch", "_see_failure", "clear_traceback"}
 """Functions that hold guards, and do nothing outside of them."""
 
-CALLED_BY_USERS = {"progress", "record_usage", "run_name", "using"}
+CALLED_BY_USERS = {"entered", "progress", "record_usage", "run_name", "using"}
+"""And what stands for the block of `run_name` and `using`."""
 
 
 class Fault(Exception):
