@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.guard import guard, quiet
+from pocketflow_otel.instrument.tracebacks import is_ours
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.user_code import own_place, place_name
 
@@ -27,9 +27,6 @@ _SAYS_NOTHING: Final = ("unhandled errors in a TaskGroup", "Exceptions from Trio
 """Messages of groups that a library made."""
 
 _CHAINING: Final = guard("tell the causes of an error")
-
-_PACKAGE: Final = f"{os.sep}pocketflow_otel{os.sep}"
-_OURS: Final = (f"{_PACKAGE}instrument{os.sep}", f"{_PACKAGE}runtime{os.sep}")
 
 
 def type_name(cls: type) -> str:
@@ -129,11 +126,7 @@ def _own_traceback(error: BaseException) -> traceback.TracebackException:
 
 def _without_ours(stack: traceback.StackSummary) -> traceback.StackSummary:
     """Leave our wrappers out of what is shown: they are in every frame, and never the cause."""
-    return traceback.StackSummary.from_list([frame for frame in stack if not _is_ours(frame.filename)])
-
-
-def _is_ours(file: str) -> bool:
-    return any(part in file for part in _OURS)
+    return traceback.StackSummary.from_list([frame for frame in stack if not is_ours(frame.filename)])
 
 
 def place_of(error: BaseException) -> str:
@@ -153,5 +146,5 @@ def _frames(error: BaseException) -> list[tuple[str, int]]:
     return [
         (file, line)
         for frame, line in traceback.walk_tb(error.__traceback__)
-        if not _is_ours(file := frame.f_code.co_filename)
+        if not is_ours(file := frame.f_code.co_filename)
     ]

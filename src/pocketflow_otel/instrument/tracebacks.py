@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from pathlib import PurePath
+from typing import Final
 
 from pocketflow_otel.guard import failed
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-_PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
+_PACKAGE: Final = str(PurePath((lambda: None).__code__.co_filename).parents[1]) + os.sep
+"""As tracebacks have it, which need not be where the module is: compiled without its source, or bundled."""
 _PROGRAMS: Final = _PACKAGE + "cli" + os.sep
 """Where the demo's own nodes are: what a user may look at."""
 
@@ -34,7 +32,7 @@ def clear_traceback(error: BaseException) -> None:
         while trace is not None:
             below = trace.tb_next
             cleared = False
-            while below is not None and _is_ours(below):
+            while below is not None and is_ours(below.tb_frame.f_code.co_filename):
                 cleared |= below.tb_frame.f_code.co_name == outermost
                 below = below.tb_next
             if below is not trace.tb_next:
@@ -48,6 +46,6 @@ def clear_traceback(error: BaseException) -> None:
         failed("shorten a traceback", fault)
 
 
-def _is_ours(trace: TracebackType) -> bool:
-    file = trace.tb_frame.f_code.co_filename
+def is_ours(file: str) -> bool:
+    """Return whether the code of a frame stands in this package: never where an error comes from."""
     return file.startswith(_PACKAGE) and not file.startswith(_PROGRAMS)
