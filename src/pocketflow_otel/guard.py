@@ -28,6 +28,13 @@ _getsignal: Final[Callable[[int], object]] = getattr(signal.getsignal, "__wrappe
 _INNER: Final = ("__func__", "func", "__wrapped__", "_self_wrapper")
 """Where methods, partials, wrappers and those of wrapt keep the function they call."""
 
+traceback_of: Final[Callable[[BaseException], TracebackType | None]] = BaseException.__dict__[
+    "__traceback__"
+].__get__
+_context_of: Final = BaseException.__dict__["__context__"].__get__
+_set_context: Final = BaseException.__dict__["__context__"].__set__
+# A user's exception may have members of these names, which may raise.
+
 _reported: set[str] = set()
 
 
@@ -150,11 +157,11 @@ def _is_of_program(error: Exception) -> bool:
         return True
     found = _error_of_handler(error)
     if found is not None and found is not error:
-        context = found.__context__
+        context = _context_of(found)
         try:
             raise found
         finally:
-            found.__context__ = context  # As it was: `error` is none of the program's.
+            _set_context(found, context)  # As it was: `error` is none of the program's.
     return found is not None
 
 
@@ -162,13 +169,13 @@ def _error_of_handler(error: BaseException) -> BaseException | None:
     """Return what a signal handler raised below the frame that caught `error`: that, or what led to it."""
     found: BaseException | None = error
     outer: list[FrameType] = []
-    while found is not None and found.__traceback__ is not None:
-        frames = [frame for frame, _ in walk_tb(found.__traceback__)]
+    while found is not None and (trace := traceback_of(found)) is not None:
+        frames = [frame for frame, _ in walk_tb(trace)]
         if outer and not _contains(outer, frames[0]):
             return None  # It was caught above us: `error` only came while the program dealt with it.
         if _has_handler(frames):
             return found
-        outer, found = frames, found.__context__
+        outer, found = frames, _context_of(found)
     return None
 
 

@@ -398,6 +398,45 @@ def test_what_a_library_made_of_it_passes_as_it_was_raised(
     assert raised.value.__context__ is None
 
 
+class Unreadable(Exception):
+    """Raises when it is asked where it was raised, or meanwhile what."""
+
+    def refuse(self) -> None:
+        raise RuntimeError
+
+    __traceback__ = __context__ = property(refuse)  # type: ignore[assignment]
+
+
+def raised_by(call: Callable[[], None]) -> type[Exception] | None:
+    try:
+        call()
+    except Exception as error:
+        return type(error)  # pytest cannot look at it either.
+    return None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_error_of_the_programs_may_refuse_to_be_looked_at(
+    way: Callable[[], None], handle: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limit(number: int, frame: object) -> None:
+        raise Unreadable
+
+    handle(limit)
+    monkeypatch.setitem(globals(), "interrupted", interrupted_in_a_library)
+    assert raised_by(way) is Unreadable
+
+
+def test_an_error_of_ours_is_swallowed_whatever_the_program_deals_with() -> None:
+    def fails() -> None:
+        try:
+            raise Unreadable
+        except Unreadable:
+            fail("open a span", KeyError())
+
+    assert raised_by(fails) is None
+
+
 def test_an_error_of_ours_while_the_program_deals_with_a_limit_is_ours(
     handle: Callable[[Any], None], caplog: pytest.LogCaptureFixture
 ) -> None:

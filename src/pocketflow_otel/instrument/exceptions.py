@@ -6,7 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
-from pocketflow_otel.guard import guard, quiet
+from pocketflow_otel.guard import guard, quiet, traceback_of
 from pocketflow_otel.instrument.tracebacks import is_ours
 from pocketflow_otel.store.redaction import shorten
 from pocketflow_otel.user_code import own_place, place_name
@@ -109,7 +109,7 @@ def exception_attributes(error: BaseException, *, masked: bool) -> dict[str, Att
         attributes[semconv.EXCEPTION_MESSAGE] = message_of(error, masked=False)
         with _CHAINING:  # Its cause and its notes are the user's, and may raise.
             lines = list(_own_traceback(error).format())
-    lines = lines or _without_ours(traceback.extract_tb(error.__traceback__)).format()
+    lines = lines or _without_ours(traceback.extract_tb(traceback_of(error))).format()
     stacktrace = shorten("".join(lines)[-MAX_STACKTRACE:], MAX_STACKTRACE)
     return {**attributes, semconv.EXCEPTION_STACKTRACE: stacktrace}
 
@@ -145,6 +145,6 @@ def _frames(error: BaseException) -> list[tuple[str, int]]:
     """Return file and line of each frame but ours, the innermost last."""
     return [
         (file, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
+        for frame, line in traceback.walk_tb(traceback_of(error))
         if not is_ours(file := frame.f_code.co_filename)
     ]

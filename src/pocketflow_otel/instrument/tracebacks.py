@@ -7,7 +7,7 @@ import sys
 from pathlib import PurePath
 from typing import Final
 
-from pocketflow_otel.guard import failed
+from pocketflow_otel.guard import failed, traceback_of
 
 _PACKAGE: Final = str(PurePath((lambda: None).__code__.co_filename).parents[1]) + os.sep
 """As tracebacks have it, which need not be where the module is: compiled without its source, or bundled."""
@@ -27,7 +27,7 @@ def clear_traceback(error: BaseException) -> None:
     them has been cleared. A `RecursionError` gets a note that says what allows more.
     """
     try:
-        trace = error.__traceback__
+        trace = traceback_of(error)
         outermost = trace.tb_frame.f_code.co_name if trace is not None else ""
         while trace is not None:
             below = trace.tb_next
