@@ -8,6 +8,7 @@ import copy
 import ctypes
 import inspect
 import pickle
+import pydoc
 import re
 import sys
 import threading
@@ -268,6 +269,7 @@ def test_a_descriptor_for_an_own_run() -> None:
 
         assert {type(method).__module__ for method in replaced} == {"pocketflow_otel.instrument.patching"}
         assert (OwnRun._run, OwnExec._exec) == (own_run, own_exec)
+        assert OwnRun()._run.__func__ is not own_run
         assert b"pocketflow_otel" not in pickle.dumps(copy.deepcopy(OwnRun()))
 
 
@@ -278,6 +280,7 @@ def test_wrappers_on_pocketflow() -> None:
         (pocketflow.Flow, "__init__"),
         (pocketflow.BatchFlow, "_orch"),
     ]
+    own = set(vars(pocketflow.BaseNode))
     bare = [getattr(cls, name) for cls, name in names]
     with capture_spans():
         traced = [getattr(cls, name) for cls, name in names]
@@ -288,6 +291,9 @@ def test_wrappers_on_pocketflow() -> None:
         assert [method.__qualname__ for method in traced] == [method.__qualname__ for method in bare]
         assert [method.__wrapped__ for method in traced] == bare
         assert not {method.__code__ for method in traced} & {method.__code__ for method in bare}
+        assert [name for name in vars(pocketflow.BaseNode) if name not in own] == ["__init_subclass__"]
+        assert "BaseNode.__init_subclass__" in repr(pocketflow.BaseNode.__init_subclass__)
+        assert "pocketflow_otel" not in pydoc.render_doc(OwnRun)
 
 
 # Exceptions
@@ -333,14 +339,15 @@ def test_modules_and_warning_filters(tmp_path: Path) -> None:
         tmp_path,
         "import sys, warnings\n"
         "print(*[name for name in ('opentelemetry', 'pocketflow_otel') if name in sys.modules])\n"
+        "print(*[name for finder in sys.meta_path if (name := type(finder).__name__) != 'type'])\n"
         "print(*warnings.filters, sep='\\n')\n",
     )
 
-    assert (bare[0], traced[0]) == ("", "opentelemetry pocketflow_otel")
-    added = [line for line in traced[1:] if line not in bare]
+    assert (bare[:2], traced[:2]) == (["", ""], ["opentelemetry pocketflow_otel", "ImportHooks"])
+    added = [line for line in traced[2:] if line not in bare]
     assert added
     assert all("opentelemetry" in line for line in added)
-    assert [line for line in bare[1:] if line not in traced] == []
+    assert [line for line in bare[2:] if line not in traced] == []
 
 
 def test_python_by_its_full_path(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def is_whole(classes: Mapping[str, type]) -> bool:
 
 def builds_on(cls: type, classes: Mapping[str, type]) -> bool:
     """Return whether a class is one of the classes, or inherits from one."""
-    return not set(cls.__mro__).isdisjoint(classes.values())
+    return any(base is known for base in cls.__mro__ for known in classes.values())
 
 
 def newly_defined(classes: Mapping[str, type], known: Mapping[str, type]) -> dict[str, type]:

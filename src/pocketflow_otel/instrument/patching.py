@@ -16,7 +16,7 @@ import inspect
 from itertools import count
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from pocketflow_otel.guard import guard
 
@@ -45,6 +45,9 @@ class HiddenMethod:
     """
 
     __slots__ = ("__dict__", "applies", "original", "patches", "replacement")
+
+    # Who copies the signature of what a class defines, as mocks with `autospec` do, sees a function.
+    __class__ = property(lambda _self: FunctionType)
 
     def __init__(
         self,
@@ -127,7 +130,8 @@ class Patches:
     def __init__(self) -> None:
         self.active = True
         self._id = next(_ids)
-        self._classes: WeakSet[type | ModuleType] = WeakSet()
+        # By identity: a metaclass may have classes that cannot be hashed.
+        self._classes: WeakValueDictionary[int, type | ModuleType] = WeakValueDictionary()
         self._added: list[tuple[type, str, object]] = []
         self._swapped: list[tuple[ModuleType, str, object, object]] = []
 
@@ -154,7 +158,7 @@ class Patches:
         found, patches = _replaced(cls.__dict__.get(name))
         if type(found) is not FunctionType:
             return
-        self._classes.add(cls)
+        self._classes[id(cls)] = cls
         if patches == self._id:
             return  # a class built from another's dict, as dataclass(slots=True) does
         # Of other patches only what somebody put back after they were undone is ever met.
@@ -185,7 +189,7 @@ class Patches:
         """Replace the classmethod `name` that `cls` itself defines by one of `make(function)`."""
         found, patches = _replaced(cls.__dict__.get(name))
         if type(found) is classmethod and patches != self._id:
-            self._classes.add(cls)
+            self._classes[id(cls)] = cls
             function = found.__func__
             setattr(cls, name, HiddenHook(functools.wraps(function)(make(function)), found, self._id))
 
@@ -209,7 +213,7 @@ class Patches:
         for added, name, value in self._added:
             if added.__dict__.get(name) is value:
                 delattr(added, name)
-        for cls in list(self._classes):
+        for cls in list(self._classes.values()):
             for name, value in list(cls.__dict__.items()):
                 original, patches = _replaced(value)
                 if patches is not None and original is not None:
@@ -245,7 +249,7 @@ class SubclassPatcher:
         if "__init_subclass__" in self._root.__dict__:
             self._patches.replace_hook(self._root, "__init_subclass__", self._hook)
         else:
-            self._patches.add_hook(self._root, "__init_subclass__", self._subclassed)
+            self._patches.add_hook(self._root, "__init_subclass__", self._subclassed())
 
     def _patch(self, cls: type) -> None:
         if not self._patches.active:
@@ -255,10 +259,18 @@ class SubclassPatcher:
             if base is not self._root and issubclass(base, self._root):  # Its hook may not call ours.
                 self._patches.replace_hook(base, "__init_subclass__", self._hook)
 
-    def _subclassed(self, cls: type, /, **kwargs: Any) -> None:
-        super(self._root, cls).__init_subclass__(**kwargs)  # type: ignore[arg-type]
-        with _PATCHING:
-            self._patch(cls)
+    def _subclassed(self) -> Callable[..., None]:
+        """Return a hook for a class without one of its own: it has that of `object`, or of a mixin."""
+
+        def __init_subclass__(cls: type, /, **kwargs: Any) -> None:  # noqa: N807 - its name is shown
+            super(self._root, cls).__init_subclass__(**kwargs)  # type: ignore[arg-type]
+            with _PATCHING:
+                self._patch(cls)
+
+        __init_subclass__.__module__ = self._root.__module__  # Of it, help() shows all this.
+        __init_subclass__.__qualname__ = f"{self._root.__qualname__}.__init_subclass__"
+        __init_subclass__.__doc__ = object.__init_subclass__.__doc__
+        return __init_subclass__
 
     def _hook(self, function: Callable[..., None]) -> Callable[..., None]:
         def wrapper(cls: type, /, **kwargs: Any) -> None:

@@ -90,14 +90,15 @@ class PocketFlowPatcher:
         classes = {name: cls for name in _METHODS if isinstance(cls := vars(module).get(name), type)}
         runs = any(_has(cls, name) for cls in classes.values() for name in ("_run", "_run_async"))
         self.classes: dict[str, type] = classes if runs else {}
-        self._own = frozenset(self.classes.values())
+        # By identity: a metaclass of the user's may have classes that cannot be hashed.
+        self._own = set(map(id, self.classes.values()))
         # What nodes and flows inherit from: `BaseNode`, if that is what they do.
         self._nodes = self._bases(*_METHODS)
         self._flows = self._bases("Flow", "AsyncFlow")
         self._batch_nodes = self._bases("BatchNode", "AsyncBatchNode", "AsyncParallelBatchNode")
         self._batch_flows = self._bases("BatchFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow")
         self._parallel = self._bases("AsyncParallelBatchNode", "AsyncParallelBatchFlow")
-        self._non_writing = frozenset(cls for cls in self._own if not _may_write(cls))
+        self._non_writing = {id(cls) for cls in self.classes.values() if not _may_write(cls)}
         self._patchers = [SubclassPatcher(cls, self._patches, self._patch_class) for cls in self._nodes]
 
     def _bases(self, *names: str) -> tuple[type, ...]:
@@ -120,7 +121,7 @@ class PocketFlowPatcher:
         self._flow_tracer.enabled = True
         for cls in self._flows:
             self._patches.replace(cls, "__init__", self._title_wrapper, hidden=_is_of_main(cls))
-        for cls in self._own:
+        for cls in self.classes.values():
             open_ = open_batch if issubclass(cls, self._batch_nodes) else open_exec
             wrap = call_wrapper(open_, takes_stand_in=True)
             self._patches.replace(cls, "_exec", wrap, hidden=_is_of_main(cls))
@@ -140,7 +141,7 @@ class PocketFlowPatcher:
         own_exec = self._has_own_exec(cls)
         own_prep = issubclass(cls, self._batch_flows) and self._has_own_run(cls)
         for base in cls.__mro__:  # mixins define methods too
-            if base in self._own:
+            if id(base) in self._own:
                 self._replace(base, "_run", self._step_wrapper, hidden=_is_of_main(base))
                 continue
             self._replace(base, "_run", self._own_step_wrapper, hidden=True)
@@ -154,7 +155,7 @@ class PocketFlowPatcher:
     def _is_overridden(self, cls: type, name: str) -> bool:
         """Return whether a class has a method from elsewhere than PocketFlow itself."""
         home = next((base for base in cls.__mro__ if name in base.__dict__), None)
-        return home is not None and home not in self._own
+        return home is not None and id(home) not in self._own
 
     def _has_own_exec(self, cls: type) -> bool:
         return self._is_overridden(cls, "_exec")
@@ -176,7 +177,7 @@ class PocketFlowPatcher:
             if self._flow_tracer.enabled:
                 with _NAMING:
                     cls = type(flow)
-                    if cls in self._own or says_nothing(cls.__name__):  # Else the class is a name.
+                    if id(cls) in self._own or says_nothing(cls.__name__):  # Else the class is a name.
                         keep_title(flow, title_when_built(sys._getframe(1)))
 
         return wrapper
@@ -218,7 +219,7 @@ class PocketFlowPatcher:
         cls = type(node)
         scope.open(
             context,
-            is_framework_class=cls in self._own,
+            is_framework_class=id(cls) in self._own,
             framework_loop_only=all(self._is_as_released(cls, name) for name in _ORCHESTRATION),
             framework_routing=self._is_as_released(cls, "get_next_node"),
             parallel=self._parallel_mode(node, self._batch_flows),
@@ -230,7 +231,7 @@ class PocketFlowPatcher:
 
     def _is_as_released(self, cls: type, name: str) -> bool:
         """Return whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""
-        return next((base in self._non_writing for base in cls.__mro__ if name in base.__dict__), True)
+        return next((id(base) in self._non_writing for base in cls.__mro__ if name in base.__dict__), True)
 
 
 def _is_of_main(cls: type) -> bool:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -79,6 +79,14 @@ def test_a_replacement_looks_like_what_it_replaces(patches: Patches) -> None:
         __name__,
         original,
     )
+
+
+def test_a_mock_with_a_methods_signature_is_bound_as_the_method_is(patches: Patches) -> None:
+    patches.replace(Child, "run", loud, hidden=True)
+    with patch.object(Child, "run", autospec=True, side_effect=Child.run) as run:
+        assert Child().run(2) == ["child 2", "base 2"]
+    assert [type(argument) for argument in run.call_args.args] == [Child, int]
+    assert Child().run(2) == ["loud", "child 2", "base 2"]
 
 
 def test_a_method_is_not_replaced_twice(patches: Patches) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pytest
@@ -239,6 +240,28 @@ def test_the_hook_that_generic_classes_share_stays() -> None:
 
     with capture_spans():
         assert Generic.__dict__.get("__init_subclass__") is hook
+
+
+def test_classes_that_cannot_be_hashed_are_traced() -> None:
+    class ByName(type):
+        def __eq__(cls, other: object) -> bool:  # And no `__hash__`.
+            return isinstance(other, type) and cls.__name__ == other.__name__
+
+    with capture_spans() as captured:
+
+        class Own(Node, metaclass=ByName):
+            def _exec(self, prep_res: object) -> object:
+                return self.exec(prep_res)
+
+            def exec(self, prep_res: object) -> int:
+                return 1
+
+            def _run(self, shared: Store) -> object:
+                return super()._run(shared)
+
+        Own().run({})
+    assert type(Own.__dict__["_run"]) is FunctionType
+    assert captured.tree("pocketflow.node.attempts") == "invoke_node Own attempts=1"
 
 
 def test_a_class_that_cannot_be_changed_is_no_harm(caplog: pytest.LogCaptureFixture) -> None:
