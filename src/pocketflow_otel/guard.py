@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import CodeType, FrameType, TracebackType
+    from typing import TypeGuard
 
 logger: Final = logging.getLogger("pocketflow_otel")
 
@@ -95,7 +96,7 @@ class quiet:  # noqa: N801 - reads as a statement, too: `with quiet(OSError):`
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        return isinstance(exc, self._types) and not _is_of_program(exc)
+        return exc is not None and issubclass(type(exc), self._types) and not _is_of_program(exc)
 
 
 def swallowed(place: str, error: BaseException) -> bool:
@@ -107,7 +108,7 @@ def swallowed(place: str, error: BaseException) -> bool:
         place: What our code was doing, in words that finish "could not ...".
         error: Caught in the function that calls this.
     """
-    if not isinstance(error, Exception) or _is_of_program(error) or _strict:
+    if not is_exception(error) or _is_of_program(error) or _strict:
         return False
     _report(place, error)
     return True
@@ -132,6 +133,11 @@ def let_through(error: Exception) -> None:
         raise error
 
 
+def is_exception(error: BaseException | None) -> TypeGuard[Exception]:
+    """Return whether `except Exception` catches it; `isinstance` would ask its `__class__`."""
+    return issubclass(type(error), Exception)
+
+
 def set_strict(strict: bool) -> None:
     """Let guards re-raise (tests) or swallow (the default), and forget what was reported."""
     global _strict
@@ -148,12 +154,12 @@ def _report(place: str, error: Exception) -> None:
             )
 
 
-def _is_of_program(error: Exception) -> bool:
+def _is_of_program(error: BaseException) -> bool:
     """Return whether the program is to see an error: it asked for it, or a signal handler raised it.
 
     Where a library dealt with what the handler raised, and failed meanwhile, that is raised in its place.
     """
-    if isinstance(error, PassThroughError):
+    if issubclass(type(error), PassThroughError):
         return True
     found = _error_of_handler(error)
     if found is not None and found is not error:

@@ -193,7 +193,7 @@ class TracedScope(Scope, CallHandler):
         interrupted may be ended from anywhere: a context that this was not entered in is left alone.
         """
         if self.outer is not None:
-            elsewhere = isinstance(self.error, GeneratorExit) or self in interrupted
+            elsewhere = issubclass(type(self.error), GeneratorExit) or self in interrupted
             if not elsewhere or current_context() is self._context or self.is_around(scope_of()):
                 make_current(self.outer)
                 self.outer = None

@@ -40,7 +40,7 @@ def clear_traceback(error: BaseException) -> None:
             if cleared:
                 break
             trace = below
-        if isinstance(error, RecursionError) and not getattr(error, "__notes__", None):
+        if issubclass(type(error), RecursionError) and not getattr(error, "__notes__", None):
             BaseException.add_note(error, _NOTE.format(limit=sys.getrecursionlimit()))
     except Exception as fault:
         failed("shorten a traceback", fault)

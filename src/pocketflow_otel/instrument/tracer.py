@@ -202,6 +202,6 @@ class UntracedCall(Watcher):
         make_current(self._context)
 
     def see_end(self, error: BaseException | None) -> None:
-        elsewhere = isinstance(error, GeneratorExit) or self in interrupted
+        elsewhere = issubclass(type(error), GeneratorExit) or self in interrupted
         if not elsewhere or current_context() is self._context:
             make_current(self._outer)

@@ -13,6 +13,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.guard import is_exception
 from pocketflow_otel.instrument.exceptions import message_of, place_of, type_name
 from pocketflow_otel.instrument.scopes.stand_in import NodeStandIn, real
 from pocketflow_otel.instrument.span_scope import Continuation, TracedScope
@@ -193,7 +194,7 @@ class Pass(Continuation[AttemptedScope]):
         return super().enter()
 
     def see_end(self, error: BaseException | None) -> None:
-        if isinstance(error, Exception):
+        if is_exception(error):
             self._scope.pass_failed(error)
 
 
@@ -208,7 +209,7 @@ class Attempt(Watcher):
         scope.begin_attempt()
 
     def see_end(self, error: BaseException | None) -> None:
-        if isinstance(error, Exception):
+        if is_exception(error):
             self._scope.attempt_failed(error)
         self._scope.attempts.open = False
 

@@ -6,6 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.guard import is_exception
 from pocketflow_otel.instrument.scopes.attempts import AttemptedScope, Attempts
 from pocketflow_otel.instrument.span_scope import TracedScope
 from pocketflow_otel.runtime.run_events import BatchBegun, ItemUntraced
@@ -143,7 +144,7 @@ class ItemScope(BatchItem, AttemptedScope):
         error = self.error
         if error is None:
             self.attempts.succeed(self)
-        elif self.attempts.open and isinstance(error, Exception):
+        elif self.attempts.open and is_exception(error):
             self.attempts.fail(self, error)
         if self.attempts.fallback and error is None:
             with self.run.lock:

@@ -6,6 +6,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel import semconv
+from pocketflow_otel.guard import is_exception
 from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.scopes.attempts import AttemptedScope, Attempts
 from pocketflow_otel.instrument.scopes.batch import BatchState, ItemScope
@@ -107,7 +108,7 @@ class NodeScope(StoreScope, AttemptedScope):
         attributes: dict[str, AttributeValue] = {}
         self._describe_phases(attributes)
         if self.batch is None:
-            if self.attempts.open and isinstance(error, Exception):
+            if self.attempts.open and is_exception(error):
                 self.attempts.fail(self, error)
             self.attempts.describe(self, attributes, error)
         else:

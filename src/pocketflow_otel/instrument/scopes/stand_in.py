@@ -11,7 +11,7 @@ import sys
 from operator import attrgetter, methodcaller
 from typing import Any, Final
 
-from pocketflow_otel.guard import failed, traceback_of
+from pocketflow_otel.guard import failed, is_exception, traceback_of
 
 _WATCHING: Final = "follow a step"
 _FALLBACKS: Final = frozenset({"exec_fallback", "exec_fallback_async"})
@@ -120,7 +120,7 @@ def _see_failure(stand_in: NodeStandIn, name: str) -> None:
     """
     try:
         error = sys.exc_info()[1]
-        trace = traceback_of(error) if isinstance(error, Exception) else None
+        trace = traceback_of(error) if is_exception(error) else None
         if trace is not None and trace.tb_frame is sys._getframe(2):
             _scope_of(stand_in).attempt_failed(error)
             if name in _FALLBACKS:
