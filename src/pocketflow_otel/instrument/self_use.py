@@ -16,6 +16,10 @@ _SUPER: Final = 2
 """`super` stands before its two arguments."""
 
 
+_PHASES: Final = {"prep": 0, "prep_async": 0, "_exec": 1, "post": 2, "post_async": 2}
+"""What runs a step, and in which order."""
+
+
 def uses_self_for_attributes(function: Callable[..., Any]) -> bool:
     """Return whether a method asks its `self` for attributes, and does nothing else with it.
 
@@ -28,6 +32,19 @@ def uses_self_for_attributes(function: Callable[..., Any]) -> bool:
     """
     code = function.__code__
     return bool(code.co_argcount) and _only_attributes(code, code.co_varnames[0])
+
+
+def asks_in_order(function: Callable[..., Any]) -> bool:
+    """Return whether a method asks for `prep`, `_exec` and `post` as they run: for each when it is its turn.
+
+    >>> def in_order(self): done = self._exec(None); return self.post(done)
+    >>> def beforehand(self): return self.post(self._exec(None))
+    >>> asks_in_order(in_order), asks_in_order(beforehand)
+    (True, False)
+    """
+    ops = dis.get_instructions(function)
+    asked = [_PHASES[op.argval] for op in ops if op.opname in _ATTRIBUTES and op.argval in _PHASES]
+    return asked == sorted(asked)
 
 
 def _only_attributes(code: CodeType, name: str) -> bool:

@@ -13,7 +13,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pocketflow_otel.guard import failed, quiet, swallowed
-from pocketflow_otel.instrument.self_use import uses_self_for_attributes
+from pocketflow_otel.instrument.self_use import asks_in_order, uses_self_for_attributes
 from pocketflow_otel.instrument.tracebacks import clear_traceback
 from pocketflow_otel.runtime.context import current_context
 from pocketflow_otel.runtime.scope import SCOPE_KEY, UNTRACED
@@ -116,13 +116,13 @@ def call_wrapper(  # noqa: C901, PLR0915 - two functions that must be one frame 
         open_: Called with the arguments of a call; `None` lets the call pass. A function of Python:
             what a callable of C returned would be lost if an interrupt came just then.
         takes_stand_in: Whether functions get another `self`, where the handler has one, and where they
-            ask it for attributes alone.
+            ask it for attributes alone, in the order in which a step goes.
     """
 
     # Two functions that differ by `await`, and whose names stand in tracebacks. On the good path a
     # `try` costs nothing; whatever else stands here is paid for at each step.
     def make(function: Callable[..., Any]) -> Callable[..., Any]:  # noqa: C901, PLR0915
-        replaces_self = takes_stand_in and uses_self_for_attributes(function)
+        replaces_self = takes_stand_in and uses_self_for_attributes(function) and asks_in_order(function)
 
         def traced_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:  # noqa: C901
             __tracebackhide__ = True

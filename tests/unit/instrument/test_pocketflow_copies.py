@@ -113,6 +113,61 @@ def test_async_nodes_that_inherit_from_nothing_else_are_traced(tmp_path: Path) -
     assert captured.tree() == "invoke_node AsyncNode"
 
 
+RUN = "return self.post(shared, None, self._exec(self.prep(shared)))"
+"""The phases of a step in one line: its methods are asked for in another order than they run."""
+
+
+@pytest.mark.parametrize("phase", ["prep", "exec", "post"])
+@pytest.mark.parametrize(
+    "run",
+    [
+        RUN,
+        "prepared = self.prep(shared); return self.post(shared, prepared, self._exec(prepared))",
+        "done = self._exec(self.prep(shared)); return self.post(shared, None, done)",
+    ],
+    ids=["one expression", "post before exec", "exec before prep"],
+)
+def test_the_phase_that_fails_in_a_copy_is_told(tmp_path: Path, run: str, phase: str) -> None:
+    def fails(self: Any, *received: object) -> None:
+        raise ArithmeticError
+
+    with capture_spans() as captured:
+        module = imported(tmp_path, STEP.replace(RUN, run) + NODE + FLOW)
+        with pytest.raises(ArithmeticError):
+            type("Fails", (module.Node,), {phase: fails})().run({})
+
+    (step,) = captured.spans
+    assert step.attributes is not None
+    assert step.attributes["pocketflow.error.phase"] == phase
+
+
+HELPED = """
+class Node(BaseNode):
+    max_retries = 2
+    def _attempt(self, prep_res): return self.exec(prep_res)
+    def exec_fallback(self, prep_res, error): return "fallen back"
+    def _exec(self, prep_res):
+        for self.cur_retry in range(self.max_retries):
+            try: return self._attempt(prep_res)
+            except Exception as error:
+                if self.cur_retry == self.max_retries - 1: return self.exec_fallback(prep_res, error)
+                self.wait = 0
+"""
+
+
+def test_attempts_that_a_helper_of_a_copy_makes_are_counted_where_they_fail(tmp_path: Path) -> None:
+    def fails(self: Any, prep_res: object) -> None:
+        raise ValueError(self.cur_retry)
+
+    with capture_spans() as captured:
+        module = imported(tmp_path, STEP + HELPED + FLOW)
+        type("Fails", (module.Node,), {"exec": fails})().run({})
+
+    assert captured.tree("pocketflow.node.attempts", "pocketflow.node.fallback") == (
+        "invoke_node Fails attempts=2 fallback=True"
+    )
+
+
 def test_the_items_of_a_copys_batches_have_spans(tmp_path: Path) -> None:
     with capture_spans() as captured:
         module = imported(tmp_path, STEP + NODE + BATCH)

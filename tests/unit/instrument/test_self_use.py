@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pocketflow
 import pytest
 
-from pocketflow_otel.instrument.self_use import uses_self_for_attributes
+from pocketflow_otel.instrument.self_use import asks_in_order, uses_self_for_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +193,8 @@ def test_a_function_without_parameters_of_its_own_has_no_self() -> None:
     ],
     ids=lambda method: method.__qualname__,
 )
-def test_the_methods_of_pocketflow_that_run_a_node_ask_for_attributes_alone(
+def test_the_methods_of_pocketflow_that_run_a_node_ask_for_attributes_alone_and_in_order(
     method: Callable[..., Any],
 ) -> None:
     assert uses_self_for_attributes(method)
+    assert asks_in_order(method)

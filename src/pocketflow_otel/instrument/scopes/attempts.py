@@ -168,6 +168,12 @@ class AttemptedScope(TracedScope):
         if self.attempts.open:
             self.attempts.fail(self, error)
 
+    def attempt_caught(self, error: Exception) -> None:
+        """Take note of what PocketFlow caught: that of an attempt, also where a copy's helper made it."""
+        if self.executing and not self.attempts.open and error is not self.attempts.error:
+            self.begin_attempt()
+        self.attempt_failed(error)
+
     def begin_fallback(self) -> None:
         """Take note that `exec_fallback` is called."""
         self.attempts.falling_back = True

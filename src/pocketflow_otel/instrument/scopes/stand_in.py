@@ -122,7 +122,7 @@ def _see_failure(stand_in: NodeStandIn, name: str) -> None:
         error = sys.exc_info()[1]
         trace = traceback_of(error) if is_exception(error) else None
         if trace is not None and trace.tb_frame is sys._getframe(2):
-            _scope_of(stand_in).attempt_failed(error)
+            _scope_of(stand_in).attempt_caught(error)
             if name in _FALLBACKS:
                 _scope_of(stand_in).begin_fallback()
     except Exception as fault:
