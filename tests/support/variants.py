@@ -17,6 +17,7 @@ import warnings
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -196,4 +197,5 @@ def _pass_by_keyword(module: ModuleType) -> None:
         module.AsyncParallelBatchFlow: {"_run_async": run_parallel_flow},
     }.items():
         for name, method in methods.items():
-            setattr(cls, name, method)
+            parts = method.__code__, vars(module), name, method.__defaults__, method.__closure__
+            setattr(cls, name, FunctionType(*parts))  # As if the module itself had it.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketflow_otel.guard import guard
 from pocketflow_otel.instrument.built_titles import keep_title
 from pocketflow_otel.instrument.main_classes import MAIN_MODULES
+from pocketflow_otel.instrument.naming import attributes_of
 from pocketflow_otel.instrument.patching import Patches, SubclassPatcher, original_of
 from pocketflow_otel.instrument.scopes.attempts import Pass, open_attempt, open_fallback
 from pocketflow_otel.instrument.scopes.flow import FlowScope, open_prep, open_round
@@ -32,7 +33,7 @@ from pocketflow_otel.instrument.wrapping import call_wrapper
 from pocketflow_otel.runtime.scope import scope_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from opentelemetry.context import Context
@@ -45,6 +46,9 @@ _NAMING: Final = guard("name a flow")
 
 _ORCHESTRATION: Final = ("_run", "_run_async", "_orch", "_orch_async", "get_next_node")
 """Methods of a flow in which a user's own code could write to the store between two nodes."""
+
+_ROUTING: Final = frozenset({"_orch", "_orch_async", "get_next_node"})
+"""Those of them that find the next node."""
 
 _NAMES: Final = frozenset({
     "AsyncNode", "RuntimeError", "_exec", "_orch", "_orch_async", "_run", "_run_async", "asyncio", "copy",
@@ -98,7 +102,9 @@ class PocketFlowPatcher:
         self._batch_nodes = self._bases("BatchNode", "AsyncBatchNode", "AsyncParallelBatchNode")
         self._batch_flows = self._bases("BatchFlow", "AsyncBatchFlow", "AsyncParallelBatchFlow")
         self._parallel = self._bases("AsyncParallelBatchNode", "AsyncParallelBatchFlow")
-        self._non_writing = {id(cls) for cls in self.classes.values() if not _may_write(cls)}
+        self._non_writing = {
+            id(method): method for cls in self.classes.values() for method in _non_writing(cls)
+        }
         self._patchers = [SubclassPatcher(cls, self._patches, self._patch_class) for cls in self._nodes]
 
     def _bases(self, *names: str) -> tuple[type, ...]:
@@ -216,12 +222,12 @@ class PocketFlowPatcher:
         if isinstance(scope, NodeScope):
             scope.open(context, parallel=self._parallel_mode(node, self._batch_nodes))
             return
-        cls = type(node)
+        own_code = [name for name in _ORCHESTRATION if not self._is_as_released(node, name)]
         scope.open(
             context,
-            is_framework_class=id(cls) in self._own,
-            framework_loop_only=all(self._is_as_released(cls, name) for name in _ORCHESTRATION),
-            framework_routing=self._is_as_released(cls, "get_next_node"),
+            is_framework_class=id(type(node)) in self._own,
+            framework_loop_only=not own_code,
+            framework_routing=_ROUTING.isdisjoint(own_code),
             parallel=self._parallel_mode(node, self._batch_flows),
         )
 
@@ -229,9 +235,12 @@ class PocketFlowPatcher:
         cls = type(node)
         return issubclass(cls, self._parallel) if issubclass(cls, batch) else None
 
-    def _is_as_released(self, cls: type, name: str) -> bool:
-        """Return whether `cls` has `name` from PocketFlow itself, as it was released, or has none."""
-        return next((id(base) in self._non_writing for base in cls.__mro__ if name in base.__dict__), True)
+    def _is_as_released(self, flow: Any, name: str) -> bool:
+        """Return whether a flow has `name` from PocketFlow itself, as it was released, or has none."""
+        if name in attributes_of(flow):
+            return False
+        found = next((base.__dict__[name] for base in type(flow).__mro__ if name in base.__dict__), None)
+        return found is None or id(original_of(found)) in self._non_writing
 
 
 def _is_of_main(cls: type) -> bool:
@@ -252,10 +261,16 @@ def _has(cls: type, name: str) -> bool:
     return any(type(base.__dict__.get(name)) is FunctionType for base in cls.__mro__)
 
 
-def _may_write(cls: type) -> bool:
-    """Return whether a class's own orchestration could write to the store, by what its code names."""
-    methods = [cls.__dict__.get(name) for name in _ORCHESTRATION]
-    return any(_writes(method.__code__) for method in methods if type(method) is FunctionType)
+def _non_writing(cls: type) -> Iterator[FunctionType]:
+    """Yield those methods of a class's own orchestration that cannot write to the store, by their code.
+
+    What somebody has put in their place is none of them.
+    """
+    for method in map(cls.__dict__.get, _ORCHESTRATION):
+        if type(method) is not FunctionType or method.__globals__.get("__name__") != cls.__module__:
+            continue
+        if not _writes(method.__code__):
+            yield method
 
 
 def _writes(code: CodeType) -> bool:

@@ -55,7 +55,7 @@ class FlowScope(StoreScope, Sequencer):
         Args:
             context: Where the flow is a run of its own; else `None`.
             is_framework_class: Whether its class is one of PocketFlow's.
-            framework_loop_only: Whether its class orchestrates nodes by PocketFlow's own code.
+            framework_loop_only: Whether it orchestrates nodes by PocketFlow's own code.
             framework_routing: Whether nothing but PocketFlow's own code finds the next node.
             parallel: How a batch flow runs its rounds; `None` for other flows.
         """
