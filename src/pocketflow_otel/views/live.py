@@ -106,10 +106,12 @@ class LiveRenderer:
         wait: float,
         place: str = "",
         item: int | None = None,
+        phase: str = semconv.EXEC,
     ) -> Iterator[Line]:
         """Yield the line of an attempt that failed and will be repeated, after `wait` seconds.
 
-        `item` is the index of a batch item, where that has no span of its own.
+        `item` is the index of a batch item, where that has no span of its own; `phase` is where in the
+        step it failed.
         """
         yield from self._due_lines(time)
         entry = self._open.get(span_id)
@@ -122,7 +124,7 @@ class LiveRenderer:
         if batch is not None and self._is_repeated(entry, batch, time, which, error + place):
             return
         yield from self._start_line(entry)
-        message = cut(escape(error), wording.MAX_MESSAGE) + wording.where(semconv.EXEC, place)
+        message = cut(escape(error), wording.MAX_MESSAGE) + wording.where(phase, place)
         waiting = f"waiting {wait:g}s" if wait else ""
         sentence = wording.attempt_failed(attempt, max_attempts, message, waiting)
         yield self._line(entry, time, RETRIED, Part(sentence))

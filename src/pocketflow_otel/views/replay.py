@@ -50,6 +50,7 @@ def event_lines(renderer: LiveRenderer, span: SpanRecord, event: EventRecord) ->
             error=wording.raised_by(event),
             wait=attributes[semconv.ATTEMPT_WAIT],
             place=str(attributes.get(semconv.ATTEMPT_PLACE, "")),
+            phase=str(attributes.get(semconv.ATTEMPT_PHASE, semconv.EXEC)),
         )
     if event.name == semconv.ACTION_UNMATCHED:
         action, known = str(attributes[semconv.UNMATCHED_ACTION]), attributes[semconv.UNMATCHED_KNOWN]

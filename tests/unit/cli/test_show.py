@@ -155,6 +155,23 @@ def test_replay_tells_what_the_live_view_told(failed: Path) -> None:
     assert lines[-2].startswith("FAILED at Last.post · 0.00s · 3 steps (2 ok, 1 failed)")
 
 
+def test_replay_tells_in_which_phase_an_attempt_failed(tmp_path: Path) -> None:
+    class Again(pocketflow.Node):  # type: ignore[misc]
+        def _run(self, shared: dict[str, Any]) -> object:
+            try:
+                return super()._run(shared)
+            except ConnectionError:
+                return super()._run(shared)
+
+        def post(self, shared: dict[str, Any], prep_res: object, exec_res: object) -> None:
+            if shared.setdefault("tries", 1) == 1:
+                shared["tries"] = 2
+                raise ConnectionError("busy")
+
+    (path,) = save(tmp_path, Again())
+    assert "↻ attempt 1 failed: ConnectionError: busy in post (test_show.py" in printed("replay", path)
+
+
 @pytest.mark.parametrize("speed", [1, 4])
 def test_replay_keeps_the_tempo(failed: Path, monkeypatch: pytest.MonkeyPatch, speed: int) -> None:
     told = [line["elapsed"] for line in json.loads(run("replay", failed, "--json").stdout)]

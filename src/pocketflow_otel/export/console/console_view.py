@@ -98,6 +98,7 @@ class ConsoleView:
                     wait=event.wait,
                     place=event.place,
                     item=event.item,
+                    phase=event.phase,
                 )
                 self._show(run, lines)
                 if self.mode == "live" and renderer.has_pending_lines:

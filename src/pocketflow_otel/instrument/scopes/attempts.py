@@ -8,12 +8,14 @@ known not to be the error of the step.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.guard import is_exception
+from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.exceptions import message_of, place_of, type_name
 from pocketflow_otel.instrument.scopes.stand_in import NodeStandIn, real
 from pocketflow_otel.instrument.span_scope import Continuation, TracedScope
@@ -67,29 +69,38 @@ class Attempts:
         return self.count >= self.max_attempts(owner)
 
     def begin(self, scope: AttemptedScope) -> None:
-        """Take note of an attempt that begins."""
+        """Take note of an attempt that begins; a fallback that asks once more is still the fallback."""
+        if self.falling_back:
+            return
+        if self.untold:
+            self.go_on(scope)
+        self.count += 1
+        self.open = True
+        self.error = None
+
+    def go_on(self, scope: AttemptedScope) -> None:
+        """Take note that what seemed to be the last attempt was not."""
+        self.falling_back = False
         if self.untold:  # The node repeats itself, in a way of its own: nobody knows how often.
             failure, when = self.failed[-1]
             self.failed[-1] = replace(failure, max=0), when
             self._publish_last(scope)
-        self.count += 1
-        self.open = True
-        self.falling_back = False
-        self.error = None
 
     def fail(self, scope: AttemptedScope, error: Exception, phase: str = semconv.EXEC) -> None:
         """Take note of an attempt that failed."""
         self.open = False
         self.error = error
-        last = self.is_last(scope.owner, error)
+        # PocketFlow tries `exec` again, and nothing else: where the node does, nobody knows how often.
+        limit = self.max_attempts(scope.owner) if phase == semconv.EXEC else 0
+        last = not limit or self.is_last(scope.owner, error)
         failure = AttemptFailed(
             attempt=self.count,
-            max=int(self.max_attempts(scope.owner)),
+            max=int(limit) if self.count <= limit <= sys.maxsize else 0,
             error_type=type_name(type(error)),
             message=message_of(error, masked=scope.flow_tracer.config.mask_errors),
             place=place_of(error),
             item=getattr(scope, "index", None),
-            wait=0.0 if last else float(self.wait(scope.owner)),
+            wait=0.0 if last else _seconds(self.wait(scope.owner)),
             phase=phase,
         )
         del self.failed[_MAX_EVENTS - 1 :]  # The first ones, and always the last.
@@ -184,6 +195,7 @@ class AttemptedScope(TracedScope):
 
     def begin_pass(self) -> None:
         """Take note that the node's `_run` begins, perhaps once more."""
+        self.attempts.go_on(self)
 
     def pass_failed(self, error: Exception) -> None:
         """Take note of what the node's `_run` raised, which may be repeated."""
@@ -202,6 +214,20 @@ class Pass(Continuation[AttemptedScope]):
     def see_end(self, error: BaseException | None) -> None:
         if is_exception(error):
             self._scope.pass_failed(error)
+
+
+class Retry(Continuation[AttemptedScope]):
+    """A call of a node's `_exec` within its exec phase: `super()._exec`, or by its own fallback."""
+
+    __slots__ = ("_falling_back",)
+
+    def __init__(self, scope: AttemptedScope) -> None:
+        super().__init__(scope)
+        self._falling_back = scope.attempts.falling_back
+
+    def see_end(self, error: BaseException | None) -> None:
+        if error is not None:  # The fallback in it gave no result; it may be repeated.
+            self._scope.attempts.falling_back = self._falling_back
 
 
 class Attempt(Watcher):
@@ -233,6 +259,8 @@ class Fallback(Watcher):
     def see_end(self, error: BaseException | None) -> None:
         if error is None:
             self._scope.attempts.succeed(self._scope)
+        else:
+            self._scope.attempts.falling_back = False
 
 
 def open_attempt(args: Args, kwargs: Kwargs) -> Attempt | None:
@@ -280,5 +308,10 @@ def _attributes(failure: AttemptFailed) -> dict[str, AttributeValue]:
 
 
 def _number(owner: Any, name: str, default: float) -> float:
-    value = owner.__dict__.get(name, default)
+    value = naming.attributes_of(owner).get(name, default)
     return value if type(value) in (int, float) else default
+
+
+def _seconds(wait: float) -> float:
+    """Return the seconds of a wait that ends; 0 of any other."""
+    return float(wait) if 0 < wait <= sys.float_info.max else 0.0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel import semconv
 from pocketflow_otel.guard import is_exception
 from pocketflow_otel.instrument import naming
-from pocketflow_otel.instrument.scopes.attempts import AttemptedScope, Attempts
+from pocketflow_otel.instrument.scopes.attempts import AttemptedScope, Attempts, Retry
 from pocketflow_otel.instrument.scopes.batch import BatchState, ItemScope
 from pocketflow_otel.instrument.scopes.sequencer import count_visit
 from pocketflow_otel.instrument.scopes.stand_in import NodeStandIn, real
@@ -65,8 +66,8 @@ class NodeScope(StoreScope, AttemptedScope):
             semconv.NODE_CLASS: type(node).__name__,
             semconv.NODE_VISIT: count_visit(node, self.parent),
         }
-        max_retries = node.__dict__.get("max_retries")
-        if type(max_retries) is int:
+        max_retries = object.__getattribute__(node, "__dict__").get("max_retries")
+        if type(max_retries) is int and max_retries <= sys.maxsize:
             attributes[semconv.NODE_MAX_RETRIES] = max_retries
         if parallel is not None:
             self.batch = BatchState(parallel=parallel)
@@ -80,6 +81,7 @@ class NodeScope(StoreScope, AttemptedScope):
         return stand_in
 
     def begin_pass(self) -> None:
+        super().begin_pass()
         self.phase = semconv.PREP
         self.prep_started = self.run.clock.now()
         self.exec_started = self.exec_ended = 0
@@ -164,7 +166,7 @@ def open_exec(args: Args, kwargs: Kwargs) -> CallHandler | None:
     if step.batch is not None:
         item = ItemScope(step.batch, step)
         return opened(item, item.open)
-    return Continuation(step) if step.executing else ExecPhase(step)
+    return Retry(step) if step.executing else ExecPhase(step)
 
 
 def open_batch(args: Args, kwargs: Kwargs) -> CallHandler | None:

@@ -30,6 +30,6 @@ def count_visit(node: Any, within: Scope | None) -> int:
     """
     if not isinstance(within, Sequencer):
         return 1
-    key = id(node.__dict__.get("successors", node))
+    key = id(object.__getattribute__(node, "__dict__").get("successors", node))
     visit = within.visits[key] = within.visits.get(key, 0) + 1
     return visit

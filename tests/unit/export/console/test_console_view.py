@@ -223,6 +223,35 @@ slowest Guess 0.20s (50%)
     assert console_output(lambda: flow.run({})) == expected
 
 
+def test_a_node_that_repeats_itself_tells_where_each_attempt_failed() -> None:
+    class Again(Step):
+        def prep(self, shared: Any) -> None:
+            self.fail_at("prep", shared)
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            self.fail_at("post", shared)
+
+        def fail_at(self, phase: str, failures: list[str]) -> None:
+            if failures and failures[0] == phase:
+                raise ConnectionError(failures.pop(0) and "busy")
+
+        def _run(self, shared: Any) -> Any:
+            while True:
+                with suppress(ConnectionError):
+                    return super()._run(shared)
+
+    expected = """\
+  0.00s → Save                                                  run 20261122T193012Z-00000000
+  0.00s ↻ attempt 1 failed: ConnectionError: busy in prep (test_console_view.py)
+  0.00s ↻ attempt 2 failed: ConnectionError: busy in prep (test_console_view.py)
+  0.10s ↻ attempt 3 failed: ConnectionError: busy in post (test_console_view.py)
+  0.20s ✓ Save 0.20s  → default  4 attempts
+ok  0.20s · 1 step
+"""
+    run = Again("Save", 0.1, max_retries=2).run
+    assert console_output(lambda: run(["prep", "prep", "post"])) == expected
+
+
 def test_a_failure_names_the_node_and_the_phase_it_began_in() -> None:
     fetch, embed = Step("Fetch", 0.03), Step("Embed", 0.01, lambda shared: shared["chunks"])
     fetch >> named(pocketflow.Flow(start=embed), "index")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from pocketflow import AsyncNode, Node
@@ -96,6 +97,105 @@ def test_what_failed_before_a_fallback_is_told_though_post_fails_too() -> None:
         failed(1, 1, wait=0.0),
         ("exception", {"exception.type": "ValueError", "exception.message": "no idea"}),
     ]
+
+
+def test_a_fallback_that_asks_once_more_is_still_the_fallback() -> None:
+    class AsksItself(Flaky):
+        def exec_fallback(self, prep_res: object, exc: Exception) -> object:
+            return self.exec(prep_res)
+
+    class Repeats(Flaky):
+        def exec_fallback(self, prep_res: object, exc: Exception) -> object:
+            return self._exec(prep_res)
+
+    class RepeatsLater(AsyncNode):
+        calls = 0
+
+        async def exec_async(self, prep_res: object) -> str:
+            self.calls += 1
+            if self.calls < 3:
+                raise ConnectionError(f"no answer to call {self.calls}")
+            return "answer"
+
+        async def exec_fallback_async(self, prep_res: object, exc: Exception) -> object:
+            return await self._exec(prep_res)
+
+    with capture_spans() as captured:
+        AsksItself(2, max_retries=2).run({})
+        Repeats(2, max_retries=2).run({})
+        asyncio.run(RepeatsLater(max_retries=2).run_async({}))
+    assert captured.tree(ATTEMPTS, FALLBACK).splitlines() == [
+        "invoke_node AsksItself attempts=2 fallback=True",
+        "invoke_node Repeats attempts=2 fallback=True",
+        "invoke_node RepeatsLater attempts=2 fallback=True",
+    ]
+    both = [failed(1, 2, wait=0.0), failed(2, 2, wait=0.0)]
+    assert [events(span) for span in captured.spans] == [both] * 3
+
+
+def test_what_a_fallback_could_not_save_may_be_tried_again() -> None:
+    class Around(Flaky):
+        def _exec(self, prep_res: object) -> object:
+            while True:
+                with suppress(ConnectionError):
+                    return super()._exec(prep_res)
+
+    class Alone(Flaky):
+        def _exec(self, prep_res: object) -> object:
+            while True:
+                try:
+                    return self.exec(prep_res)
+                except ConnectionError as error:
+                    with suppress(ConnectionError):
+                        return self.exec_fallback(prep_res, error)
+
+    class Whole(Flaky):
+        def _run(self, shared: Store) -> object:
+            while True:
+                with suppress(ConnectionError):
+                    return super()._run(shared)
+
+    with capture_spans() as captured:
+        for kind in (Around, Alone, Whole):
+            kind(3, max_retries=1).run({})
+    assert captured.tree(ATTEMPTS, FALLBACK).splitlines() == [
+        "invoke_node Around attempts=4",
+        "invoke_node Alone attempts=4",
+        "invoke_node Whole attempts=4",
+    ]
+    assert [[own["max"] for _, own in events(span)] for span in captured.spans] == [[0, 0, 0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"max_retries": 2}, [(2, 0.0), (0, 0.0), (0, 0.0)]),
+        ({"max_retries": float("inf")}, [(0, 0.0)] * 3),
+        ({"max_retries": 10**30}, [(0, 0.0)] * 3),
+        ({"max_retries": 9, "wait": float("inf")}, [(9, 0.0)] * 3),
+        ({"max_retries": 9, "wait": float("nan")}, [(9, 0.0)] * 3),
+        ({"max_retries": 9, "wait": 10**400}, [(9, 0.0)] * 3),
+    ],
+)
+def test_a_loop_of_its_own_tells_what_can_be_said_of_its_limits(
+    limits: dict[str, float], told: list[tuple[int, float]]
+) -> None:
+    class Loops(Flaky):
+        def _exec(self, prep_res: object) -> object:
+            while True:
+                try:
+                    return self.exec(prep_res)
+                except ConnectionError as error:
+                    if self.calls == 3:
+                        return self.exec_fallback(prep_res, error)
+
+        def exec_fallback(self, prep_res: object, exc: Exception) -> str:
+            return "no idea"
+
+    with capture_spans() as captured:
+        Loops(3, **limits).run({})
+    recorded = events(captured.one("invoke_node Loops"))
+    assert [(own["max"], own["wait_seconds"]) for _, own in recorded] == told
 
 
 def test_many_attempts_are_all_counted_and_the_first_and_the_last_told() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import enum
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pocketflow import AsyncFlow, AsyncNode, BatchNode, Flow, Node
@@ -169,6 +169,24 @@ def test_an_action_with_no_edge_is_told_with_those_there_are() -> None:
     assert events(captured.one("invoke_node step")) == [
         ("pocketflow.action.unmatched", {"action": "lost", "known": ("found", "default")})
     ]
+
+
+def test_a_node_is_asked_for_no_attribute_that_pocketflow_does_not_ask_for() -> None:
+    class Tells(Node):
+        def __getattribute__(self, name: str) -> Any:
+            asked.append(name)
+            return super().__getattribute__(name)
+
+        def exec(self, prep_res: object) -> None:
+            if object.__getattribute__(self, "cur_retry") == 0:
+                raise ConnectionError
+
+    asked: list[str] = []
+    Flow(start=Tells(max_retries=2)).run({})
+    bare, asked = asked, []
+    with capture_spans() as captured:
+        Flow(start=Tells(max_retries=2)).run({})
+    assert (asked, len(captured.spans)) == (bare, 2)
 
 
 def test_a_node_on_its_own_leads_nowhere() -> None:
