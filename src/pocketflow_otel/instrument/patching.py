@@ -23,6 +23,7 @@ from pocketflow_otel.guard import guard
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
+    from typing import Self
 
 
 _PATCHING: Final = guard("instrument a class")
@@ -32,54 +33,59 @@ _REPLACES: Final = "__pocketflow_otel_replaces__"
 _ids: Final = count()
 
 
-class HiddenMethod:
+class HiddenMethod(functools.partial[Any]):
     """A method's replacement that the calls of instances find, and nobody else.
 
-    Who takes it from the class's own dict to wrap it has what looks and is called like the function.
+    Who takes it from the class's own dict, or from a method of an instance, to wrap or to pickle it, has
+    what looks and is called like the function. It is called without a frame of its own.
 
     Args:
         original: What the class defines.
         replacement: What is called instead.
         patches: The id of the `Patches` that it belongs to.
-        applies: Tells by an instance's class whether it finds the replacement; every one does by default.
+        applies: Tells by an instance's class whether it finds the replacement, of a method that is no
+            private one; every one finds it by default.
     """
 
-    __slots__ = ("__dict__", "applies", "original", "patches", "replacement")
+    __slots__ = ("applies", "original", "patches")
 
-    # Who copies the signature of what a class defines, as mocks with `autospec` do, sees a function.
-    __class__ = property(lambda _self: FunctionType)
-
-    def __init__(
-        self,
+    def __new__(
+        cls,
         original: Any,
         replacement: Callable[..., Any],
         patches: int,
         applies: Callable[[type], bool] | None = None,
-    ) -> None:
-        self.__dict__.update(__module__=original.__module__, __doc__=original.__doc__)
-        self.applies = applies
-        self.original = original
-        self.replacement = replacement
-        self.patches = patches
+    ) -> Self:
+        made = super().__new__(cls, replacement)
+        values = {
+            "original": original,
+            "patches": patches,
+            "applies": applies,
+            "__module__": original.__module__,  # Others are looked for on the original, these on the class.
+            "__doc__": original.__doc__,
+        }
+        for name, value in values.items():
+            object.__setattr__(made, name, value)
+        return made
+
+    # Mocks with `autospec` copy the signature of functions alone, and pickles of them have what is in here.
+    __class__ = property(lambda _self: FunctionType)
+    __dict__ = property(lambda self: self.original.__dict__)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None:
             return self.original
-        applies = self.applies is None or self.applies(type(instance))
-        return MethodType(self.replacement if applies else self.original, instance)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.replacement(*args, **kwargs)
+        if self.applies is None:
+            return MethodType(self.func, instance)
+        # A method that people send to other processes: this is in pickles what the original is. To private
+        # ones it would be a loss, for Python 3.11 counts its call among the frames of the recursion limit.
+        return MethodType(self if self.applies(type(instance)) else self.original, instance)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.original, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # Who edits a function in place, as `%autoreload` does, means the original.
-        if name.startswith("__") and name != "__dict__":
-            setattr(self.original, name, value)
-        else:
-            object.__setattr__(self, name, value)
+        setattr(self.original, name, value)  # Who edits a function in place, as `%autoreload` does, means it.
 
     def __reduce__(self) -> tuple[Any, ...]:
         return copy.copy, (self.original,)  # A copy of a function is the function.

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import Mock, patch
 
+import cloudpickle
+import dill
 import pytest
 
 from pocketflow_otel.instrument.patching import Patches
@@ -153,6 +155,13 @@ def test_a_bound_method_can_be_pickled_and_copied(patches: Patches) -> None:
     bound = Base().run
     copies = (pickle.loads(pickle.dumps(bound)), copy.deepcopy(bound), copy.copy(bound))
     assert [copied() for copied in copies] == [["loud", "base 1"]] * 3
+
+
+@pytest.mark.parametrize("way", [cloudpickle, dill], ids=lambda way: way.__name__)
+def test_a_bound_method_is_sent_to_other_processes_as_the_original(patches: Patches, way: Any) -> None:
+    patches.replace(Base, "run", loud, hidden=True, applies=lambda cls: cls is Base)
+    assert way.loads(way.dumps(Base().run))() == ["base 1"]
+    assert (Base().run(), Heir().run()) == (["loud", "base 1"], ["base 1"])
 
 
 def test_a_coroutine_function_stays_one(patches: Patches) -> None:
