@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
+from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -65,7 +65,7 @@ class OpenRun:
     views: tuple[View, ...] = ()
     spans: set[int] = field(default_factory=set)
     path: Path | None = None
-    now: Callable[[], int] = time.time_ns
+    now: Callable[[], int] = time_ns
 
 
 class View(Protocol):
@@ -237,11 +237,11 @@ class RunProcessor(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait for what views do in the background."""
-        deadline = time.monotonic() + timeout_millis / 1000
+        deadline = monotonic() + timeout_millis / 1000
         done = True
         for view in self.views:
             with _ENDING:
-                done &= view.flush(max(deadline - time.monotonic(), 0.0))
+                done &= view.flush(max(deadline - monotonic(), 0.0))
         return done
 
     def shutdown(self) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
+from time import sleep
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.guard import let_through, quiet
@@ -58,7 +58,7 @@ def _lock(descriptor: int) -> None:
                 return
             if attempt == _TRIES - 1:
                 raise
-            time.sleep(_PAUSE)
+            sleep(_PAUSE)
         else:
             return
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.instrumented import Ask, Store, Talk
+from tests.support.outputs import show
 
 from pocketflow_otel.runtime.clock import RunClock
 from pocketflow_otel.testing import capture_spans
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
 HOUR = 3600 * 10**9
+CLOCKS = ("time", "monotonic", "perf_counter")
 
 
 def test_a_clock_begins_at_the_time_of_day_and_follows_the_monotonic_one() -> None:
@@ -44,3 +51,35 @@ def test_a_clock_that_is_set_amid_a_run_makes_no_step_of_hours(
     assert all(0 <= end - start < HOUR // 2 for start, end in times)
     assert begun < ended
     assert all(root[0] <= start <= end <= root[1] for start, end in times)
+
+
+def test_the_clocks_that_a_program_is_tested_with_are_asked_by_the_program_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import time
+
+    def asked(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def clock(*args: Any) -> Any:
+            callers.append((name, sys._getframe(1).f_globals["__name__"]))
+            return real(*args)
+
+        return clock
+
+    callers: list[tuple[str, str]] = []
+    with capture_spans(fixed=False) as captured:
+        show(captured.provider, console="live", file="all", directory=tmp_path)
+        for name in (
+            "time",
+            "time_ns",
+            "monotonic",
+            "monotonic_ns",
+            "perf_counter",
+            "perf_counter_ns",
+            "sleep",
+        ):
+            monkeypatch.setattr(time, name, asked(name, getattr(time, name)))
+        Talk(start=Ask()).run({})
+        captured.provider.force_flush()
+        monkeypatch.undo()
+    assert "✓ Ask" in capfd.readouterr().err
+    assert [name for name, module in callers if module.startswith("pocketflow_otel")] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,17 @@ def test_prune_says_what_went_and_takes_limits(tmp_path: Path) -> None:
     assert [path.exists() for path in paths[27:]] == [True, False, False]
     wrong = run("--keep-runs", "many")
     assert (wrong.exit_code, "'many': give a number of at least 0, or all" in wrong.stderr) == (2, True)
+
+
+def test_a_program_that_sets_its_clock_loses_no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = 10 * 365 * 86_400
+    flow = pocketflow.Flow(start=pocketflow.Node())
+    with capture_spans(fixed=False) as captured:
+        show(captured.provider, console=None, file="all", directory=tmp_path, keep_days=30.0)
+        for _ in range(FLOOR + 2):
+            flow.run({})
+        for name in ("time", "monotonic", "perf_counter"):
+            real = getattr(time, name)
+            monkeypatch.setattr(time, name, lambda real=real: real() + later)
+        flow.run({})
+    assert len(list(tmp_path.glob("*.json"))) == FLOOR + 3

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel.guard import failed, guard
@@ -25,11 +25,16 @@ class Heartbeat:
     Args:
         on_silence: What to do, in the heartbeat's thread.
         silence: Seconds.
+        now: The clock, in seconds. Not what a program that is being tested has put in its place: that
+            may count how often it is asked.
     """
 
-    def __init__(self, on_silence: Callable[[], None], silence: float) -> None:
+    def __init__(
+        self, on_silence: Callable[[], None], silence: float, now: Callable[[], float] = monotonic
+    ) -> None:
         self._on_silence = on_silence
         self._silence = silence
+        self._now = now
         self._last = 0.0
         self._calls = 0
         self._watching = False
@@ -45,7 +50,7 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Begin the silence anew: a line was written."""
-        self._last = time.monotonic()
+        self._last = self._now()
         self._calls = 0
         thread = self._thread
         # One that is just being started has no `ident` yet: we are called amid that.
@@ -69,13 +74,13 @@ class Heartbeat:
     def _watch(self) -> None:
         while self._thread is threading.current_thread():
             watching = self._watching
-            seconds = self._due() - time.monotonic() if watching else self._silence
+            seconds = self._due() - self._now() if watching else self._silence
             try:
                 self._bell.get(timeout=max(seconds, 0.01))
             except Empty:
                 if not watching and not self._watching:
                     self._thread = None
-            if self._watching and time.monotonic() >= self._due():
+            if self._watching and self._now() >= self._due():
                 self._calls += 1
                 with _GUARD:
                     self._on_silence()

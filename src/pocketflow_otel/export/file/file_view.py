@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -108,10 +108,10 @@ class FileView:
 
     def flush(self, seconds: float) -> bool:
         """Wait for trace files that are being made; tell whether all of them are there."""
-        deadline = time.monotonic() + seconds
+        deadline = monotonic() + seconds
         finishing = list(self._finishing)
         for thread in finishing:
-            thread.join(max(deadline - time.monotonic(), 0.0))
+            thread.join(max(deadline - monotonic(), 0.0))
         return not any(thread.is_alive() for thread in finishing)
 
     def shutdown(self) -> None:
@@ -165,11 +165,12 @@ class FileView:
 
     def _prune(self) -> None:
         """Remove old runs, once a second at most: a server may end hundreds in one."""
-        now = time.monotonic()
-        if now - self._pruned >= _PAUSE:
-            self._pruned = now
-            with quiet(OSError):
-                prune(self._directory, self._keep)
+        with quiet(OSError):
+            # The time of the last file: the program may have set its own clock to another year.
+            now = self._directory.stat().st_mtime
+            if abs(now - self._pruned) >= _PAUSE:
+                self._pruned = now
+                prune(self._directory, self._keep, now=now)
 
     def _warn(self, what: str, error: Exception) -> None:
         if not self._warned:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -76,7 +76,7 @@ _exit_deadline = 0.0
 def exit_seconds_left() -> float:
     """Return how long one that is shut down may take: all that end together share the time."""
     global _exit_deadline
-    now = time.monotonic()
+    now = monotonic()
     if now > _exit_deadline + EXIT_SECONDS:
         _exit_deadline = now + EXIT_SECONDS
     return max(_exit_deadline - now, MIN_EXIT_SECONDS)
@@ -208,7 +208,7 @@ class SafeBatchProcessor(SpanProcessor):
             if self._abandoned or self._worker is not threading.current_thread():
                 return []
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._limits.batch))]
-            self._in_flight, self._sent_at = len(batch), time.monotonic()
+            self._in_flight, self._sent_at = len(batch), monotonic()
             return batch
 
     def _is_due(self) -> bool:
@@ -240,7 +240,7 @@ class SafeBatchProcessor(SpanProcessor):
                 return True  # After a `False` the SDK leaves out the processors behind this one.
             if self._queue and not self._has_worker():
                 return False
-            began = time.monotonic()
+            began = monotonic()
             self._flushes += 1
             self._changed.notify_all()
             seconds = 30.0 if timeout_millis is None else timeout_millis / 1000
@@ -249,7 +249,7 @@ class SafeBatchProcessor(SpanProcessor):
             finally:
                 self._flushes -= 1
                 if self._in_flight:  # Not what it waited for batches that did come back.
-                    self._waited = max(self._waited, time.monotonic() - max(began, self._sent_at))
+                    self._waited = max(self._waited, monotonic() - max(began, self._sent_at))
 
     def shutdown(self) -> None:
         """Send what waits, for at most `EXIT_SECONDS`, then say how many spans were lost.
@@ -289,7 +289,7 @@ class SafeBatchProcessor(SpanProcessor):
         pending = self._in_flight if not self._messages else 0
         unsure = f" ({pending:,} of them may have)" if pending else ""
         if pending:
-            reason = f"no answer within {time.monotonic() - self._sent_at:.2g} s"
+            reason = f"no answer within {monotonic() - self._sent_at:.2g} s"
         else:
             reason = self._reason or (self._messages or ["more ended than could be sent"])[0]
         suffix = "; the trace files have them, for pocketflow-otel send" if self._kept_on_disk() else ""

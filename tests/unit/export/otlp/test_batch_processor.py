@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -298,7 +297,7 @@ def test_several_that_end_together_share_the_time(
 ) -> None:
     monkeypatch.setattr(batches, "EXIT_SECONDS", 0.3)
     # A clock that goes on by what was waited.
-    monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: sum(exit_seconds)))
+    monkeypatch.setattr(batches, "monotonic", lambda: sum(exit_seconds))
     all_of_them = [Sending(Memory(), Limits(delay=0.01)) for _ in range(10)]
     for sent in all_of_them:
         sent.exporter.gate.clear()
@@ -366,7 +365,7 @@ def test_one_that_answers_at_the_end_after_all_has_the_whole_time_of_the_end(
 ) -> None:
     monkeypatch.setattr(flush_module, "FLUSH_SECONDS", 0.2)
     later = 0.0
-    monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + later))
+    monkeypatch.setattr(batches, "monotonic", lambda: time.monotonic() + later)
 
     def wait_long() -> None:
         nonlocal later
