@@ -176,11 +176,14 @@ class RunProcessor(SpanProcessor):
     def _event_occurred(self, scope: Scope, event: Event) -> None:
         with _SHOWING_EVENT, self._lock:
             root = self._runs.get(scope.run)
-            if root is not None:
-                while scope.parent is not None and not scope.span.is_recording():
-                    scope = scope.parent  # An item without a span: its batch speaks for it.
+            if root is None:
+                return
+            when = scope.now()
+            while scope.kind == "item" and scope.parent is not None and not scope.span.is_recording():
+                scope = scope.parent  # An item without a span: its batch speaks for it.
+            if scope.span.is_recording():  # Else a sampler has left out the step, and what happens in it.
                 span_id = f"{scope.span.get_span_context().span_id:016x}"
-                given = (root.open_run, span_id, scope.run.clock.now(), event)
+                given = (root.open_run, span_id, when, event)
                 self._due.extend(
                     _Call(_SHOWING_EVENT, view.event_occurred, given) for view in root.open_run.views
                 )

@@ -203,10 +203,8 @@ class TracedScope(Scope, CallHandler):
         if self.parent is None and self not in interrupted:
             end_interrupted()
 
-    def add_event(
-        self, name: str, attributes: Mapping[str, AttributeValue] | None = None, when: int | None = None
-    ) -> None:
-        super().add_event(name, attributes, when or self.ended or None)
+    def now(self) -> int:
+        return self.ended or super().now()  # What is found out when the call has ended was so when it did.
 
     def see_end(self) -> None:
         """Take note of how the call ended."""

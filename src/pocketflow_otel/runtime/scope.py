@@ -105,6 +105,10 @@ class Scope:
         self.attributes.update(attributes)
         self.span.set_attributes(attributes)
 
+    def now(self) -> int:
+        """Return the time of what happens in the scope, in nanoseconds since the epoch."""
+        return self.run.clock.now()
+
     def add_event(
         self, name: str, attributes: Mapping[str, AttributeValue] | None = None, when: int | None = None
     ) -> None:
@@ -115,7 +119,7 @@ class Scope:
             attributes: Its attributes.
             when: Nanoseconds since the epoch; by default now.
         """
-        event = RecordedEvent(name, self.run.clock.now() if when is None else when, attributes or {})
+        event = RecordedEvent(name, self.now() if when is None else when, attributes or {})
         self.events = deque((*self.events, event), maxlen=MAX_EVENTS)
         self._put_on_span(event)
 

@@ -12,9 +12,9 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from tests.support.outputs import show
-from tests.support.steps import Step, named
+from tests.support.steps import FailsFirst, Step, named
 from tests.support.views import console_output, viewed
 
 from pocketflow_otel import Config, PocketFlowInstrumentor, using
@@ -159,6 +159,50 @@ def test_a_run_that_is_sampled_out_has_no_view_and_no_file(
         instrumentor.uninstrument()
 
     assert (list(tmp_path.iterdir()), capsys.readouterr()) == ([], ("", ""))
+
+
+class LeavesOut(Sampler):
+    """Leaves out the spans of one name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def should_sample(self, parent_context: Any, trace_id: int, name: str, *args: Any, **kwargs: Any) -> Any:
+        decision = Decision.DROP if name == self.name else Decision.RECORD_AND_SAMPLE
+        return SamplingResult(decision)
+
+    def get_description(self) -> str:
+        return f"without {self.name}"
+
+
+def test_what_happens_in_a_step_that_is_sampled_out_is_not_told_of_its_flow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider = TracerProvider(sampler=LeavesOut("invoke_node A"), shutdown_on_exit=False)
+    show(provider, console="live", file="all", directory=tmp_path)
+    instrumentor = PocketFlowInstrumentor()
+    instrumentor.instrument(tracer_provider=provider, config=Config())
+    try:
+        flow("f", FailsFirst("A", 1, max_retries=2), Step("B")).run({})
+    finally:
+        instrumentor.uninstrument()
+
+    told = [line.split()[1:3] for line in capsys.readouterr().err.splitlines()]
+    assert told[:4] == [["→", "Flow:"], ["→", "B"], ["✓", "B"], ["✓", "Flow:"]]
+
+
+def test_where_an_action_leads_is_told_as_of_the_end_of_the_step() -> None:
+    class Timed(Told):
+        def event_occurred(self, run: Any, span_id: str, time: int, event: Any) -> None:
+            told.append(time)
+
+    told: list[int] = []
+    lost = Step("A", 0.1, lambda shared: "lost")
+    lost - "found" >> Step("B")
+    with viewed(Timed()) as captured, pytest.warns(UserWarning, match="Flow ends"):
+        flow("f", lost).run({})
+
+    assert told == [captured.one("invoke_node A").end_time]
 
 
 def test_a_run_below_a_span_of_others_is_a_run_of_its_own() -> None:
