@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import traceback
+import weakref
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -395,3 +396,38 @@ def test_threads_of_outputs(tmp_path: Path) -> None:
     assert bare == quiet == ["MainThread"]
     assert sent == ["MainThread,pocketflow-otel-otlp"]
     assert live == ["MainThread,pocketflow-otel-heartbeat"]
+
+
+def test_values_that_live_longer() -> None:
+    class Value:
+        pass
+
+    class Makes(pocketflow.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["made"] = Value()
+            values["made"] = weakref.ref(shared["made"])
+
+    class Takes(pocketflow.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared.clear()
+            shared["in step"] = living()
+
+    class LooksAgain(pocketflow.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["in flow"] = living()
+
+    def living() -> list[str]:
+        return [name for name, value in values.items() if value() is not None]
+
+    def outcome() -> tuple[list[str], list[str], list[str]]:
+        shared = {"given": Value()}
+        values["given"] = weakref.ref(shared["given"])
+        makes = Makes()
+        makes >> Takes() >> LooksAgain()
+        pocketflow.Flow(start=makes).run(shared)
+        return shared["in step"], shared["in flow"], living()  # type: ignore[return-value]
+
+    values: dict[str, weakref.ref[Value]] = {}
+    assert outcome() == ([], [], [])
+    with capture_spans():
+        assert outcome() == (["given", "made"], ["given"], [])
