@@ -147,7 +147,9 @@ def test_a_stand_in_for_self() -> None:
 
     assert type(own) is Node
     assert isinstance(stand_in, Node)
+    assert stand_in.exec == own.exec
     assert type(stand_in) is not Node
+    assert inspect.getattr_static(stand_in, "exec") is not Node.exec
 
 
 class Fails(pocketflow.Node):

@@ -138,7 +138,7 @@ class Attempts:
             attributes[semconv.NODE_ATTEMPTS] = self.count
         if self.fallback:
             attributes[semconv.NODE_FALLBACK] = True
-        failed, self.failed = self.failed, []
+        failed, self.failed, self.untold = self.failed, [], False
         for failure, when in failed:
             if error is not None and error is last and failure.attempt == self.count:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from traceback import walk_tb
 
 import pytest
 from pocketflow import AsyncNode, Node
@@ -55,6 +56,16 @@ def test_the_last_attempt_that_failed_is_the_error_itself() -> None:
         failed(1, 2, wait=0.0),
         ("exception", {"exception.type": "ConnectionError", "exception.message": "no answer to call 2"}),
     ]
+
+
+def test_a_debugger_may_look_at_what_ran_a_step_that_failed() -> None:
+    with capture_spans() as captured, pytest.raises(ConnectionError) as raised:
+        Flaky(9, max_retries=2).run({})
+    looked_at = [frame.f_locals.get("self") for frame, _ in walk_tb(raised.value.__traceback__)]
+    nodes = list(filter(None, looked_at))
+    methods = [(node.prep, node._exec, node.exec, node.exec_fallback, node.post) for node in nodes]
+    assert len(methods) > len(("run", "_run", "_exec"))
+    assert captured.tree(ATTEMPTS) == "invoke_node Flaky attempts=2"
 
 
 def test_a_fallback_takes_the_place_of_the_last_attempt() -> None:
