@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from inspect import getattr_static
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.guard import is_exception
-from pocketflow_otel.instrument import naming
 from pocketflow_otel.instrument.exceptions import message_of, place_of, type_name
 from pocketflow_otel.instrument.scopes.stand_in import NodeStandIn, real
 from pocketflow_otel.instrument.span_scope import Continuation, TracedScope
@@ -308,7 +308,7 @@ def _attributes(failure: AttemptFailed) -> dict[str, AttributeValue]:
 
 
 def _number(owner: Any, name: str, default: float) -> float:
-    value = naming.attributes_of(owner).get(name, default)
+    value = getattr_static(owner, name, default)  # A class may have it; a property is never run.
     return value if type(value) in (int, float) else default
 
 

@@ -209,6 +209,21 @@ def test_a_loop_of_its_own_tells_what_can_be_said_of_its_limits(
     assert [(own["max"], own["wait_seconds"]) for _, own in recorded] == told
 
 
+def test_a_class_may_say_how_often_its_nodes_try() -> None:
+    class Settled(Flaky):
+        max_retries = 3
+        wait = 0.001
+
+        def __init__(self) -> None:
+            self.params: dict[str, object] = {}
+            self.successors: dict[str, Node] = {}
+            self.failures, self.calls = 2, 0
+
+    with capture_spans() as captured:
+        Settled().run({})
+    assert events(captured.one("invoke_node Settled")) == [failed(1, 3, wait=0.001), failed(2, 3, wait=0.001)]
+
+
 def test_many_attempts_are_all_counted_and_the_first_and_the_last_told() -> None:
     with capture_spans() as captured:
         Flaky(99, max_retries=100).run({})
