@@ -62,6 +62,6 @@ def test_the_instructions_of_a_contestant_are_those_between_its_marks(
     assert counts == {"span": 1000, "bare": 250, "traced": 2100}
     assert [re.split(r"  +", line.strip()) for line in rows(counts)] == [
         ["instructions per step", "ours", "other", "result", "at most"],
-        ["traced step / SDK span", "2,100", "1,000", "× 2.10"],
+        ["traced step / SDK span", "2,100", "1,000", "× 2.10", "× 1.8"],
         ["(traced − bare step) / SDK span", "1,850", "1,000", "× 1.85", "× 1.8"],
     ]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel import semconv
 from pocketflow_otel.guard import guard, let_through
 from pocketflow_otel.instrument.built_titles import title_of
 from pocketflow_otel.instrument.titles import says_nothing, title_when_run
 from pocketflow_otel.store.redaction import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_NAME: Final = 128
 
@@ -19,6 +22,8 @@ _MAX_DEPTH: Final = 8
 
 _NAMING: Final = guard("name a flow")
 
+_own: Final = object.__getattribute__
+
 
 def attributes_of(thing: Any) -> dict[str, Any]:
     """Return what an object has of its own, without asking it; nothing of what keeps no dict of its own.
@@ -26,21 +31,26 @@ def attributes_of(thing: Any) -> dict[str, Any]:
     Anything may stand in a graph where a node belongs.
     """
     try:
-        attributes = object.__getattribute__(thing, "__dict__")
+        attributes = _own(thing, "__dict__")
     except Exception as error:
         let_through(error)
         return {}  # A descriptor of the user's, perhaps.
     return attributes if type(attributes) is dict else {}
 
 
-def node_name(node: Any) -> str:
-    """Return a node's own `name` if it is a string, else the name of its class."""
-    return given_name(node) or type(node).__name__
+def node_name(node: Any, own: Mapping[str, Any] | None = None) -> str:
+    """Return a node's own `name` if it is a string, else the name of its class.
+
+    Args:
+        node: The node.
+        own: Its `attributes_of`, where they are at hand.
+    """
+    return given_name(node, own) or type(node).__name__
 
 
-def given_name(node: Any) -> str | None:
+def given_name(node: Any, own: Mapping[str, Any] | None = None) -> str | None:
     """Return the string an instance or its class calls `name`; a property is never run."""
-    name = attributes_of(node).get("name")
+    name = (attributes_of(node) if own is None else own).get("name")
     if name is None:
         for cls in type(node).__mro__:  # `getattr` would run a descriptor, or a metaclass's property.
             if "name" in cls.__dict__:

@@ -24,6 +24,7 @@ from pocketflow_otel.instrument.main_classes import MAIN_MODULES
 from pocketflow_otel.instrument.naming import attributes_of
 from pocketflow_otel.instrument.patching import Patches, SubclassPatcher, original_of
 from pocketflow_otel.instrument.scopes.attempts import Pass, open_attempt, open_fallback
+from pocketflow_otel.instrument.scopes.batch import BatchState
 from pocketflow_otel.instrument.scopes.flow import FlowScope, open_prep, open_round
 from pocketflow_otel.instrument.scopes.node import NodeScope, open_batch, open_exec
 from pocketflow_otel.instrument.scopes.stand_in import real
@@ -205,35 +206,38 @@ class PocketFlowPatcher:
             return None
         # By position from PocketFlow's releases, by name from the head of its repository.
         shared = args[1] if len(args) > 1 else kwargs.get("shared")
-        make = partial(self._make_scope, function, node, shared)
-        opened = self._flow_tracer.open_below(node, function, make, self._open_scope)
+        is_flow = issubclass(type(node), self._flows)
+        make = partial(self._make_flow if is_flow else self._make_step, function, node, shared)
+        begin: Callable[[Any, Context | None], None] = self._begin_flow if is_flow else NodeScope.begin
+        opened = self._flow_tracer.open_below(node, function, make, begin)
         return _open_super_call(function, node) if opened is None else opened
 
-    def _make_scope(
-        self, method: object, node: Any, shared: object, parent: Scope | None
-    ) -> FlowScope | NodeScope:
-        cls = FlowScope if issubclass(type(node), self._flows) else NodeScope
-        scope = cls(node, shared, parent, self._flow_tracer)
+    def _make_step(self, method: object, node: Any, shared: object, parent: Scope | None) -> NodeScope:
+        scope = NodeScope(node, shared, parent, self._flow_tracer)
         scope.method = method
+        if issubclass(type(node), self._batch_nodes):
+            scope.batch = self._batch_of(node)
         return scope
 
-    def _open_scope(self, scope: FlowScope | NodeScope, context: Context | None) -> None:
-        node = scope.owner
-        if isinstance(scope, NodeScope):
-            scope.open(context, parallel=self._parallel_mode(node, self._batch_nodes))
-            return
-        own_code = [name for name in _ORCHESTRATION if not self._is_as_released(node, name)]
-        scope.open(
+    def _make_flow(self, method: object, flow: Any, shared: object, parent: Scope | None) -> FlowScope:
+        scope = FlowScope(flow, shared, parent, self._flow_tracer)
+        scope.method = method
+        if issubclass(type(flow), self._batch_flows):
+            scope.batch = self._batch_of(flow)
+        return scope
+
+    def _begin_flow(self, scope: FlowScope, context: Context | None) -> None:
+        flow = scope.owner
+        own_code = [name for name in _ORCHESTRATION if not self._is_as_released(flow, name)]
+        scope.begin(
             context,
-            is_framework_class=id(type(node)) in self._own,
+            is_framework_class=id(type(flow)) in self._own,
             framework_loop_only=not own_code,
             framework_routing=_ROUTING.isdisjoint(own_code),
-            parallel=self._parallel_mode(node, self._batch_flows),
         )
 
-    def _parallel_mode(self, node: Any, batch: tuple[type, ...]) -> bool | None:
-        cls = type(node)
-        return issubclass(cls, self._parallel) if issubclass(cls, batch) else None
+    def _batch_of(self, node: Any) -> BatchState:
+        return BatchState(parallel=issubclass(type(node), self._parallel))
 
     def _is_as_released(self, flow: Any, name: str) -> bool:
         """Return whether a flow has `name` from PocketFlow itself, as it was released, or has none."""

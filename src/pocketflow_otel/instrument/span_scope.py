@@ -7,7 +7,6 @@ was interrupted is done once more.
 
 from __future__ import annotations
 
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from opentelemetry.context import set_value
@@ -77,7 +76,7 @@ class TracedScope(Scope, CallHandler):
         self.started = self.ended = 0
         self.name = self.last = self.failure = ""
         self._context: Any = None
-        self._errors: list[BaseException] = []
+        self._errors: tuple[BaseException, ...] = ()
         self._total: UsageTotals | None = None
         self._part = 0
         self._parts: _Parts = ()
@@ -175,7 +174,7 @@ class TracedScope(Scope, CallHandler):
             usual = self.parent is not None and self.error is None and self.flow_tracer.metrics is None
             self._parts = _USUAL if usual else _PARTS
         # What is interrupted stays what is done next: `_part` counts on when another one begins.
-        following = self._parts[self._part :]
+        following = self._parts[self._part :] if self._part else self._parts
         for self._part, part in following:
             try:
                 part(self)
@@ -242,7 +241,7 @@ class TracedScope(Scope, CallHandler):
         A thread or task that was started in here keeps its context, and by that this scope, maybe for
         long.
         """
-        self._errors.clear()
+        self._errors = ()
         self._context = self._total = self.method = self.result = self.error = None
         self.owner = self.shared = self.observation = None
         self.attributes = {}
@@ -293,8 +292,7 @@ class TracedScope(Scope, CallHandler):
             self.add_event(semconv.EXCEPTION_EVENT, exception_attributes(error, masked=masked), self.ended)
             self.set_attributes({semconv.ERROR_PLACE: place_of(error)})
         if isinstance(self.parent, TracedScope):
-            self.parent._errors.append(error)
-            del self.parent._errors[:-MAX_ERRORS]
+            self.parent._errors = (*self.parent._errors, error)[-MAX_ERRORS:]
 
 
 class Continuation(Watcher, Generic[S]):
@@ -319,16 +317,16 @@ class Continuation(Watcher, Generic[S]):
 # the store), then the usage, which that closes (what a client reports later goes to the parent), the
 # metrics and the error.
 _PLACES: Final[dict[Callable[[Any], None], str]] = {
-    methodcaller("_leave"): "leave a span's context",
-    methodcaller("_end_others"): "end what was interrupted",
-    methodcaller("see_end"): "describe how a step ended",
-    methodcaller("_describe_usage"): "add up usage and cost",
-    methodcaller("_measure"): "record metrics",
-    methodcaller("_record_failure"): "record an error",
-    methodcaller("add_to_parent"): "add a step to its flow",
-    methodcaller("close"): "let go of a step",
-    methodcaller("_end_span"): "end a span",
-    methodcaller("_let_go"): "let go of what a step held",
+    lambda scope: scope._leave(): "leave a span's context",
+    lambda scope: scope._end_others(): "end what was interrupted",
+    lambda scope: scope.see_end(): "describe how a step ended",
+    lambda scope: scope._describe_usage(): "add up usage and cost",
+    lambda scope: scope._measure(): "record metrics",
+    lambda scope: scope._record_failure(): "record an error",
+    lambda scope: scope.add_to_parent(): "add a step to its flow",
+    lambda scope: scope.close(): "let go of a step",
+    lambda scope: scope._end_span(): "end a span",
+    lambda scope: scope._let_go(): "let go of what a step held",
 }
 _OTHERS: Final = frozenset({"end what was interrupted", "record metrics", "record an error"})
 _PARTS: Final[_Parts] = tuple(enumerate(_PLACES))

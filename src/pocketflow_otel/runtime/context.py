@@ -30,7 +30,7 @@ if isinstance(_variable, ContextVar):
 else:  # An implementation of somebody else's, by `OTEL_PYTHON_CONTEXT`.
     current_context, make_current = _runtime.get_current, _runtime.attach
 
-_SUPPRESSED: Final = _api._SUPPRESS_INSTRUMENTATION_KEY
+_SUPPRESSED: Final = frozenset({_api._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"})
 
 
 @contextmanager
@@ -54,4 +54,4 @@ def entered(context: Context) -> Iterator[None]:
 
 def is_suppressed(context: Context) -> bool:
     """Return whether the user has switched instrumentation off: `suppress_instrumentation`."""
-    return bool(context.get(_SUPPRESSED) or context.get("suppress_instrumentation"))
+    return not _SUPPRESSED.isdisjoint(context) and any(map(context.get, _SUPPRESSED))

@@ -57,7 +57,7 @@ class Scope:
         shared: The store it was given.
         parent: The scope it runs in; `None` for the root of a run.
         span: Its span; an invalid one until it starts, and for an item beyond the limit of spans.
-        observation: The innermost observation of the store, its own or an ancestor's.
+        observation: Its observation of the store, while there is one.
         steps: Nodes executed below it so far.
         flows: Flows executed below it so far.
         usage: Usage of its calls; `None` while there is none.
@@ -80,7 +80,7 @@ class Scope:
         self.parent = parent
         self.run = run
         self.span: Span = INVALID_SPAN
-        self.observation: StoreObservation | None = None if parent is None else parent.observation
+        self.observation: StoreObservation | None = None
         self.steps = 0
         self.flows = 0
         self.usage: ScopeUsage | None = None
@@ -95,6 +95,13 @@ class Scope:
         while scope is not None and scope is not self:
             scope = scope.parent
         return scope is not None
+
+    def outer_observation(self) -> StoreObservation | None:
+        """Return the innermost observation of the store that this scope runs in."""
+        scope = self.parent
+        while scope is not None and scope.observation is None:
+            scope = scope.parent
+        return None if scope is None else scope.observation
 
     def is_super_call(self, method: object) -> bool:
         """Return whether a call of the owner's `method` goes on with this scope: `super()._run`."""

@@ -88,7 +88,13 @@ class StoreObservation:
                 store = _stores[id(self._holder)] = _Store()
             self._store = store
             store.open.add(self)  # First: a step that opens and closes amid the rest is not the last one.
-            around = self._ancestors(store)
+            # What this one runs in and that is open on the store, too.
+            around = []
+            outer = self.parent
+            while outer is not None:
+                if outer in store.open:
+                    around.append(outer)
+                outer = outer.parent
             if len(store.open) > len(around) + 1:
                 self.concurrent = True
                 for other in store.undisturbed.difference(around):
@@ -117,13 +123,3 @@ class StoreObservation:
             if self.snapshot is None:  # The span has nothing about the store, so nobody disturbed it.
                 self.concurrent = False
             self.snapshot = None
-
-    def _ancestors(self, store: _Store) -> list[StoreObservation]:
-        """Return what this one runs in and that is open on the store, too."""
-        around = []
-        outer = self.parent
-        while outer is not None:
-            if outer in store.open:
-                around.append(outer)
-            outer = outer.parent
-        return around

@@ -117,12 +117,13 @@ class StepScope(NodeScope, PflowScope):
         self._info = info
         self._before = EngineRecords.read(info.shared, info.id)
         self.attempts = NodeAttempts()
+        if info.parallel is not None:
+            self.batch = BatchState(parallel=info.parallel)
         self.failed_below = ""
         self.cached = False
         self.answer = ""
 
     def begin(self, context: Context | None) -> None:
-        """Start the span."""
         info = self._info
         name = shorten(info.id, naming.MAX_NAME)
         attributes: dict[str, AttributeValue] = {
@@ -137,8 +138,7 @@ class StepScope(NodeScope, PflowScope):
         iteration = shared_state.peek(info.shared, shared_state.ITERATION) if info.loops else None
         if type(iteration) is int:
             attributes[semconv.LOOP_ITERATION] = iteration
-        if info.parallel is not None:
-            self.batch = BatchState(parallel=info.parallel)
+        if self.batch is not None:
             attributes[semconv.BATCH_MODE] = self.batch.mode
         self.take_snapshot(attributes)
         self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
@@ -237,7 +237,7 @@ class StepScope(NodeScope, PflowScope):
     def record_error(self, error: BaseException) -> None:
         kind = type_name(type(error))
         if self.failed_below:
-            self._errors.append(error)  # Its event is where it came from.
+            self._errors += (error,)  # Its event is where it came from.
         super().record_error(error)
         self.propagate_failure(kind)
 

@@ -167,8 +167,7 @@ class AttemptedScope(TracedScope):
 
     def begin_exec(self, method: Any, stand_in: NodeStandIn) -> Any:
         """Take note that `exec` begins; return what runs it: the node's `_exec`, perhaps on its stand-in."""
-        function = bare(method.__func__) if type(method) is MethodType else None
-        return method if function is None else MethodType(function, stand_in)
+        return on_stand_in(method, stand_in)
 
     def begin_attempt(self) -> None:
         """Take note that `exec` is called."""
@@ -200,6 +199,12 @@ class AttemptedScope(TracedScope):
     def pass_failed(self, error: Exception) -> None:
         """Take note of what the node's `_run` raised, which may be repeated."""
         self.attempt_failed(error)
+
+
+def on_stand_in(method: Any, stand_in: NodeStandIn) -> Any:
+    """Return a method of a node without our wrapper, bound to its stand-in; others as they are."""
+    function = bare(method.__func__) if type(method) is MethodType else None
+    return method if function is None else MethodType(function, stand_in)
 
 
 class Pass(Continuation[AttemptedScope]):

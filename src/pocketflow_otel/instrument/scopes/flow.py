@@ -41,14 +41,13 @@ class FlowScope(StoreScope, Sequencer):
         # A flow that runs itself again, from its own `post`, makes a new span.
         return self.method is not method
 
-    def open(
+    def begin(
         self,
         context: Context | None,
         *,
         is_framework_class: bool,
         framework_loop_only: bool,
         framework_routing: bool,
-        parallel: bool | None,
     ) -> None:
         """Start the span.
 
@@ -57,7 +56,6 @@ class FlowScope(StoreScope, Sequencer):
             is_framework_class: Whether its class is one of PocketFlow's.
             framework_loop_only: Whether it orchestrates nodes by PocketFlow's own code.
             framework_routing: Whether nothing but PocketFlow's own code finds the next node.
-            parallel: How a batch flow runs its rounds; `None` for other flows.
         """
         flow = self.owner
         name = given_run_name() if self.parent is None else None
@@ -73,10 +71,9 @@ class FlowScope(StoreScope, Sequencer):
             attributes[semconv.FLOW_START_NODE] = naming.node_name(start)
         if self.parent is not None:
             attributes[semconv.FLOW_NESTED] = True
-            attributes[semconv.FLOW_VISIT] = count_visit(flow, self.parent)
+            attributes[semconv.FLOW_VISIT] = count_visit(flow, naming.attributes_of(flow), self.parent)
             attributes[semconv.RUN_ID] = self.run.id
-        if parallel is not None:
-            self.batch = BatchState(parallel=parallel)
+        if self.batch is not None:
             attributes[semconv.BATCH_MODE] = self.batch.mode
         self.take_snapshot(attributes)
         self.framework_loop_only = framework_loop_only

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pocketflow_otel import semconv
 from pocketflow_otel.guard import is_exception
 from pocketflow_otel.instrument import naming
-from pocketflow_otel.instrument.scopes.attempts import AttemptedScope, Attempts, Retry
+from pocketflow_otel.instrument.scopes.attempts import AttemptedScope, Attempts, Retry, on_stand_in
 from pocketflow_otel.instrument.scopes.batch import BatchState, ItemScope
 from pocketflow_otel.instrument.scopes.sequencer import count_visit
 from pocketflow_otel.instrument.scopes.stand_in import NodeStandIn, real
@@ -35,18 +35,18 @@ class NodeScope(StoreScope, AttemptedScope):
         attempts: Of a node that is no batch node.
         batch: The items of a batch node.
         phase: `prep`, `exec` or `post`: what runs now, or ran last.
-        prep_started, exec_started, exec_ended: The bounds of `prep` and `exec`, by the run's clock; 0
-            until then.
+        pass_started: When `_run` began once more, by the run's clock; 0 where it has not.
+        exec_started, exec_ended: The bounds of `exec`; 0 until then.
     """
 
-    __slots__ = ("attempts", "batch", "exec_ended", "exec_started", "phase", "prep_started")
+    __slots__ = ("attempts", "batch", "exec_ended", "exec_started", "pass_started", "phase")
 
     def __init__(self, owner: Any, shared: object, parent: Scope | None, flow_tracer: Any) -> None:
         super().__init__("node", owner, shared, parent, flow_tracer)
         self.attempts = Attempts()
         self.batch: BatchState | None = None
         self.phase = semconv.PREP
-        self.prep_started = self.exec_started = self.exec_ended = 0
+        self.pass_started = self.exec_started = self.exec_ended = 0
 
     def is_super_call(self, method: object) -> bool:
         # A node that runs itself again, from its own `exec` or `post`, makes a new step.
@@ -56,34 +56,29 @@ class NodeScope(StoreScope, AttemptedScope):
     def executing(self) -> bool:
         return self.phase == semconv.EXEC and self.batch is None
 
-    def open(self, context: Context | None, *, parallel: bool | None) -> None:
-        """Start the span; `parallel` is how a batch node runs its items, `None` for others."""
+    def begin(self, context: Context | None) -> None:
+        """Start the span: in a context, where the node is a run of its own."""
         node = self.owner
-        name = naming.node_name(node)
+        own = naming.attributes_of(node)
+        name = naming.node_name(node, own)
         attributes: dict[str, AttributeValue] = {
             semconv.GEN_AI_OPERATION_NAME: semconv.INVOKE_NODE,
             semconv.NODE_NAME: name,
             semconv.NODE_CLASS: type(node).__name__,
-            semconv.NODE_VISIT: count_visit(node, self.parent),
+            semconv.NODE_VISIT: count_visit(node, own, self.parent),
         }
-        max_retries = object.__getattribute__(node, "__dict__").get("max_retries")
+        max_retries = own.get("max_retries")
         if type(max_retries) is int and max_retries <= sys.maxsize:
             attributes[semconv.NODE_MAX_RETRIES] = max_retries
-        if parallel is not None:
-            self.batch = BatchState(parallel=parallel)
+        if self.batch is not None:
             attributes[semconv.BATCH_MODE] = self.batch.mode
         self.take_snapshot(attributes)
         self.open_span(f"{semconv.INVOKE_NODE} {name}", attributes, context)
 
-    def enter(self) -> object | None:
-        stand_in = super().enter()
-        self.prep_started = self.started
-        return stand_in
-
     def begin_pass(self) -> None:
         super().begin_pass()
         self.phase = semconv.PREP
-        self.prep_started = self.run.clock.now()
+        self.pass_started = self.run.clock.now()
         self.exec_started = self.exec_ended = 0
 
     def begin_exec(self, method: Any, stand_in: NodeStandIn) -> Any:
@@ -91,13 +86,13 @@ class NodeScope(StoreScope, AttemptedScope):
         self.phase = semconv.EXEC
         if self.batch is not None:  # Its size is not known yet: the wrapper is given the items.
             return MethodType(method.__func__, stand_in) if type(method) is MethodType else method
-        return super().begin_exec(method, stand_in)
+        return on_stand_in(method, stand_in)
 
     def begin_post(self) -> None:
         if self.phase == semconv.EXEC:
             self.exec_ended = self.run.clock.now()
             self.phase = semconv.POST
-        super().begin_post()
+        self.attempts.succeed(self)
 
     def pass_failed(self, error: Exception) -> None:
         attempts = self.attempts
@@ -124,19 +119,17 @@ class NodeScope(StoreScope, AttemptedScope):
         self.set_attributes(attributes)
 
     def _describe_phases(self, attributes: dict[str, AttributeValue]) -> None:
+        # To the microsecond by division: `round` takes ten times as long.
         began, ended = self.exec_started, self.exec_ended
         if began:
-            attributes[semconv.NODE_PREP_DURATION] = _seconds(began - self.prep_started)
-            attributes[semconv.NODE_EXEC_DURATION] = _seconds((ended or self.ended) - began)
+            prep_began = self.pass_started or self.started
+            attributes[semconv.NODE_PREP_DURATION] = (began - prep_began) // 1_000 / 1_000_000
+            attributes[semconv.NODE_EXEC_DURATION] = ((ended or self.ended) - began) // 1_000 / 1_000_000
         if self.phase == semconv.POST:
-            attributes[semconv.NODE_POST_DURATION] = _seconds(self.ended - ended)
+            attributes[semconv.NODE_POST_DURATION] = (self.ended - ended) // 1_000 / 1_000_000
 
     def describe_error(self, error: BaseException) -> Mapping[str, AttributeValue]:
         return {**super().describe_error(error), semconv.ERROR_PHASE: self.phase}
-
-
-def _seconds(nanoseconds: int) -> float:
-    return nanoseconds // 1_000 / 1_000_000  # To the microsecond; `round` takes ten times as long.
 
 
 class ExecPhase(Watcher):

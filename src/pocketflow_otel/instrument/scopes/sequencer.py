@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pocketflow_otel.runtime.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Sequencer(Scope):
@@ -23,13 +26,18 @@ class Sequencer(Scope):
     visits: dict[int, int]
 
 
-def count_visit(node: Any, within: Scope | None) -> int:
+def count_visit(node: Any, own: Mapping[str, Any], within: Scope | None) -> int:
     """Count a visit of a node or nested flow, from 1, in the flow or round it runs in.
 
     Flows run copies; `copy.copy` shares the successors of the original, which tell it apart.
+
+    Args:
+        node: The node or flow.
+        own: Its attributes.
+        within: What it runs in.
     """
     if not isinstance(within, Sequencer):
         return 1
-    key = id(object.__getattribute__(node, "__dict__").get("successors", node))
+    key = id(own.get("successors", node))
     visit = within.visits[key] = within.visits.get(key, 0) + 1
     return visit

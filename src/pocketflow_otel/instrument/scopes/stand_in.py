@@ -8,7 +8,7 @@ PocketFlow itself, on the node itself, whatever they are, and have no wrapper.
 from __future__ import annotations
 
 import sys
-from operator import attrgetter, methodcaller
+from operator import attrgetter
 from typing import Any, Final
 
 from pocketflow_otel.guard import failed, is_exception, traceback_of
@@ -25,53 +25,52 @@ class StandIn:
         scope: Its open scope: an `AttemptedScope`, or the `FlowScope` of a batch flow.
     """
 
-    __slots__ = ("__node", "__scope")
+    __slots__ = ("_traced_node", "_traced_scope")
 
-    __node: Any
-    __scope: Any
+    _traced_node: Any
+    _traced_scope: Any
 
     def __init__(self, node: Any, scope: Any) -> None:
         _set_node(self, node)
         _set_scope(self, scope)
 
     # Makes `isinstance(self, AsyncNode)` and `super(BatchNode, self)` true of it.
-    __class__ = property(lambda self: type(self.__node))
+    __class__ = property(lambda self: type(self._traced_node))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__node, name)
+        return getattr(self._traced_node, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(self.__node, name, value)
+        setattr(self._traced_node, name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(self.__node, name)
+        delattr(self._traced_node, name)
 
     def __repr__(self) -> str:
-        return repr(self.__node)
+        return repr(self._traced_node)
 
     def __eq__(self, other: object) -> bool:
-        return bool(self.__node == real(other))
+        return bool(self._traced_node == real(other))
 
     def __hash__(self) -> int:
-        return hash(self.__node)
+        return hash(self._traced_node)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.__node.__reduce_ex__(protocol)
+        return self._traced_node.__reduce_ex__(protocol)
 
 
-_set_node: Final = StandIn.__dict__["_StandIn__node"].__set__
-_set_scope: Final = StandIn.__dict__["_StandIn__scope"].__set__
-_node_of: Final = StandIn.__dict__["_StandIn__node"].__get__
-_scope_of: Final = StandIn.__dict__["_StandIn__scope"].__get__
+_set_node: Final = StandIn.__dict__["_traced_node"].__set__
+_set_scope: Final = StandIn.__dict__["_traced_scope"].__set__
+_node_of: Final = StandIn.__dict__["_traced_node"].__get__
 
 
 def _telling(name: str, event: str) -> Any:
     """Return a property: the node's `name`, after its scope has been told by a call of `event`."""
-    value, tell = attrgetter(f"_StandIn__node.{name}"), methodcaller(event)
+    value = attrgetter(f"_traced_node.{name}")
 
     def get(stand_in: NodeStandIn) -> Any:
         try:
-            tell(_scope_of(stand_in))
+            getattr(stand_in._traced_scope, event)()
         except Exception as error:
             failed(_WATCHING, error)
         return value(stand_in)
@@ -84,14 +83,14 @@ class NodeStandIn(StandIn):
 
     __slots__ = ()
 
-    prep = property(attrgetter("_StandIn__node.prep"))
-    prep_async = property(attrgetter("_StandIn__node.prep_async"))
+    prep = property(attrgetter("_traced_node.prep"))
+    prep_async = property(attrgetter("_traced_node.prep_async"))
 
     @property
     def _exec(self) -> Any:
-        method = _node_of(self)._exec
+        method = self._traced_node._exec
         try:
-            return _scope_of(self).begin_exec(method, self)
+            return self._traced_scope.begin_exec(method, self)
         except Exception as error:
             failed(_WATCHING, error)
         return method
@@ -105,7 +104,7 @@ class NodeStandIn(StandIn):
     def max_retries(self) -> Any:
         if sys.exc_info()[1] is not None:
             _see_failure(self, "max_retries")
-        return _node_of(self).max_retries
+        return self._traced_node.max_retries
 
     def __getattr__(self, name: str) -> Any:
         if sys.exc_info()[1] is not None:
@@ -122,9 +121,9 @@ def _see_failure(stand_in: NodeStandIn, name: str) -> None:
         error = sys.exc_info()[1]
         trace = traceback_of(error) if is_exception(error) else None
         if trace is not None and trace.tb_frame is sys._getframe(2):
-            _scope_of(stand_in).attempt_caught(error)
+            stand_in._traced_scope.attempt_caught(error)
             if name in _FALLBACKS:
-                _scope_of(stand_in).begin_fallback()
+                stand_in._traced_scope.begin_fallback()
     except Exception as fault:
         failed(_WATCHING, fault)
 
@@ -136,7 +135,7 @@ class BatchFlowStandIn(StandIn):
 
     @property
     def prep(self) -> Any:
-        prep, scope = _node_of(self).prep, _scope_of(self)
+        prep, scope = self._traced_node.prep, self._traced_scope
 
         def traced_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
@@ -148,7 +147,7 @@ class BatchFlowStandIn(StandIn):
 
     @property
     def prep_async(self) -> Any:
-        prep, scope = _node_of(self).prep_async, _scope_of(self)
+        prep, scope = self._traced_node.prep_async, self._traced_scope
 
         async def awaited_by_pocketflow_otel(*args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True

@@ -30,20 +30,15 @@ _LOOKING: Final = "look at the shared store"
 class StoreScope(TracedScope):
     """The scope of a flow or node, whose span has the changes of the shared store."""
 
-    __slots__ = ("_own_observation",)
-
-    def __init__(self, kind: Any, owner: Any, shared: object, parent: Any, flow_tracer: Any) -> None:
-        super().__init__(kind, owner, shared, parent, flow_tracer)
-        self._own_observation: StoreObservation | None = None
+    __slots__ = ()
 
     def take_snapshot(self, attributes: dict[str, AttributeValue]) -> None:
         """Take a snapshot before the step; its names and types go on the span."""
         try:
             above = self.parent
             sequencer = above if isinstance(above, Sequencer) and above.framework_loop_only else None
-            observation = StoreObservation(self.shared, self.observation, sequencer)
-            self.observation = self._own_observation = observation
-            snapshot = observation.snapshot
+            self.observation = StoreObservation(self.shared, self.outer_observation(), sequencer)
+            snapshot = self.observation.snapshot
             if snapshot is not None:
                 items = snapshot.items
                 counted = self.run.counted_usages
@@ -64,13 +59,13 @@ class StoreScope(TracedScope):
 
     def record_changes(self, attributes: dict[str, AttributeValue]) -> None:
         """Compare the store with what it was."""
-        observation = self._own_observation
+        observation = self.observation
         if observation is None:
             return
         snapshot, diff = observation.snapshot, None
         try:
             diff = observation.close()
-            self._own_observation = None
+            self.observation = None
             if observation.concurrent:
                 attributes[semconv.SHARED_CONCURRENT] = True
             if snapshot is not None and diff is not None:
@@ -138,10 +133,9 @@ class StoreScope(TracedScope):
         return successors.get(key)
 
     def close(self) -> None:
-        observation = self._own_observation
-        if observation is not None:  # The description failed half-way.
-            observation.close()
-            self._own_observation = None
+        if self.observation is not None:  # The description failed half-way.
+            self.observation.close()
+            self.observation = None
 
 
 def _model_in(items: Mapping[Any, object]) -> str | None:
