@@ -6,7 +6,9 @@ import json
 import subprocess
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,7 +50,7 @@ from rq import Queue, Worker
 connection = Redis.from_url(sys.argv[1])
 Worker([Queue(connection=connection)], connection=connection).work(burst=True, logging_level="ERROR")
 """
-COUNT = 20
+COUNT, WORKERS = 20, 4
 PATIENCE = 60.0
 """Seconds until Redis has begun."""
 
@@ -87,11 +89,13 @@ def test_every_job_is_ended_by_its_limit(redis_url: str, tmp_path: Path) -> None
         queue = Queue(connection=redis)
         jobs = [queue.enqueue("jobs.poll_too_long", job_timeout=1) for _ in range(COUNT)]
         env = environment(POCKETFLOW_OTEL_DIR=str(traces))
-        worker = run(PYTHON, program, redis_url, env=env, cwd=tmp_path)
+        work = partial(run, PYTHON, program, redis_url, env=env, cwd=tmp_path)
+        with ThreadPoolExecutor(WORKERS) as pool:  # Each job takes its whole second.
+            workers = list(pool.map(lambda _: work(), range(WORKERS)))
         ends = Counter((job.get_status(), job.latest_result().exc_string.splitlines()[-1]) for job in jobs)
 
     message = "rq.timeouts.JobTimeoutException: Task exceeded maximum timeout value (1 seconds)"
-    assert ends == {("failed", message): COUNT}, worker.stderr
+    assert ends == {("failed", message): COUNT}, [worker.stderr for worker in workers]
     # RQ ends a process by `_exit`: its run may be a journal yet, beside half of its trace file.
     runs = json.loads(show("list", "--dir", traces, "--json").stdout)
     shown = [show("show", run["path"], "--json").stdout for run in runs]
