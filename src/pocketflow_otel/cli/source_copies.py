@@ -79,11 +79,29 @@ def _imported(source: bytes) -> set[str]:
 
 
 def _runs(source: bytes) -> bool:
-    """Return whether a file defines one of PocketFlow's classes, with what runs a step."""
+    """Return whether a file defines one of PocketFlow's classes, with what runs a step.
+
+    A framework's class of the same name that inherits from PocketFlow's is no copy: it is traced with that.
+    """
+    statements = _statements(source) or ()
+    theirs = set().union(*map(_of_pocketflow, statements))
     return any(
-        isinstance(part, ast.ClassDef) and part.name in NAMES and not _RUN.isdisjoint(_methods(part))
-        for part in _statements(source) or ()
+        isinstance(part, ast.ClassDef)
+        and part.name in NAMES
+        and not _RUN.isdisjoint(_methods(part))
+        and theirs.isdisjoint(ast.unparse(base).partition(".")[0] for base in part.bases)
+        for part in statements
     )
+
+
+def _of_pocketflow(statement: ast.stmt) -> Iterator[str]:
+    """Yield the names that a statement imports the module `pocketflow` by, or what is in it."""
+    match statement:
+        case ast.Import(names=aliases):
+            yield from (alias.asname or alias.name for alias in aliases if alias.name == "pocketflow")
+        case ast.ImportFrom(module="pocketflow", level=0, names=aliases):
+            for alias in aliases:
+                yield from NAMES if alias.name == "*" else (alias.asname or alias.name,)
 
 
 def _statements(source: bytes) -> list[ast.stmt] | None:

@@ -190,6 +190,21 @@ def test_what_is_no_copy_is_passed_over(tmp_path: Path, text: str) -> None:
     assert findings(check_copies) == []
 
 
+@pytest.mark.parametrize(
+    ("imports", "node"),
+    [
+        ("import pocketflow", "pocketflow.Node"),
+        ("import pocketflow as pf", "pf.Node"),
+        ("from pocketflow import Node as Theirs", "Theirs"),
+        ("from pocketflow import *", "Node"),
+    ],
+)
+def test_a_framework_upon_pocketflow_is_no_copy_of_it(tmp_path: Path, imports: str, node: str) -> None:
+    write(tmp_path / "framework.py", f"{imports}\nclass Node({node}):\n    def _run(self, shared): ...\n")
+
+    assert findings(check_copies) == []
+
+
 @pytest.mark.parametrize("text", [COPY, "from .flows import Node\n", "from .flows import *\n"])
 def test_a_module_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     file = write(tmp_path / "mypkg" / "__init__.py", text + NEVER)
