@@ -96,6 +96,9 @@ class BatchItem(TracedScope):
             context: What it runs in, where that is not the current context: in a thread of a pool.
         """
         self._batch.item_begins(self.index)  # First: should it fail, there is no span that would stay open.
+        if self._batch.size is not None and self.index >= self._batch.size:
+            self._batch.size = None  # Items are repeated: nobody knows how often.
+            self.run.publish(self, BatchBegun(None, self._batch.parallel))
         attributes: dict[str, AttributeValue] = {semconv.BATCH_INDEX: self.index}
         if self._batch.size is not None:
             attributes[semconv.BATCH_SIZE] = self._batch.size

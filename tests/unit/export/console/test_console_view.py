@@ -252,6 +252,34 @@ ok  0.20s · 1 step
     assert console_output(lambda: run(["prep", "prep", "post"])) == expected
 
 
+def test_a_batch_that_is_repeated_has_no_more_items_than_there_are() -> None:
+    class Again(pocketflow.BatchNode):
+        def prep(self, shared: Any) -> Any:
+            return shared["items"]
+
+        def exec(self, prep_res: Any) -> Any:
+            clock.advance(0.1)
+            return prep_res.pop()
+
+        def _run(self, shared: Any) -> Any:
+            with suppress(IndexError):
+                return super()._run(shared)
+            shared["items"] = [[1], [2], [3]]
+            return super()._run(shared)
+
+    expected = """\
+  0.00s → Again ×2                                              run 20261122T193012Z-00000000
+  0.10s   [0] ✓ 0.10s  (1/2)
+  0.20s   [1] ✗ 0.10s  IndexError: pop from empty list (test_console_view.py)  (2/2)
+  0.30s   [2] ✓ 0.10s
+  0.40s   [3] ✓ 0.10s
+  0.50s   [4] ✓ 0.10s
+  0.50s ⚠ Again 0.50s  → default  1 failed  ~items
+ok  0.50s · 1 step (1 error)
+"""
+    assert console_output(lambda: Again().run({"items": [[1], []]})) == expected
+
+
 def test_a_failure_names_the_node_and_the_phase_it_began_in() -> None:
     fetch, embed = Step("Fetch", 0.03), Step("Embed", 0.01, lambda shared: shared["chunks"])
     fetch >> named(pocketflow.Flow(start=embed), "index")
