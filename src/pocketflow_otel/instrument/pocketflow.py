@@ -60,7 +60,7 @@ _NAMES: Final = frozenset({
 _STORE: Final = opmap["STORE_SUBSCR"]
 
 _METHODS: Final[dict[str, tuple[str, ...]]] = {
-    "BaseNode": ("_run", "_exec"),
+    "BaseNode": ("_run",),  # It may leave `_exec` to those that inherit from it.
     "Node": ("_run", "_exec"),
     "BatchNode": ("_exec",),
     "Flow": ("_run",),

@@ -43,6 +43,8 @@ class Flow(BaseNode):
     def __init__(self, start=None): self.params, self.successors, self.start_node = {}, {}, start
     def _run(self, shared): return self.start_node._run(shared)
 """
+_EXEC = "    def _exec(self, prep_res): return self.exec(prep_res)\n"
+ABSTRACT = STEP.replace(_EXEC, "") + "class Node(BaseNode):\n" + _EXEC
 ALONE = FLOW.replace("(BaseNode)", "") + "    def run(self, shared): return self._run(shared)\n"
 BATCH = """
 class BatchNode(Node):
@@ -90,8 +92,9 @@ def imported(folder: Path, text: str) -> Any:
             "invoke_workflow Mine\n  invoke_node Greet attempts=1",
         ),
         (STEP + NODE + FLOW + BATCH, "invoke_workflow Mine\n  invoke_node Greet attempts=1"),
+        (ABSTRACT + FLOW, "invoke_workflow Mine\n  invoke_node Greet attempts=1"),
     ],
-    ids=["sync only", "a flow that is no node", "one class of nodes", "no base", "a batch too"],
+    ids=["sync only", "a flow that is no node", "one class of nodes", "no base", "a batch too", "abstract"],
 )
 def test_a_copy_that_lacks_classes_is_traced(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, tree: str
@@ -166,6 +169,36 @@ def test_attempts_that_a_helper_of_a_copy_makes_are_counted_where_they_fail(tmp_
     assert captured.tree("pocketflow.node.attempts", "pocketflow.node.fallback") == (
         "invoke_node Fails attempts=2 fallback=True"
     )
+
+
+AFTERWARDS = """
+class Node(BaseNode):
+    max_retries = 2
+    def exec_fallback(self, prep_res, error): return "fallen back"
+    def _exec(self, prep_res):
+        for self.cur_retry in range(self.max_retries):
+            try: return self.exec(prep_res)
+            except Exception as error: last = error
+        return self.exec_fallback(prep_res, last)
+"""
+
+
+@pytest.mark.parametrize(
+    ("failures", "said"), [(0, "attempts=1"), (1, "attempts=2"), (2, "attempts=2 fallback=True")]
+)
+def test_a_fallback_that_a_copy_asks_for_after_its_last_attempt_is_told(
+    tmp_path: Path, failures: int, said: str
+) -> None:
+    def fails(self: Any, prep_res: object) -> None:
+        if self.cur_retry < failures:
+            raise ValueError
+
+    with capture_spans() as captured:
+        module = imported(tmp_path, STEP + AFTERWARDS + FLOW)
+        type("Fails", (module.Node,), {"exec": fails})().run({})
+
+    told = captured.tree("pocketflow.node.attempts", "pocketflow.node.fallback")
+    assert told == f"invoke_node Fails {said}"
 
 
 def test_the_items_of_a_copys_batches_have_spans(tmp_path: Path) -> None:

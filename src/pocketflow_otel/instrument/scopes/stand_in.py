@@ -107,7 +107,7 @@ class NodeStandIn(StandIn):
         return self._traced_node.max_retries
 
     def __getattr__(self, name: str) -> Any:
-        if sys.exc_info()[1] is not None:
+        if name in _FALLBACKS or sys.exc_info()[1] is not None:
             _see_failure(self, name)
         return getattr(_node_of(self), name)
 
@@ -122,8 +122,8 @@ def _see_failure(stand_in: NodeStandIn, name: str) -> None:
         trace = traceback_of(error) if is_exception(error) else None
         if trace is not None and trace.tb_frame is sys._getframe(2):
             stand_in._traced_scope.attempt_caught(error)
-            if name in _FALLBACKS:
-                stand_in._traced_scope.begin_fallback()
+        if name in _FALLBACKS:  # A copy may ask for it when it has left the clause.
+            stand_in._traced_scope.begin_fallback()
     except Exception as fault:
         failed(_WATCHING, fault)
 
