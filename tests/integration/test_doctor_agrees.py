@@ -79,8 +79,11 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def given(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]], None]]:
+def given(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[dict[str, str]], None]]:
     """Set variables, with the addresses of the receiver."""
+    monkeypatch.chdir(tmp_path)  # `doctor` reads what lies in the folder: here, all of this repository.
     with closed_port() as closed:
         where = {
             "http": f"127.0.0.1:{receiver.http_port}",

@@ -41,6 +41,7 @@ def _a_sound_set_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr(metadata, "entry_points", one_distro)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)  # `doctor` reads what lies in the folder: here, all of this repository.
 
 
 def findings(check: Callable[[], Iterator[Finding]], level: str = "problem") -> list[tuple[str, str]]:
@@ -62,10 +63,7 @@ def without(monkeypatch: pytest.MonkeyPatch, distribution: str) -> None:
 # All is well
 
 
-def test_a_sound_set_up_has_no_problem_and_exit_code_0(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_sound_set_up_has_no_problem_and_exit_code_0() -> None:
     result = CliRunner().invoke(main, ["doctor"])
 
     assert result.exit_code == 0, result.output
