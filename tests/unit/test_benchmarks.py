@@ -34,6 +34,10 @@ def test_each_contestant_of_a_benchmark_is_warmed_up_and_then_called_once_a_roun
     assert calls == ["a", "b", "a", "b", "b", "a"]
     assert [set(timings) for timings in timed] == [{"a", "b"}] * 2
 
+    calls.clear()
+    measure(1, steps=1, a=lambda: calls.append("a"), b=lambda: calls.append("b"))
+    assert calls == ["a", "b"]  # Nobody asks for one round who wants to know it well.
+
 
 def test_instructions_are_counted_between_marks_for_warm_contestants_only(
     monkeypatch: pytest.MonkeyPatch,
