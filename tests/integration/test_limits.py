@@ -16,7 +16,7 @@ import traceback
 import weakref
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pocketflow
 import pytest
@@ -130,6 +130,18 @@ def test_a_frame_around_batches_and_an_own_exec() -> None:
     assert own["exec"][:4] == [OURS[0], "_exec", OURS[0], "_run"]
 
 
+class Properties(pocketflow.Node):
+    """Keeps the files of what its properties are asked for by."""
+
+    asked_by: ClassVar[list[str]] = []
+
+    def ask(self) -> Any:
+        self.asked_by.append(Path(sys._getframe(1).f_code.co_filename).name)
+        return lambda *received: None
+
+    exec = post = property(ask)  # type: ignore[assignment]
+
+
 def test_a_stand_in_for_self() -> None:
     seen: list[Any] = []
 
@@ -143,6 +155,7 @@ def test_a_stand_in_for_self() -> None:
 
     with capture_spans():
         Node().run({})
+        Properties().run({})
     own, stand_in = seen
 
     assert type(own) is Node
@@ -150,6 +163,7 @@ def test_a_stand_in_for_self() -> None:
     assert stand_in.exec == own.exec
     assert type(stand_in) is not Node
     assert inspect.getattr_static(stand_in, "exec") is not Node.exec
+    assert Properties.asked_by == ["stand_in.py", "stand_in.py"]
 
 
 class Fails(pocketflow.Node):
