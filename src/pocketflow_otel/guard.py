@@ -33,6 +33,7 @@ traceback_of: Final[Callable[[BaseException], TracebackType | None]] = BaseExcep
     "__traceback__"
 ].__get__
 _context_of: Final = BaseException.__dict__["__context__"].__get__
+_cause_of: Final = BaseException.__dict__["__cause__"].__get__
 _set_context: Final = BaseException.__dict__["__context__"].__set__
 # A user's exception may have members of these names, which may raise.
 
@@ -175,13 +176,15 @@ def _error_of_handler(error: BaseException) -> BaseException | None:
     """Return what a signal handler raised below the frame that caught `error`: that, or what led to it."""
     found: BaseException | None = error
     outer: list[FrameType] = []
+    made_from: BaseException | None = None
     while found is not None and (trace := traceback_of(found)) is not None:
         frames = [frame for frame, _ in walk_tb(trace)]
-        if outer and not _contains(outer, frames[0]):
+        # What a generator makes of a StopIteration has no frame of the generator.
+        if outer and found is not made_from and not _contains(outer, frames[0]):
             return None  # It was caught above us: `error` only came while the program dealt with it.
         if _has_handler(frames):
             return found
-        outer, found = frames, _context_of(found)
+        outer, made_from, found = frames, _cause_of(found), _context_of(found)
     return None
 
 

@@ -447,3 +447,19 @@ def test_an_error_of_ours_while_the_program_deals_with_a_limit_is_ours(
     except JobTimeout:
         fail("open a span", ValueError())
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stop_iteration_that_a_generator_turns_into_another_error_passes(
+    way: Callable[[], None], handle: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(number: int, frame: object) -> None:
+        raise StopIteration("the limit")
+
+    def lines() -> Iterator[None]:
+        yield signal.raise_signal(ALARM)
+
+    handle(stop)
+    monkeypatch.setitem(globals(), "interrupted", lambda: list(lines()))
+    with pytest.raises(StopIteration, match="the limit"):
+        way()

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.sdk.resources import Resource
+from pocketflow import BatchFlow, Node
 from tests.support.source_tree import files, parsed, part_of, place
+from tests.support.views import console_output
 
 from pocketflow_otel.export.console.terminal import LineStream
 from pocketflow_otel.export.file.journal_writer import JournalWriter
 from pocketflow_otel.export.run_processor import OpenRun
+from pocketflow_otel.guard import quiet
 from pocketflow_otel.instrument.exceptions import message_of
 from pocketflow_otel.store import snapshot
 from pocketflow_otel.traces import journal, lock, retention, run_directory
 from pocketflow_otel.usage import pricing
+from pocketflow_otel.views import repeated_failures
 from pocketflow_otel.views.styled_text import Part
 from pocketflow_otel.views.wording import short_path
 
@@ -223,3 +227,21 @@ def test_no_clause_swallows_what_may_be_the_programs() -> None:
         if part_of(path) in IN_A_FLOW or place(path) in READ_IN_A_FLOW:
             found |= swallowing(path)
     assert found == BEFORE_FLOWS
+
+
+def test_no_view_leaves_lines_to_a_finalizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a generator is given up, Python closes it, and swallows what is raised in that."""
+    closed: list[object] = []
+
+    class Watched(quiet):
+        def __exit__(self, *raised: object) -> bool:
+            closed.append(raised[0])
+            return super().__exit__(*raised)  # type: ignore[arg-type]
+
+    class Rounds(BatchFlow):
+        def prep(self, shared: object) -> list[dict[str, int]]:
+            return [{"round": 1}, {"round": 2}]
+
+    monkeypatch.setattr(repeated_failures, "quiet", Watched)
+    console_output(lambda: Rounds(Node()).run({}))
+    assert set(closed) == {IndexError}

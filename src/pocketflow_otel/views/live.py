@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from pocketflow_otel import semconv
+from pocketflow_otel.guard import quiet
 from pocketflow_otel.views import span_line, wording
 from pocketflow_otel.views.open_span import OpenSpan
 from pocketflow_otel.views.repeated_failures import MIN_INTERVAL, RepeatedFailures, drain, message_pattern
@@ -252,7 +253,8 @@ class LiveRenderer:
     def _only_step(self, round_: OpenSpan, span: SpanRecord) -> list[Line]:
         """Return the lines of the step that a round was which ends now, and as the step did."""
         if self._held and self._held[0][0] is round_ and self._held[0][2] == span.failed:
-            return next((lines for _, lines, _ in drain(self._held)), [])
+            with quiet(IndexError):  # Another thread was here.
+                return self._held.popleft()[1]
         return []
 
     def _end_line(self, entry: OpenSpan, span: SpanRecord, parent: OpenSpan | None) -> Line:
