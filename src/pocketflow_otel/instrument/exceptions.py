@@ -136,8 +136,9 @@ def place_of(error: BaseException) -> str:
     it is where the first error in it was raised, and not where the group was.
     """
     raised = [_frames(part) for part in (_leaves(error)[0], error)]
-    innermost = (place_name(*frames[-1]) for frames in raised if frames)
-    place = next(filter(None, map(own_place, raised)), "") or next(innermost, "")
+    # Each to its end: what interrupts a generator that is closed before is lost.
+    places = [*map(own_place, raised), *(place_name(*frames[-1]) for frames in raised if frames)]
+    place = next(filter(None, places), "")
     return shorten(place, MAX_MESSAGE)
 
 
