@@ -107,7 +107,9 @@ class TracedScope(Scope, CallHandler):
         """Start the span; span processors find this scope in the context they are given, and returned."""
         here = current_context() if context is None else context
         flow_tracer = self.flow_tracer
-        attributes.update(user_attributes(here))
+        given = user_attributes(here)
+        if given:
+            attributes.update(given)
         self.name = str(
             attributes.get(semconv.NODE_NAME) or attributes.get(semconv.GEN_AI_WORKFLOW_NAME) or ""
         )

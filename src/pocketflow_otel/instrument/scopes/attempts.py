@@ -138,11 +138,12 @@ class Attempts:
             attributes[semconv.NODE_ATTEMPTS] = self.count
         if self.fallback:
             attributes[semconv.NODE_FALLBACK] = True
-        failed, self.failed, self.untold = self.failed, [], False
-        for failure, when in failed:
-            if error is not None and error is last and failure.attempt == self.count:
-                break
-            scope.add_event(semconv.ATTEMPT_FAILED, _attributes(failure), when)
+        if self.failed:
+            failed, self.failed, self.untold = self.failed, [], False
+            for failure, when in failed:
+                if error is not None and error is last and failure.attempt == self.count:
+                    break
+                scope.add_event(semconv.ATTEMPT_FAILED, _attributes(failure), when)
 
 
 class AttemptedScope(TracedScope):
