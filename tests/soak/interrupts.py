@@ -41,11 +41,15 @@ LATEST = 0.02
 """Seconds after which an interrupt comes at the latest: within many steps."""
 ENOUGH = 10.0
 """Seconds after which a flow ends whose interrupt was swallowed: by a finalizer, for example."""
+STUCK = 15.0
+"""Seconds after which an interrupt comes once more. One that a handler raises amid `call_soon` has asyncio
+forget a task, and wait for it for ever when the loop closes: bare programs, too."""
 OFTEN = 20
 """Interrupts between two looks at what is left."""
 PATIENCE = 20.0
 """Seconds that another thread may hold a lock."""
 OURS = "pocketflow_otel"
+BESIDE = "a flow beside the one that is interrupted"
 
 Store = dict[str, Any]
 
@@ -100,7 +104,8 @@ class Threads(Node):
     def exec(self, prepared: object) -> None:
         until = [until_interrupted(0.05) for _ in range(2)]
         threads = [
-            threading.Thread(target=copy_context().run, args=(loop(Step(2)).run, shared)) for shared in until
+            threading.Thread(target=copy_context().run, args=(loop(Step(2)).run, shared), name=BESIDE)
+            for shared in until
         ]
         for thread in threads:
             thread.start()
@@ -265,11 +270,18 @@ def is_free(lock: Any) -> bool:
 def interrupt(run: Callable[[], None], handler: Callable[..., None], after: float) -> str:
     """Interrupt a run after so many seconds; return what came of it."""
     signal.signal(signal.SIGALRM, handler)
+    began = time.monotonic()
     try:
-        signal.setitimer(signal.ITIMER_REAL, after)
+        signal.setitimer(signal.ITIMER_REAL, after, STUCK)
         run()
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        return type(error).__name__  # `asyncio.run` makes the one of the other, if there is time.
+        # `asyncio.run` makes the one of the other, if there is time.
+        return type(error).__name__ if time.monotonic() - began < STUCK else "stuck"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for thread in threading.enumerate():
+            if thread.name == BESIDE and thread.is_alive():
+                thread.join()  # Who was to wait for it may have been interrupted.
     return "swallowed"
 
 
