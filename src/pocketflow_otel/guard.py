@@ -29,13 +29,13 @@ _getsignal: Final[Callable[[int], object]] = getattr(signal.getsignal, "__wrappe
 _INNER: Final = ("__func__", "func", "__wrapped__", "_self_wrapper")
 """Where methods, partials, wrappers and those of wrapt keep the function they call."""
 
+# A user's exception may have members of these names, which may raise.
 traceback_of: Final[Callable[[BaseException], TracebackType | None]] = BaseException.__dict__[
     "__traceback__"
 ].__get__
 _context_of: Final = BaseException.__dict__["__context__"].__get__
 _cause_of: Final = BaseException.__dict__["__cause__"].__get__
 _set_context: Final = BaseException.__dict__["__context__"].__set__
-# A user's exception may have members of these names, which may raise.
 
 _reported: set[str] = set()
 
