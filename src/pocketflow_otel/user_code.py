@@ -38,8 +38,10 @@ def own_place(frames: Iterable[tuple[str, int]]) -> str:
     Args:
         frames: File and line of each, the innermost last.
     """
-    own = (place_name(file, line) for file, line in reversed(list(frames)) if not is_installed(file))
-    return next(own, "")
+    for file, line in reversed(list(frames)):  # No generator: what interrupts one that is closed is lost.
+        if not is_installed(file):
+            return place_name(file, line)
+    return ""
 
 
 def place_name(file: str, line: int) -> str:
