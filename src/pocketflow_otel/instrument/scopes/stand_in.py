@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import sys
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pocketflow_otel.guard import failed, is_exception, traceback_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 _WATCHING: Final = "follow a step"
 _FALLBACKS: Final = frozenset({"exec_fallback", "exec_fallback_async"})
@@ -20,15 +24,19 @@ _FALLBACKS: Final = frozenset({"exec_fallback", "exec_fallback_async"})
 class StandIn:
     """Stands in for a node or flow: has its class and its attributes, and sets them on it.
 
+    Where a property of a class raises an `AttributeError`, Python goes on to `__getattr__`. The node shall
+    not be asked twice: so the properties here keep what it raised, to be raised there.
+
     Args:
         node: The user's node or flow.
         scope: Its open scope: an `AttemptedScope`, or the `FlowScope` of a batch flow.
     """
 
-    __slots__ = ("_traced_node", "_traced_scope")
+    __slots__ = ("_traced_node", "_traced_refusal", "_traced_scope")
 
     _traced_node: Any
     _traced_scope: Any
+    _traced_refusal: AttributeError
 
     def __init__(self, node: Any, scope: Any) -> None:
         _set_node(self, node)
@@ -38,6 +46,8 @@ class StandIn:
     __class__ = property(lambda self: type(self._traced_node))
 
     def __getattr__(self, name: str) -> Any:
+        if name in type(self).__dict__:
+            raise _take_refusal(self)
         return getattr(self._traced_node, name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -61,7 +71,29 @@ class StandIn:
 
 _set_node: Final = StandIn.__dict__["_traced_node"].__set__
 _set_scope: Final = StandIn.__dict__["_traced_scope"].__set__
+_keep_refusal: Final = StandIn.__dict__["_traced_refusal"].__set__
+_drop_refusal: Final = StandIn.__dict__["_traced_refusal"].__delete__
 _node_of: Final = StandIn.__dict__["_traced_node"].__get__
+
+
+def _take_refusal(stand_in: StandIn) -> AttributeError:
+    """Return what a property raised, and let go of it: its traceback leads to the stand-in."""
+    refusal = stand_in._traced_refusal
+    _drop_refusal(stand_in)
+    return refusal
+
+
+def _asked_once(get: Callable[[Any], Any]) -> Any:
+    """Return a property that keeps an `AttributeError` for `__getattr__`."""
+
+    def ask(stand_in: StandIn) -> Any:
+        try:
+            return get(stand_in)
+        except AttributeError as error:
+            _keep_refusal(stand_in, error)
+            raise
+
+    return property(ask)
 
 
 def _telling(name: str, event: str) -> Any:
@@ -75,7 +107,7 @@ def _telling(name: str, event: str) -> Any:
             failed(_WATCHING, error)
         return value(stand_in)
 
-    return property(get)
+    return _asked_once(get)
 
 
 class NodeStandIn(StandIn):
@@ -83,10 +115,10 @@ class NodeStandIn(StandIn):
 
     __slots__ = ()
 
-    prep = property(attrgetter("_traced_node.prep"))
-    prep_async = property(attrgetter("_traced_node.prep_async"))
+    prep = _asked_once(attrgetter("_traced_node.prep"))
+    prep_async = _asked_once(attrgetter("_traced_node.prep_async"))
 
-    @property
+    @_asked_once
     def _exec(self) -> Any:
         method = self._traced_node._exec
         try:
@@ -100,19 +132,19 @@ class NodeStandIn(StandIn):
     post = _telling("post", "begin_post")
     post_async = _telling("post_async", "begin_post")
 
-    @property
+    @_asked_once
     def max_retries(self) -> Any:
         if sys.exc_info()[1] is not None:
-            _see_failure(self, "max_retries")
+            _see_failure(self, "max_retries", sys._getframe(2))
         return self._traced_node.max_retries
 
     def __getattr__(self, name: str) -> Any:
         if name in _FALLBACKS or sys.exc_info()[1] is not None:
-            _see_failure(self, name)
-        return getattr(_node_of(self), name)
+            _see_failure(self, name, sys._getframe(1))
+        return super().__getattr__(name)
 
 
-def _see_failure(stand_in: NodeStandIn, name: str) -> None:
+def _see_failure(stand_in: NodeStandIn, name: str, asking: FrameType) -> None:
     """Take note of an attempt that failed: PocketFlow asks for `name` in its `except` clause.
 
     Another exception may be under way around the step: that was not caught in the frame that asks.
@@ -120,7 +152,7 @@ def _see_failure(stand_in: NodeStandIn, name: str) -> None:
     try:
         error = sys.exc_info()[1]
         trace = traceback_of(error) if is_exception(error) else None
-        if trace is not None and trace.tb_frame is sys._getframe(2):
+        if trace is not None and trace.tb_frame is asking:
             stand_in._traced_scope.attempt_caught(error)
         if name in _FALLBACKS:  # A copy may ask for it when it has left the clause.
             stand_in._traced_scope.begin_fallback()
@@ -133,7 +165,7 @@ class BatchFlowStandIn(StandIn):
 
     __slots__ = ()
 
-    @property
+    @_asked_once
     def prep(self) -> Any:
         prep, scope = self._traced_node.prep, self._traced_scope
 
@@ -145,7 +177,7 @@ class BatchFlowStandIn(StandIn):
 
         return traced_by_pocketflow_otel
 
-    @property
+    @_asked_once
     def prep_async(self) -> Any:
         prep, scope = self._traced_node.prep_async, self._traced_scope
 
