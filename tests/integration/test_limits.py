@@ -199,6 +199,18 @@ def nested_async(depth: int) -> None:
     asyncio.run(flow.run_async({}))
 
 
+class OwnRun(pocketflow.Flow):
+    def _run(self, shared: Any) -> Any:
+        return super()._run(shared)
+
+
+def nested_with_own_run(depth: int) -> None:
+    flow: Any = pocketflow.Node()
+    for _ in range(depth):
+        flow = OwnRun(start=flow)
+    flow.run({})
+
+
 class Again(pocketflow.Node):
     """Runs a flow with a node like itself, from one of its phases."""
 
@@ -208,7 +220,7 @@ class Again(pocketflow.Node):
 
     def go_on(self, phase: str) -> None:
         if phase == self.phase and self.depth:
-            pocketflow.Flow(start=Again(phase, self.depth - 1)).run({})
+            pocketflow.Flow(start=type(self)(phase, self.depth - 1)).run({})
 
     def prep(self, shared: Any) -> None:
         self.go_on("prep")
@@ -218,6 +230,11 @@ class Again(pocketflow.Node):
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
         self.go_on("post")
+
+
+class AgainByOwnExec(Again):
+    def _exec(self, prep_res: Any) -> Any:
+        return super()._exec(prep_res)
 
 
 def greatest_depth(run: Callable[[int], object]) -> int:
@@ -242,6 +259,8 @@ def greatest_depth(run: Callable[[int], object]) -> int:
             pytest.param(lambda depth, phase=phase: Again(phase, depth).run({}), 0.7, id=phase)
             for phase in ("prep", "exec", "post")
         ),
+        pytest.param(nested_with_own_run, 0.5, id="flows with a run of their own"),
+        pytest.param(lambda depth: AgainByOwnExec("exec", depth).run({}), 0.5, id="an exec of its own"),
     ],
 )
 def test_two_thirds_of_the_depth(run: Callable[[int], object], part: float) -> None:
