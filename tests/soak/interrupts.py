@@ -107,9 +107,12 @@ class Threads(Node):
             threading.Thread(target=copy_context().run, args=(loop(Step(2)).run, shared), name=BESIDE)
             for shared in until
         ]
+        # Of a start that is interrupted Python keeps the thread for ever, and what it was to run.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
         for thread in threads:
             thread.start()
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             loop(Step(2)).run(until_interrupted())
         finally:
             for shared in until:
