@@ -30,9 +30,14 @@ class Ask(AsyncParallelBatchNode):
             self.refused.add(question)
             raise RateLimitError(f"429 (request {question})")
 
+from pocketflow_otel.export.console import console_view
+from pocketflow_otel.views import batch_progress, live
+# A slow machine takes longer until all have failed: it may, until the first is tried again.
+batch_progress.MIN_INTERVAL = live.MIN_INTERVAL = 1.9
+console_view.MIN_INTERVAL = 60.0
 pocketflow_otel.configure()
 import asyncio
-asyncio.run(AsyncFlow(start=Ask(max_retries=3, wait=0.5)).run_async({}))
+asyncio.run(AsyncFlow(start=Ask(max_retries=3, wait=2)).run_async({}))
 """
 
 SURVIVED = """\
