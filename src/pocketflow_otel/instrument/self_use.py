@@ -14,8 +14,6 @@ _ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELET
 _SEES_ALL: Final = frozenset({"locals", "vars", "eval", "exec", "dir"})
 _SUPER: Final = 2
 """`super` stands before its two arguments."""
-
-
 _PHASES: Final = {"prep": 0, "prep_async": 0, "_exec": 1, "post": 2, "post_async": 2}
 """What runs a step, and in which order."""
 
