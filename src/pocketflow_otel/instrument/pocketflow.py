@@ -207,23 +207,25 @@ class PocketFlowPatcher:
         # By position from PocketFlow's releases, by name from the head of its repository.
         shared = args[1] if len(args) > 1 else kwargs.get("shared")
         is_flow = issubclass(type(node), self._flows)
-        make = partial(self._make_flow if is_flow else self._make_step, function, node, shared)
+        kind, batches = (FlowScope, self._batch_flows) if is_flow else (NodeScope, self._batch_nodes)
+        make = partial(self._make_scope, kind, batches, function, node, shared)
         begin: Callable[[Any, Context | None], None] = self._begin_flow if is_flow else NodeScope.begin
         opened = self._flow_tracer.open_below(node, function, make, begin)
         return _open_super_call(function, node) if opened is None else opened
 
-    def _make_step(self, method: object, node: Any, shared: object, parent: Scope | None) -> NodeScope:
-        scope = NodeScope(node, shared, parent, self._flow_tracer)
+    def _make_scope(
+        self,
+        kind: type[FlowScope | NodeScope],
+        batches: tuple[type, ...],
+        method: object,
+        node: Any,
+        shared: object,
+        parent: Scope | None,
+    ) -> FlowScope | NodeScope:
+        scope = kind(node, shared, parent, self._flow_tracer)
         scope.method = method
-        if issubclass(type(node), self._batch_nodes):
-            scope.batch = self._batch_of(node)
-        return scope
-
-    def _make_flow(self, method: object, flow: Any, shared: object, parent: Scope | None) -> FlowScope:
-        scope = FlowScope(flow, shared, parent, self._flow_tracer)
-        scope.method = method
-        if issubclass(type(flow), self._batch_flows):
-            scope.batch = self._batch_of(flow)
+        if issubclass(type(node), batches):
+            scope.batch = BatchState(parallel=issubclass(type(node), self._parallel))
         return scope
 
     def _begin_flow(self, scope: FlowScope, context: Context | None) -> None:
@@ -235,9 +237,6 @@ class PocketFlowPatcher:
             framework_loop_only=not own_code,
             framework_routing=_ROUTING.isdisjoint(own_code),
         )
-
-    def _batch_of(self, node: Any) -> BatchState:
-        return BatchState(parallel=issubclass(type(node), self._parallel))
 
     def _is_as_released(self, flow: Any, name: str) -> bool:
         """Return whether a flow has `name` from PocketFlow itself, as it was released, or has none."""
