@@ -188,14 +188,10 @@ class TracedScope(Scope, CallHandler):
                 failed(_PLACES[part], error)
 
     def _leave(self) -> None:
-        """Make current again what was before.
-
-        A coroutine that is closed from elsewhere runs in the context of who closes it, and what was
-        interrupted may be ended from anywhere: a context that this was not entered in is left alone.
-        """
+        """Make current again what was before; a context that this was not entered in is left alone."""
         if self.outer is not None:
-            elsewhere = issubclass(type(self.error), GeneratorExit) or self in interrupted
-            if not elsewhere or current_context() is self._context or self.is_around(scope_of()):
+            here = current_context() is self._context or not self.may_end_elsewhere()
+            if here or self.is_around(scope_of()):
                 make_current(self.outer)
                 self.outer = None
 

@@ -202,6 +202,5 @@ class UntracedCall(Watcher):
         make_current(self._context)
 
     def see_end(self, error: BaseException | None) -> None:
-        elsewhere = issubclass(type(error), GeneratorExit) or self in interrupted
-        if not elsewhere or current_context() is self._context:
+        if current_context() is self._context or not self.may_end_elsewhere():
             make_current(self._outer)

@@ -50,6 +50,14 @@ class CallHandler:
         """Take note of how the call ended; called again where something came amid it."""
         raise NotImplementedError
 
+    def may_end_elsewhere(self) -> bool:
+        """Return whether it may be ended in another context than it was entered in.
+
+        A coroutine that is closed from elsewhere runs in the context of who closes it, and what was
+        interrupted may be ended from anywhere.
+        """
+        return issubclass(type(self.error), GeneratorExit) or self in interrupted
+
 
 class Watcher(CallHandler):
     """A handler without a span of its own: it only looks at how a call ends."""
