@@ -61,8 +61,9 @@ def measure(
         clock: What tells the CPU time, in ns; by default that of this process.
         contestants: What to call.
     """
-    for contestant in contestants.values() if rounds > 1 else ():
-        contestant()
+    if rounds > 1:
+        for contestant in contestants.values():
+            contestant()
     timed = Rounds()
     order = list(contestants.items())
     gc.collect()

@@ -22,7 +22,7 @@ _MAX_DEPTH: Final = 8
 
 _NAMING: Final = guard("name a flow")
 
-_own: Final = object.__getattribute__
+_own: Final = object.__getattribute__  # Looked up once: each step asks it.
 
 
 def attributes_of(thing: Any) -> dict[str, Any]:

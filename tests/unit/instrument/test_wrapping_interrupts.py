@@ -141,6 +141,12 @@ def context() -> Iterator[None]:
     make_current(before)
 
 
+def in_another_thread(call: Callable[[], object]) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
 def assert_nothing_is_left(captured: CapturedSpans) -> None:
     """Assert that a run that follows is a root, and that nothing is known of those before."""
     afterwards = Flow(Node())
@@ -184,9 +190,7 @@ def test_a_span_that_the_sdk_had_ended_when_it_was_interrupted_is_not_ended_agai
 def test_a_run_that_another_thread_closes_is_left_when_the_next_begins(captured: CapturedSpans) -> None:
     coroutine = AsyncFlow(Later()).run_async({})
     coroutine.send(None)
-    thread = threading.Thread(target=coroutine.close)
-    thread.start()
-    thread.join()
+    in_another_thread(coroutine.close)
     assert_nothing_is_left(captured)
 
 
@@ -201,9 +205,7 @@ def test_an_interrupted_run_that_another_thread_ends_is_left_when_the_next_begin
         with pytest.raises(KeyboardInterrupt):
             Node().run({})
     assert scope_of(get_current()) is not None
-    thread = threading.Thread(target=wrapping.end_interrupted)
-    thread.start()
-    thread.join()
+    in_another_thread(wrapping.end_interrupted)
     assert_nothing_is_left(captured)
 
 
